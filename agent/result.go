@@ -1,0 +1,34 @@
+package agent
+
+import "errors"
+
+// ErrRefused is wrapped by the errors of requests that cannot be carried out
+// now; the error's text gives the reason as one sentence.
+var ErrRefused = errors.New("refused")
+
+// Result is what a request that changes something answers.
+type Result struct {
+	OK     bool   `json:"ok"`
+	Leader string `json:"leader,omitempty"` // who leads, or is to lead, now
+	Term   uint64 `json:"term,omitempty"`
+	Note   string `json:"note,omitempty"`
+}
+
+// Counters are running totals since the start, for metrics.
+type Counters struct {
+	Elections     uint64            // claims this node made
+	LeaderChanges uint64            // times the leader it follows changed
+	Wins          uint64            // leaderships it won
+	Losses        map[string]uint64 // leaderships it lost, by reason
+	Messages      map[string]uint64 // election messages, by "sent|received" + "/" + kind
+	Dropped       map[string]uint64 // messages refused or ignored, by reason
+	HookRuns      map[string]uint64 // by event + "/" + "ok|failed"
+	HookSeconds   map[string]float64
+	GossipDropped map[string]uint64 // packets and streams refused by the gossip layer, by reason
+	Failover      FailoverSeconds
+}
+
+// FailoverSeconds are the parts of the last election this node won.
+type FailoverSeconds struct {
+	Detection, Confirm, Hook float64
+}

@@ -1,0 +1,157 @@
+package agent
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Version is the version of the program; the linker sets it in releases.
+var Version = "dev"
+
+// State is one member's own state, as GET /state and /diag show it.
+type State struct {
+	Name      string   `json:"name"`
+	Addr      string   `json:"addr"`
+	Members   []string `json:"members"`
+	Leader    *string  `json:"leader"`
+	Term      uint64   `json:"term"`
+	StartTime float64  `json:"start_time"`
+	Role      string   `json:"role"`
+	Rule      string   `json:"rule"`
+	IsLeader  bool     `json:"is_leader"`
+	Electing  bool     `json:"electing"`
+	Mode      string   `json:"mode"`
+	Voters    []string `json:"voters,omitempty"`
+	LeaseMS   int64    `json:"lease_ms,omitempty"`
+	Hook      *HookRun `json:"hook"`
+	PID       int      `json:"pid"`
+	KeeperPID *int     `json:"keeper_pid"`
+	Version   string   `json:"version"`
+
+	// Beyond the contract.
+
+	// Cluster is the name of the cluster.
+	Cluster string `json:"cluster"`
+	// Phase is following, waiting, claiming, holding or yielding.
+	Phase string `json:"phase"`
+	// Eligible is false while this member may not be elected.
+	Eligible bool `json:"eligible"`
+	// Reason says why the leader last changed.
+	Reason string `json:"reason,omitempty"`
+	// WallTime is this member's clock in Unix seconds when it answered.
+	WallTime float64 `json:"wall_time"`
+	// LeaderHeardMS is how long ago this member last heard its leader, in
+	// milliseconds; 0 on the leader, -1 when it has none.
+	LeaderHeardMS int64 `json:"leader_heard_ms"`
+	// Findings are what this member itself has noticed and a person should know.
+	Findings []Finding `json:"findings"`
+}
+
+// HookRun is the last run of the hook on a member.
+type HookRun struct {
+	Event      string  `json:"event"`
+	Term       uint64  `json:"term"`
+	Exit       int     `json:"exit"` // exit status; -1: it did not exit by itself or did not start
+	DurationMS float64 `json:"duration_ms"`
+	Error      string  `json:"error,omitempty"`
+	Running    bool    `json:"running"`
+}
+
+// Finding is something a person should know, and what to do about it.
+type Finding struct {
+	What     string `json:"what"`   // a stable word, such as "name-clash"
+	Member   string `json:"member"` // whom it is about
+	Evidence string `json:"evidence"`
+	Advice   string `json:"advice"`
+	// Degrades is true when the finding needs a hand: the verdict is then at
+	// best "degraded".
+	Degrades bool `json:"degrades"`
+}
+
+// Leader is what GET /leader answers in JSON.
+type Leader struct {
+	Leader string    `json:"leader"`
+	Addr   string    `json:"addr"`
+	Term   uint64    `json:"term"`
+	Since  time.Time `json:"since"`
+	Self   bool      `json:"self"`
+}
+
+// MemberInfo is one member in the line of succession.
+type MemberInfo struct {
+	Name      string  `json:"name"`
+	Addr      string  `json:"addr"`
+	ID        uint64  `json:"id"`
+	Role      string  `json:"role"`
+	Rank      int     `json:"rank"` // 1 is the first in the line of succession
+	StartTime float64 `json:"start_time"`
+	Alive     bool    `json:"alive"`
+	Eligible  bool    `json:"eligible"`
+}
+
+// Leadership is one entry of the history, newest first.
+type Leadership struct {
+	Term        uint64     `json:"term"`
+	Leader      string     `json:"leader"`
+	From        time.Time  `json:"from"`
+	To          *time.Time `json:"to"`
+	Reason      string     `json:"reason"`               // why it began
+	EndReason   string     `json:"end_reason,omitempty"` // why it ended
+	DetectionMS float64    `json:"detection_ms"`         // from the last sign of the old leader to the start of the election
+	ConfirmMS   float64    `json:"confirm_ms"`           // from the claim to the win
+	HookMS      float64    `json:"hook_ms"`              // how long acquire took
+}
+
+// Readiness is what GET /ready answers.
+type Readiness struct {
+	Ready           bool     `json:"ready"`
+	WouldLead       *string  `json:"would_lead"`
+	WorstFailoverMS int64    `json:"worst_failover_ms"`
+	ReleaseBudgetMS int64    `json:"release_budget_ms"`
+	Reasons         []string `json:"reasons"`
+}
+
+// Answer is what one member said when all were asked: its state as JSON, or
+// an error.
+type Answer struct {
+	State json.RawMessage
+	Err   error
+	// UDP is false when the member answered over TCP and not a UDP probe.
+	UDP bool
+	// RTT is how long the answer took.
+	RTT time.Duration
+}
+
+// Event is one entry of the live stream.
+type Event struct {
+	// Kind is state, leader, member, election or hook.
+	Kind string `json:"kind"`
+	// Time is when it happened, by this member's wall clock.
+	Time time.Time `json:"time"`
+	// Data is the event itself; it must marshal to a JSON object.
+	Data any `json:"data"`
+}
+
+// The data of the events.
+type (
+	// LeaderEvent: the leader this member follows changed.
+	LeaderEvent struct {
+		Leader   *string `json:"leader"`
+		Previous *string `json:"previous"`
+		Term     uint64  `json:"term"`
+		Reason   string  `json:"reason"`
+		Self     bool    `json:"self"`
+	}
+	// MemberEvent: a member joined, left, or changed.
+	MemberEvent struct {
+		Change string     `json:"change"` // join, leave, update
+		Member MemberInfo `json:"member"`
+	}
+	// ElectionEvent: a claim, a confirm or an objection.
+	ElectionEvent struct {
+		What   string `json:"what"` // claimed, confirmed, objected, promised, refused-claim, won, lost, …
+		Peer   string `json:"peer,omitempty"`
+		Term   uint64 `json:"term"`
+		Reason string `json:"reason,omitempty"`
+	}
+)

@@ -1,0 +1,45 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"doyen/agent"
+)
+
+// Agent is what the API needs of the agent; *agent.Agent is one. All methods
+// are safe for concurrent use and answer from memory, except where a context
+// is taken.
+type Agent interface {
+	// Status returns this member's own state, checked against the clock now.
+	State() agent.State
+	// Leader returns the leader, or false when this member can vouch for none.
+	// It allocates nothing.
+	Leader() (agent.Leader, bool)
+	// IsLeader checks the deadline word against the clock.
+	IsLeader() bool
+	Members() []agent.MemberInfo
+	History() []agent.Leadership
+	Ready() agent.Readiness
+	// Survey asks every member, itself included, for its state, in parallel.
+	Survey(ctx context.Context) map[string]agent.Answer
+	// Subscribe streams events, the current state first. The channel is closed
+	// when ctx ends or when the reader is too slow.
+	Subscribe(ctx context.Context) <-chan agent.Event
+	// StepDown hands over and returns once another may lead. The error wraps
+	// agent.ErrRefused with the reason when it cannot be done.
+	StepDown(ctx context.Context) (agent.Result, error)
+	// Leave hands over and leaves the group; Run then returns.
+	Leave(ctx context.Context) (agent.Result, error)
+	// Elect holds an election now; under a healthy, preferred leader it
+	// changes nothing and Result.Note says so.
+	Elect(ctx context.Context) (agent.Result, error)
+	// Live is nil while the election loop turns; else it says how long it has
+	// not.
+	Live(limit time.Duration) error
+	// Joined is nil once this member has joined and knows a leader, or has
+	// decided that there is none; else it says what is missing.
+	Joined() error
+	// Counters returns the running totals behind /metrics.
+	Counters() agent.Counters
+}
