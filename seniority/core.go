@@ -1,179 +1,407 @@
 package seniority
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 )
 
-// Now is one reading of both clocks of a host.
-type Now struct {
-	// Boot is the time since some fixed instant by a clock that never jumps
-	// and that counts suspended time (CLOCK_BOOTTIME). All timers use it.
-	Boot time.Duration
-	// Wall is the Unix time in milliseconds. It only proposes terms.
-	Wall int64
+// Config is what a core is made of. New copies and checks it once.
+type Config struct {
+	// Self is this node. Name and Incarnation are required.
+	Self Member
+	// Rule is the order of preference; required.
+	Rule Rule
+	// Timing is required; see Profile.
+	Timing Timing
+	// Preempt lets a preferred member take over from a healthy leader, once it
+	// has been there for PreemptDelay. The rule's own default is Rule.Preempts.
+	Preempt      bool
+	PreemptDelay time.Duration
+	// LoneWait is, in available mode, how long a node that has never met
+	// another waits before it may lead alone: 0 at once, negative never.
+	LoneWait time.Duration
+	// Voters switches to quorum mode: the fixed list of entries of which a
+	// majority must confirm. Self.Voter is this node's own entry, or "".
+	Voters []string
+	// Seed is drawn at random by the caller, once a run; the secrets of wills
+	// are derived from it.
+	Seed [32]byte
+	// Highest is the highest term, and KeptLease the longest lease promised,
+	// that a former run stored durably; 0 if none did.
+	Highest   uint64
+	KeptLease time.Duration
 }
 
-// InputKind says what an Input brings.
-type InputKind uint8
-
-// The kinds of input.
-const (
-	// Tick: the time that Output.Wake asked for has come (early is harmless).
-	Tick InputKind = iota
-	// Receive: Message has arrived.
-	Receive
-	// View: Members is now the whole list of members believed alive, this node
-	// included; Settled says that every seed has answered or refused.
-	View
-	// Gone: the process of member Name, of run Incarnation, is known to have
-	// ended (its connection was closed by its host).
-	Gone
-	// StepDown: hand the leadership over for Reason and stand aside for Aside
-	// (0: long enough for another to take over).
-	StepDown
-	// Released: the release of term Term has ended; the hand-over may go on.
-	Released
-	// Fired: the leadership of Term is over at once for Reason: the keeper
-	// fired or is gone.
-	Fired
-	// Health: Eligible says whether this node may be elected.
-	Health
-	// Elect: hold an election now.
-	Elect
-)
-
-// Input is one thing that happened. Only the fields named at its kind are read.
-type Input struct {
-	Kind        InputKind
-	Message     Message
-	Members     []Member
-	Settled     bool
-	Name        string
-	Incarnation uint64
-	Reason      Reason
-	Aside       time.Duration
-	Term        uint64
-	Eligible    bool
+func (cfg *Config) check() error {
+	switch {
+	case cfg.Self.Name == "":
+		return errors.New("name is empty")
+	case cfg.Self.Incarnation == 0:
+		return errors.New("incarnation is zero")
+	case cfg.Rule == nil:
+		return errors.New("rule is missing")
+	case cfg.PreemptDelay < 0:
+		return fmt.Errorf("preempt-delay of %v is negative", cfg.PreemptDelay)
+	case cfg.Highest > maxTerm:
+		return fmt.Errorf("highest term %d is beyond %d", cfg.Highest, uint64(maxTerm))
+	case len(cfg.Voters) >= places:
+		return fmt.Errorf("voters has %d entries, the most is %d", len(cfg.Voters), places-1)
+	}
+	for i, v := range cfg.Voters {
+		if v == "" || slices.Contains(cfg.Voters[:i], v) {
+			return fmt.Errorf("voters: entry %d (%q) is empty or stands there twice", i+1, v)
+		}
+	}
+	if len(cfg.Voters) > 0 {
+		if cfg.Self.Role == Observer && cfg.Self.Voter != "" {
+			return fmt.Errorf("voters: %q is an observer, which has no vote", cfg.Self.Voter)
+		}
+		if cfg.Self.Voter != "" && !slices.Contains(cfg.Voters, cfg.Self.Voter) {
+			return fmt.Errorf("voters: this node's entry %q is not in the list", cfg.Self.Voter)
+		}
+	}
+	return cfg.Timing.Check(len(cfg.Voters) > 0, 0)
 }
 
-// Output is what the caller must do after a Step, in the order of the fields.
-// It is valid until the next Step; the caller copies what it keeps.
-type Output struct {
-	// Persist, when not zero, is a term to store durably (with the longest
-	// lease promised, MaxLease) before anything below is done.
-	Persist  uint64
-	MaxLease time.Duration
-	// Status is the new state. While Status.Leading, the caller extends the
-	// deadline word to Status.Deadline before it sends or publishes; if the
-	// word has fired, it feeds Fired instead and drops the rest.
-	Status Status
-	// Messages are to be sent, in order; each may be lost.
-	Messages []Message
-	// Notes tell of what happened, for logs, streams and counters.
-	Notes []Note
-	// Refused, when not None, says why a StepDown or an Elect did nothing.
-	Refused Reason
-	// Wake is the boot time at which to Step with Tick at the latest; zero
-	// means that nothing is pending.
-	Wake time.Duration
+// Core is the election as one node sees it: a state machine without a clock,
+// a network or a goroutine. It is not safe for concurrent use; one loop owns it.
+type Core struct {
+	cfg        Config
+	timing     Timing
+	electorate electorate
+	self       Member
+	healthy    bool
+	asideUntil time.Duration
+
+	view  view
+	voter voter
+	claim claim
+	led   followed
+
+	phase     Phase
+	waitFrom  time.Duration // when Waiting: from when on turns are counted
+	electAt   time.Duration // when Waiting: this node's turn; 0: not before something changes
+	failures  int           // claims given up since the last leader
+	started   time.Duration
+	metAt     time.Duration // when another member was first seen; 0: never
+	met       bool          // this node has followed another, or led one
+	everLed   bool          // this node has known a leader
+	graceTill time.Duration // after a pause: no claim before
+	highest   uint64        // highest believable term known
+	persisted uint64
+	skewed    bool // voters say that the wall clock is far ahead
+
+	held    time.Duration // how long this node has led
+	hurried bool          // others have settled already
+
+	releasing   uint64 // the term whose release is under way
+	releaseBy   time.Duration
+	unannounced Reason // why a term was lost whose end the voters are to be told after its release
+	numbers     numbers
+	welcomed    map[string]uint64
+	previous    string
+	reason      Reason
+	shown       string // the leader and the term last told of
+	shownTerm   uint64
+
+	courtesy  map[string]bool    // claimants that have been told of a preferred one
+	penalties map[string]penalty // members that led and failed
+	suspect   suspect            // the leader that lapsed or died
+
+	seq  uint64
+	wake time.Duration
+	out  Output
 }
 
-// Phase is what this node is doing.
-type Phase uint8
-
-// The phases.
-const (
-	// Following: there is a leader, or none and nothing to do about it.
-	Following Phase = iota
-	// Waiting: there is no leader; this node claims when its turn comes.
-	Waiting
-	// Claiming: this node has claimed and waits for confirms.
-	Claiming
-	// Holding: this node leads.
-	Holding
-	// Yielding: this node has stopped leading and its release is under way.
-	Yielding
-)
-
-// Status is the state of a core after a Step. It is a value.
-type Status struct {
-	Phase Phase
-	// Leader is the member that leads as far as this node can vouch for it,
-	// or "". It is "" on a leader that is stepping down.
-	Leader string
-	// Term is the term of Leader, or without one the highest term known.
-	Term uint64
-	// Leading is true while this node leads; only until Deadline.
-	Leading bool
-	// Deadline is when this node stops saying that it leads unless renewed,
-	// LeaseEnd when the lease itself ends: by then release has ended or is
-	// killed. In available mode both are the same and always ahead.
-	Deadline, LeaseEnd time.Duration
-	// Since is when the leadership began (boot time), while Leading.
-	Since time.Duration
-	// Reason says why the leader last changed.
-	Reason Reason
-	// Previous is the leader before Leader.
-	Previous string
-	// Electing: an election is under way as far as this node knows.
-	Electing bool
-	// Releasing is the term whose release must be run and answered with
-	// Released, or 0; ReleaseBy is when it must have ended (boot time; 0: the
-	// hook's own limit). Successor is who is to lead next, if planned.
-	Releasing uint64
-	ReleaseBy time.Duration
-	Successor string
-	// Join is this node's join number, to be published in its meta.
-	Join Join
-	// Eligible is what to publish in its meta.
-	Eligible bool
-	// Will is the secret of the term led, for the keeper.
-	Will [32]byte
-	// Highest is the highest term known.
-	Highest uint64
-	// AsideUntil is until when this node stands aside (boot time; 0: it does not).
-	AsideUntil time.Duration
-	// Abstaining is true while this node, just started, promises nothing.
-	Abstaining bool
+// penalty keeps a preempting member that failed from taking over again before
+// until; wait doubles with each failure.
+type penalty struct {
+	until, wait time.Duration
 }
 
-// NoteKind says what a Note tells.
-type NoteKind uint8
+// suspect is the run of a member that is taken for dead.
+type suspect struct {
+	name        string
+	incarnation uint64
+	seq         uint64 // of the last claim heard
+}
 
-// The kinds of note.
-const (
-	// Claimed: this node claims Term.
-	Claimed NoteKind = iota + 1
-	// Confirmed: Peer confirmed this node's claim of Term.
-	Confirmed
-	// Objected: Peer objected to this node's claim of Term for Reason.
-	Objected
-	// Promised: this node promised Term to Peer.
-	Promised
-	// RefusedClaim: this node refused Peer's claim of Term for Reason.
-	RefusedClaim
-	// Ignored: a message of Peer was dropped for Reason.
-	Ignored
-	// Won: this node leads Term.
-	Won
-	// Lost: this node's leadership or claim of Term ended for Reason.
-	Lost
-	// LeaderChanged: the leader this node follows is now Peer ("": none).
-	LeaderChanged
-	// OtherLeader: while this node leads there is a sign that Peer leads too.
-	OtherLeader
-	// Numbered: this node got a join number.
-	Numbered
-	// Awoke: this node was paused for longer than its lease.
-	Awoke
-	// StayedAlone: a hand-over was due for Reason and nobody else may lead.
-	Stayed
-)
+// New returns the core of a node that starts now.
+func New(cfg Config, now Now) (*Core, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("election: %w", err)
+	}
+	cfg.Voters = slices.Clone(cfg.Voters)
+	c := &Core{
+		cfg: cfg, timing: cfg.Timing, self: cfg.Self, healthy: cfg.Self.Eligible,
+		started: now.Boot, highest: cfg.Highest, persisted: cfg.Highest,
+		courtesy: map[string]bool{}, penalties: map[string]penalty{}, welcomed: map[string]uint64{},
+	}
+	c.self.Join = Join{}
+	c.claim.ballots = map[string]ballot{}
+	c.voter.floor = cfg.Highest
+	if len(cfg.Voters) > 0 {
+		q := &quorum{Core: c, names: map[string]string{}, lists: map[string][]string{}}
+		c.electorate = q
+		lan := profiles["lan"]
+		c.voter.abstained = max(cfg.Timing.Lease, lan.Lease, cfg.KeptLease)
+		c.voter.abstainTill = now.Boot + Drifted(c.voter.abstained)
+	} else {
+		c.electorate = &available{Core: c}
+	}
+	c.setView(nil, false)
+	c.await(now, 0)
+	c.finish(now)
+	return c, nil
+}
 
-// Note is one thing that happened in a Step.
-type Note struct {
-	Kind   NoteKind
-	Peer   string
-	Term   uint64
-	Reason Reason
+// Step takes one input at the time now and returns what to do about it. Time
+// must not run backwards.
+func (c *Core) Step(now Now, in Input) *Output {
+	c.begin()
+	c.arise(now)
+	switch in.Kind {
+	case Tick:
+	case Receive:
+		c.receive(now, &in.Message)
+	case View:
+		c.meet(now, in.Members, in.Settled)
+	case Gone:
+		c.gone(now, in.Name, in.Incarnation)
+	case StepDown:
+		c.out.Refused = c.stepDown(now, in.Reason, in.Aside)
+	case Released:
+		c.released(now, in.Term)
+	case Fired:
+		c.fired(now, in.Term, in.Reason)
+	case Health:
+		c.setHealth(now, in.Eligible)
+	case Elect:
+		c.out.Refused = c.elect(now)
+	default:
+		panic(fmt.Sprintf("seniority: input of unknown kind %d", in.Kind))
+	}
+	c.advance(now)
+	c.finish(now)
+	return &c.out
+}
+
+// Order returns the members in the line of succession. The caller must not
+// change the slice, nor keep it beyond the next Step.
+func (c *Core) Order() []Member { return c.view.members }
+
+// Greeting returns what a member that joins should be told of the leadership,
+// to be passed on by gossip; false if there is nothing to tell.
+func (c *Core) Greeting() (Message, bool) {
+	if c.phase == Holding {
+		m := c.claimMessage(Leading)
+		m.Gossiped = true
+		return m, true
+	}
+	return c.led.said, c.led.name != ""
+}
+
+// begin empties the output of the step before.
+func (c *Core) begin() {
+	c.out.Messages = c.out.Messages[:0]
+	c.out.Notes = c.out.Notes[:0]
+	c.out.Refused = None
+	c.out.Persist = 0
+}
+
+// arise notices a pause. Invariant: nothing is done on the strength of what
+// was known before a pause longer than the lease; a holder whose deadline has
+// passed stops before it looks at anything else.
+func (c *Core) arise(now Now) {
+	c.held = now.Boot - c.claim.since
+	late := c.wake != 0 && now.Boot > c.wake+c.timing.Lease
+	if c.phase == Holding && now.Boot >= c.claim.deadline {
+		reason := LeaseLost
+		if late {
+			reason = Asleep
+		}
+		c.lose(now, reason)
+	}
+	if !late {
+		return
+	}
+	c.note(Note{Kind: Awoke})
+	c.graceTill = now.Boot + c.timing.Lease
+	if c.phase == Claiming {
+		c.abandon(now, Asleep)
+	}
+	c.forgetLeader(now, Asleep)
+}
+
+// advance does what is due at the time now. Each part looks at the state, not
+// at what changed, so calling it too often does nothing.
+func (c *Core) advance(now Now) {
+	c.watchLeader(now)
+	switch c.phase {
+	case Following, Waiting:
+		c.takeTurn(now)
+	case Claiming:
+		c.pursue(now)
+	case Holding:
+		c.hold(now)
+	case Yielding:
+		c.keepOut(now)
+	}
+}
+
+// receive sorts a message out.
+func (c *Core) receive(now Now, m *Message) {
+	if r := c.malformed(m); r != None {
+		c.ignore(m, r)
+		return
+	}
+	c.electorate.heard(m)
+	switch m.Kind {
+	case Claim:
+		c.onClaim(now, m)
+	case Confirm:
+		c.onConfirm(now, m)
+	case Object:
+		c.onObject(now, m)
+	case Release:
+		c.onRelease(now, m)
+	}
+}
+
+// malformed names what is wrong with a message that nobody following the
+// protocol sends.
+func (c *Core) malformed(m *Message) Reason {
+	switch {
+	case m.From == "" || m.Term == 0 || m.Term > maxTerm || m.Incarnation == 0:
+		return Malformed
+	case m.From == c.self.Name:
+		return NotMine
+	case m.Kind == Claim && (m.Lease <= 0 || m.Lease > 10*time.Minute):
+		return Malformed
+	case m.Kind < Claim || m.Kind > Release:
+		return Malformed
+	case m.To != "" && m.To != c.self.Name:
+		return NotMine
+	}
+	return None
+}
+
+// learn takes note of a term that somebody knows. A term far ahead of
+// everything is believed only of a leadership that has been won.
+func (c *Core) learn(now Now, term uint64, won bool) {
+	if term > c.highest && (won || !tooFarAhead(term, c.highest, now.Wall)) {
+		c.highest = term
+	}
+}
+
+// secret is the secret of a term: only this run of this node can know it.
+func (c *Core) secret(term uint64) [32]byte {
+	var b [40]byte
+	copy(b[:], c.cfg.Seed[:])
+	binary.BigEndian.PutUint64(b[32:], term)
+	return sha256.Sum256(b[:])
+}
+
+func (c *Core) send(m Message) {
+	m.From = c.self.Name
+	m.Voter, m.Voters = c.self.Voter, c.cfg.Voters
+	c.out.Messages = append(c.out.Messages, m)
+}
+
+func (c *Core) note(n Note) { c.out.Notes = append(c.out.Notes, n) }
+
+func (c *Core) ignore(m *Message, r Reason) {
+	c.note(Note{Kind: Ignored, Peer: m.From, Term: m.Term, Reason: r})
+}
+
+// finish describes the state after a step and the time of the next one.
+func (c *Core) finish(now Now) {
+	s := &c.out.Status
+	leader, term := c.leader(now)
+	if leader != c.shown || (leader != "" && term != c.shownTerm) {
+		if c.shown != "" {
+			c.previous = c.shown
+		}
+		c.shown, c.shownTerm = leader, term
+		c.note(Note{Kind: LeaderChanged, Peer: leader, Term: term, Reason: c.reason})
+	}
+	*s = Status{
+		Phase: c.phase, Leader: leader, Term: term, Leading: c.phase == Holding,
+		Reason: c.reason, Previous: c.previous, Electing: c.electing(now),
+		Releasing: c.releasing, ReleaseBy: c.releaseBy,
+		Join: c.self.Join, Eligible: c.self.Eligible, Highest: c.highest, AsideUntil: c.asideUntil,
+		Abstaining: now.Boot < c.voter.abstainTill,
+	}
+	if c.phase == Holding || c.phase == Yielding {
+		s.Deadline, s.LeaseEnd, s.Since = c.claim.deadline, c.claim.leaseEnd, c.claim.since
+		s.Will, s.Successor = c.claim.secret, c.claim.successor
+	}
+	if c.highest > c.persisted && c.mustPersist() {
+		c.persisted = c.highest
+		c.out.Persist = c.highest
+	}
+	c.out.MaxLease = max(c.timing.Lease, c.voter.longest)
+	c.wake = c.nextWake(now)
+	c.out.Wake = c.wake
+}
+
+// mustPersist reports whether the output rests on the highest term: a claim or
+// a confirm is about to be sent.
+func (c *Core) mustPersist() bool {
+	return slices.ContainsFunc(c.out.Messages, func(m Message) bool { return m.Kind == Claim || m.Kind == Confirm })
+}
+
+// electing reports whether an election is under way as far as this node knows.
+func (c *Core) electing(now Now) bool {
+	switch c.phase {
+	case Claiming:
+		return true
+	case Waiting, Following:
+		if name, _ := c.leader(now); name != "" {
+			return false
+		}
+		return c.voter.running(now) && c.voter.stand == Asking || c.phase == Waiting && c.electAt != 0 && c.electAt <= now.Boot+c.timing.Lease
+	}
+	return false
+}
+
+// nextWake is the earliest time at which advance has something to do.
+func (c *Core) nextWake(now Now) time.Duration {
+	var w time.Duration
+	at := func(t time.Duration) {
+		if t > 0 && (w == 0 || t < w) {
+			w = t
+		}
+	}
+	if c.led.name != "" {
+		at(c.led.until)
+	}
+	if c.asideUntil > 0 {
+		at(c.asideUntil)
+	}
+	switch c.phase {
+	case Following, Waiting:
+		at(c.electAt)
+	case Claiming:
+		at(c.claim.reaskAt)
+	case Holding:
+		at(c.claim.renewAt)
+		at(c.claim.deadline)
+		at(c.claim.preemptAt)
+		at(c.claim.beaconAt)
+		if c.claim.resends < resendLimit {
+			at(c.claim.round + time.Duration(c.claim.resends+1)*c.timing.Confirm)
+		}
+	case Yielding:
+		at(c.claim.renewAt)
+		at(c.electorate.releaseBy())
+	}
+	if w != 0 && w < now.Boot {
+		w = now.Boot
+	}
+	return w
 }

@@ -1,0 +1,132 @@
+package seniority
+
+import (
+	"slices"
+	"time"
+)
+
+// watchers is how many members, the first in the line of succession, get a
+// leader's renewals; a fixed number, so that a leader's cost does not grow.
+const watchers = 3
+
+// welcomes bounds how many members that lack a number a round also goes to.
+const welcomes = 32
+
+// available is the electorate of available mode: the live voting members of
+// this node's view.
+type available struct {
+	*Core
+	targets []string
+}
+
+func (e *available) merges() bool                          { return true }
+func (e *available) saw() {}
+func (e *available) heard(*Message)                        {}
+func (e *available) seats(*Member) bool                    { return true }
+func (e *available) seat() uint64                          { return placeOf(e.self.Name) }
+func (e *available) ballot(m *Message) string              { return m.From }
+func (e *available) counts(*Message) Reason                { return None }
+func (e *available) blocks(*Message) bool                  { return true }
+func (e *available) releaseBy() time.Duration              { return 0 }
+func (e *available) confirmedBy(name string) time.Duration { return e.claim.ballots[name].confirmed }
+
+func (e *available) belongs(m *Message) Reason {
+	if len(m.Voters) > 0 {
+		return WrongElectorate
+	}
+	return None
+}
+
+func (e *available) admits(m *Message) Reason {
+	if e.self.Role == Observer {
+		return NotAVoter
+	}
+	return e.belongs(m)
+}
+
+// ready: a node that is alone waits as configured; a group that has never had
+// a leader waits for its seeds, so that whoever started first is there.
+func (e *available) ready(now Now) (time.Duration, bool) {
+	if e.alone() {
+		if e.metAt == 0 && e.cfg.LoneWait < 0 {
+			return 0, false
+		}
+		if e.metAt == 0 {
+			return e.started + e.cfg.LoneWait, true
+		}
+		return 0, true
+	}
+	if e.everLed || e.hurried {
+		return 0, true
+	}
+	settle := e.metAt + e.timing.Settle
+	if e.view.settled {
+		settle = min(settle, max(e.view.settledAt, e.metAt))
+	}
+	return settle, true
+}
+
+// ask: an election goes to every voting member, one taken for dead included: if
+// it lives it will say so. A leadership is renewed with the first few.
+func (e *available) ask(stand Stand) []string {
+	e.targets = e.targets[:0]
+	watch, welcome := 0, 0
+	for i := range e.view.members {
+		m := &e.view.members[i]
+		switch {
+		case m.Name == e.self.Name:
+		case stand == Asking:
+			if m.Votes() {
+				e.targets = append(e.targets, m.Name)
+			}
+		case m.Votes() && watch < watchers && !e.isSuspect(m):
+			watch++
+			e.targets = append(e.targets, m.Name)
+		case stand == Leading && welcome < welcomes && e.numbers.pending(m).Number != 0:
+			welcome++
+			e.targets = append(e.targets, m.Name)
+		}
+	}
+	return e.targets
+}
+
+// elects: all must confirm, except that the leader taken for dead is not
+// counted; one silent past the confirm time-out does not block once a majority
+// has answered; after three time-outs nobody silent blocks.
+func (e *available) elects(now Now) bool {
+	total, granted := 0, 0
+	for i := range e.view.members {
+		m := &e.view.members[i]
+		if !m.Votes() || e.isSuspect(m) || e.claim.ballots[m.Name].excused {
+			continue
+		}
+		total++
+		if e.claim.ballots[m.Name].granted {
+			granted++
+		}
+	}
+	switch e.claim.asks {
+	case 0:
+		return granted == total
+	case 1, 2:
+		return granted == total || 2*granted > total
+	}
+	return true
+}
+
+// lease: nobody else's silence deposes a leader; what carries it is that it
+// runs, and renews.
+func (e *available) lease(Now) (deadline, end time.Duration) {
+	end = e.claim.round + e.timing.Lease
+	return end, end
+}
+
+func (e *available) unreached(now Now) bool {
+	targets := e.ask(Leading)
+	if len(targets) < len(e.view.members)-1 {
+		return true
+	}
+	return slices.ContainsFunc(targets, func(name string) bool {
+		return now.Boot-e.confirmedBy(name) > e.timing.Lease
+	})
+}

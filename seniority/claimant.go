@@ -1,0 +1,316 @@
+package seniority
+
+import (
+	"crypto/sha256"
+	"time"
+)
+
+// The times a claimant asks before silence no longer blocks it (available
+// mode) or before it gives the claim up (quorum mode).
+const maxAsks = 3
+
+// sentRing is how many rounds of claims back a confirm may refer to.
+const sentRing = 16
+
+// claim is the other half of a node: its own claim or leadership. A claim is
+// live from its first round until it is spent; after that no confirm counts
+// and the term is never claimed again.
+type claim struct {
+	live       bool
+	term       uint64
+	at, since  time.Duration // first asked; won
+	asks       int
+	round      time.Duration // when the last round to everybody was sent
+	resends    int
+	reaskAt    time.Duration
+	renewAt    time.Duration
+	beaconAt   time.Duration
+	preemptAt  time.Duration
+	deadline   time.Duration
+	leaseEnd   time.Duration
+	secret     [32]byte
+	will       [32]byte
+	successor  string
+	ending     Reason
+	overcame   uint64 // the term of the last leadership that yielded to this one
+	rival      string // the preferred member that waits to preempt
+	rivalSince time.Duration
+	ballots    map[string]ballot
+	sent       [sentRing]struct {
+		seq uint64
+		at  time.Duration
+	}
+}
+
+// ballot is what one voter answered, under its entry (quorum mode) or name.
+type ballot struct {
+	confirmed time.Duration // when the newest claim it confirmed was sent
+	granted   bool
+	excused   bool // it answered that it has no part in this
+	voters    []string
+}
+
+// await starts the wait for this node's turn to claim, head from now.
+func (c *Core) await(now Now, head time.Duration) {
+	c.phase = Waiting
+	c.waitFrom = now.Boot + head
+	c.electAt = 0
+}
+
+// deferTo makes room for a claimant that has just been promised the vote.
+func (c *Core) deferTo(now Now) {
+	if c.phase == Waiting {
+		c.waitFrom = max(c.waitFrom, c.voter.until)
+	}
+}
+
+// takeTurn claims when it is this node's turn. The turn is computed anew each
+// time from the view, so that a change of the view changes it.
+func (c *Core) takeTurn(now Now) {
+	if name, _ := c.leader(now); name != "" || c.led.leaving {
+		c.phase, c.electAt = Following, 0
+		return
+	}
+	if c.phase == Following {
+		c.await(now, 0)
+	}
+	c.electAt = 0
+	if !c.mayClaim() {
+		return
+	}
+	ready, ok := c.electorate.ready(now)
+	if !ok {
+		return
+	}
+	if c.voter.running(now) {
+		ready = max(ready, c.voter.until)
+	}
+	c.electAt = max(c.waitFrom, c.graceTill, ready) + time.Duration(c.place())*c.timing.Stagger
+	if c.electAt <= now.Boot {
+		c.startClaim(now)
+	}
+}
+
+// startClaim claims a new term.
+func (c *Core) startClaim(now Now) {
+	if !c.newTerm(now) {
+		c.electAt = 0
+		return
+	}
+	c.phase, c.claim.at = Claiming, now.Boot
+	c.note(Note{Kind: Claimed, Term: c.claim.term})
+	if !c.ask(now, Asking) {
+		c.abandon(now, HeldByAnother)
+		return
+	}
+	c.pursue(now)
+}
+
+// newTerm begins a claim of a term never claimed before; false if there is none.
+func (c *Core) newTerm(now Now) bool {
+	wall := now.Wall
+	if c.skewed {
+		wall = 0
+	}
+	known := max(c.highest, c.voter.floor)
+	if c.claim.term > known && !tooFarAhead(c.claim.term, known, wall) {
+		known = c.claim.term
+	}
+	term := nextTerm(known, wall, c.electorate.seat())
+	if term == 0 {
+		return false
+	}
+	ballots := c.claim.ballots
+	clear(ballots)
+	c.claim = claim{live: true, term: term, ballots: ballots, secret: c.secret(term)}
+	c.claim.will = sha256.Sum256(c.claim.secret[:])
+	c.claim.reaskAt = now.Boot + c.timing.Confirm
+	return true
+}
+
+// ask puts the claim to this node's own vote and to the whole electorate;
+// false if its own vote is not free.
+func (c *Core) ask(now Now, stand Stand) bool {
+	if !c.askSelf(now, stand) {
+		return false
+	}
+	m := c.claimMessage(stand)
+	for _, name := range c.electorate.ask(stand) {
+		c.sendClaim(m, name)
+	}
+	c.claim.round, c.claim.resends = now.Boot, 0
+	return true
+}
+
+// askSelf starts a round: a new sequence number, and this node's own vote, a
+// promise like any other.
+func (c *Core) askSelf(now Now, stand Stand) bool {
+	c.seq++
+	c.claim.sent[c.seq%sentRing].seq = c.seq
+	c.claim.sent[c.seq%sentRing].at = now.Boot
+	m := c.claimMessage(stand)
+	if r := c.judge(now, &m); r != None {
+		return false
+	}
+	c.grant(now, &m)
+	c.claim.ballots[c.electorate.ballot(&m)] = ballot{confirmed: now.Boot, granted: true, voters: c.cfg.Voters}
+	return true
+}
+
+// claimMessage is the claim as it stands, without a receiver.
+func (c *Core) claimMessage(stand Stand) Message {
+	m := Message{
+		Kind: Claim, From: c.self.Name, Incarnation: c.self.Incarnation, Term: c.claim.term, Seq: c.seq,
+		Lease: c.timing.Lease, Stand: stand, Met: c.met, Join: c.self.Join, Will: c.claim.will,
+		Voter: c.self.Voter, Voters: c.cfg.Voters,
+	}
+	if stand != Asking {
+		m.Held = c.held
+	}
+	return m
+}
+
+// sendClaim sends the claim to one member, with its join number if it lacks it.
+func (c *Core) sendClaim(m Message, to string) {
+	m.To = to
+	m.Given = Join{}
+	if m.Stand == Leading {
+		m.Given = c.numbers.pending(c.view.member(to))
+	}
+	c.send(m)
+}
+
+// onConfirm counts a vote.
+func (c *Core) onConfirm(now Now, m *Message) {
+	cl := &c.claim
+	switch {
+	case m.Incarnation != c.self.Incarnation:
+		c.ignore(m, OldIncarnation)
+		return
+	case !cl.live || m.Term != cl.term:
+		c.ignore(m, SpentTerm)
+		return
+	case cl.sent[m.Seq%sentRing].seq != m.Seq || m.Lease != c.timing.Lease:
+		c.ignore(m, LateAnswer)
+		return
+	}
+	if r := c.electorate.counts(m); r != None {
+		c.ignore(m, r)
+		return
+	}
+	key := c.electorate.ballot(m)
+	b := cl.ballots[key]
+	first := !b.granted
+	b.granted, b.excused, b.voters = true, false, m.Voters
+	b.confirmed = max(b.confirmed, cl.sent[m.Seq%sentRing].at)
+	cl.ballots[key] = b
+	switch c.phase {
+	case Claiming:
+		c.note(Note{Kind: Confirmed, Peer: m.From, Term: m.Term})
+	case Holding:
+		c.confirmed(now, m, first)
+	case Yielding:
+		c.extend(now)
+	}
+}
+
+// onObject takes a refusal in.
+func (c *Core) onObject(now Now, m *Message) {
+	cl := &c.claim
+	if m.Incarnation != c.self.Incarnation || !cl.live || m.Term != cl.term {
+		c.ignore(m, SpentTerm)
+		return
+	}
+	if m.Reason == FutureTerm && m.Known > 0 {
+		c.skewed = true
+		c.highest = max(min(c.highest, m.Known), c.voter.floor)
+	}
+	c.learn(now, m.Known, false)
+	switch c.phase {
+	case Claiming:
+		c.note(Note{Kind: Objected, Peer: m.From, Term: m.Term, Reason: m.Reason})
+		c.consider(now, m)
+	case Holding:
+		c.defend(now, m)
+	default:
+		c.ignore(m, SpentTerm)
+	}
+}
+
+// consider decides what an objection means for a claim that is not won yet.
+func (c *Core) consider(now Now, m *Message) {
+	switch m.Reason {
+	case HeldByAnother:
+		switch {
+		case m.Leader == c.self.Name:
+			c.ignore(m, Outdated)
+		case m.Leader == m.From || m.Held > c.timing.Confirm:
+			// A leader lives, or another's claim is fresh: ask again when
+			// the promise could have run out.
+			if c.electorate.blocks(m) {
+				c.abandon(now, HeldByAnother)
+				c.waitFrom = max(c.waitFrom, now.Boot+m.Held)
+			}
+		default:
+			c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+max(m.Held, time.Millisecond))
+		}
+	case StaleTerm, FutureTerm:
+		if c.electorate.blocks(m) {
+			c.abandon(now, m.Reason)
+			if c.failures <= maxAsks {
+				c.waitFrom = now.Boot
+			}
+		}
+	case AnotherPreferred:
+		c.abandon(now, AnotherPreferred)
+		c.failures--
+		c.waitFrom = now.Boot + c.timing.Confirm
+	case WrongElectorate, NotAVoter, LeaseTooLong, Asleep:
+		c.claim.ballots[c.electorate.ballot(m)] = ballot{excused: true}
+	default: // JustStarted and what later versions may say: it will answer again
+	}
+}
+
+// pursue wins a claim, asks again, or gives it up.
+func (c *Core) pursue(now Now) {
+	cl := &c.claim
+	if c.electorate.elects(now) {
+		c.win(now)
+		return
+	}
+	if now.Boot < cl.reaskAt {
+		return
+	}
+	if now.Boot >= cl.at+time.Duration(cl.asks+1)*c.timing.Confirm {
+		cl.asks++
+	}
+	switch {
+	case c.electorate.elects(now):
+		c.win(now)
+	case cl.asks >= maxAsks:
+		c.abandon(now, Outvoted)
+	default:
+		cl.reaskAt = now.Boot + c.timing.Confirm
+		if !c.ask(now, Asking) {
+			c.abandon(now, HeldByAnother)
+		}
+	}
+}
+
+// abandon gives a claim up that has not been won: its term is spent, the votes
+// given to it are free again, and the next try waits twice as long each time,
+// so that one half-deaf candidate does not keep the others out.
+func (c *Core) abandon(now Now, r Reason) {
+	cl := &c.claim
+	cl.live = false
+	if c.voter.promisedTo(c.self.Name, c.self.Incarnation, cl.term) {
+		c.voter.forget()
+	}
+	for _, name := range c.electorate.ask(Asking) {
+		c.send(Message{Kind: Release, To: name, Incarnation: c.self.Incarnation, Term: cl.term, Reason: Outvoted})
+	}
+	c.note(Note{Kind: Lost, Term: cl.term, Reason: r})
+	backoff := min(c.timing.Confirm<<min(c.failures, 10), 4*c.timing.Lease)
+	c.failures++
+	c.await(now, backoff)
+}

@@ -1,0 +1,45 @@
+package seniority
+
+import "time"
+
+// electorate is all that differs between the two modes: who has a vote, when
+// votes suffice, and how long they carry a leadership.
+type electorate interface {
+	// admits says whether this node's vote may be given to a claim at all.
+	admits(m *Message) Reason
+	// belongs says whether a message is of this kind of electorate.
+	belongs(m *Message) Reason
+	// heard takes note of what a message tells of the electorate.
+	heard(m *Message)
+	// saw takes note of a new view.
+	saw()
+	// seats reports whether a member may lead in this electorate.
+	seats(m *Member) bool
+	// seat is this node's place, the low digits of its terms.
+	seat() uint64
+	// ready says from when on this node may claim; false: not before
+	// something changes.
+	ready(now Now) (time.Duration, bool)
+	// ask returns whom a round of claims goes to, without this node. The
+	// slice is valid until the next call.
+	ask(stand Stand) []string
+	// ballot is the key under which an answer counts.
+	ballot(m *Message) string
+	// counts says whether a confirm is of one who has a vote.
+	counts(m *Message) Reason
+	// elects reports whether the claim is won.
+	elects(now Now) bool
+	// blocks takes note of an objection and reports whether the claim cannot
+	// be won any more.
+	blocks(m *Message) bool
+	// lease returns until when the votes carry: to say so, and to the end.
+	lease(now Now) (deadline, end time.Duration)
+	// releaseBy is when the release must have ended; 0: no such time.
+	releaseBy() time.Duration
+	// confirmedBy is when the newest claim that a member confirmed was sent.
+	confirmedBy(name string) time.Duration
+	// unreached reports whether members depend on gossip to hear of the leader.
+	unreached(now Now) bool
+	// merges reports whether two leaderships may meet.
+	merges() bool
+}

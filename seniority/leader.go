@@ -1,0 +1,390 @@
+package seniority
+
+import "time"
+
+// stepAside is how long a leader that was asked to step down, or failed,
+// leaves the lead to others.
+const stepAside = time.Minute
+
+// resendLimit is how often a round is sent again to voters that have not
+// answered it, a confirm time-out apart.
+const resendLimit = 2
+
+// win turns the claim into a leadership.
+func (c *Core) win(now Now) {
+	cl := &c.claim
+	cl.since, c.held = now.Boot, 0
+	c.phase, c.electAt = Holding, 0
+	c.reason = Elected
+	if c.led.successor == c.self.Name {
+		c.reason = Succeeded
+	}
+	c.led = followed{}
+	c.everLed, c.failures = true, 0
+	c.met = c.met || len(cl.ballots) > 1
+	clear(c.courtesy)
+	c.settleTerm(now, c.reason)
+}
+
+// settleTerm makes the claim's term the one in force: from now on this node's
+// own vote refuses it and all below to anybody else.
+func (c *Core) settleTerm(now Now, r Reason) {
+	c.voter.floor = max(c.voter.floor, c.claim.term)
+	c.learn(now, c.claim.term, true)
+	c.note(Note{Kind: Won, Peer: c.self.Name, Term: c.claim.term, Reason: r})
+	if c.met {
+		c.assign()
+	}
+	c.extend(now)
+	c.renew(now)
+	m := c.claimMessage(Leading)
+	for _, name := range c.electorate.ask(Asking) {
+		if !c.sentTo(name) {
+			c.sendClaim(m, name)
+		}
+	}
+}
+
+// sentTo reports whether this step already sends a leading claim to a member.
+func (c *Core) sentTo(name string) bool {
+	for i := range c.out.Messages {
+		if m := &c.out.Messages[i]; m.To == name && m.Kind == Claim && m.Stand == Leading {
+			return true
+		}
+	}
+	return false
+}
+
+// hold does what a leadership needs: renewals, and their repetition to voters
+// that did not answer; the beacon for those who get none; handing over to a
+// preferred member, or because this node is sick.
+func (c *Core) hold(now Now) {
+	cl := &c.claim
+	switch {
+	case now.Boot >= cl.renewAt:
+		c.renew(now)
+	case cl.resends < resendLimit && now.Boot >= cl.round+time.Duration(cl.resends+1)*c.timing.Confirm:
+		c.resend(now)
+	}
+	if now.Boot >= cl.beaconAt {
+		cl.beaconAt = now.Boot + c.timing.Lease
+		if c.electorate.unreached(now) {
+			c.sendClaim(c.claimMessage(Leading), "")
+		}
+	}
+	if !c.healthy && c.heir() != "" {
+		c.stepDown(now, Unhealthy, 0)
+		return
+	}
+	c.considerPreemption(now)
+}
+
+// renew sends a round of renewals.
+func (c *Core) renew(now Now) {
+	if !c.ask(now, Leading) {
+		panic("seniority: a leader's own vote is not its own")
+	}
+	c.claim.renewAt = now.Boot + c.timing.Renewal
+	c.extend(now)
+}
+
+// resend repeats the round to those that have not confirmed it.
+func (c *Core) resend(now Now) {
+	cl := &c.claim
+	cl.resends++
+	m := c.claimMessage(Leading)
+	for _, name := range c.electorate.ask(Leading) {
+		if c.electorate.confirmedBy(name) < cl.round {
+			c.sendClaim(m, name)
+		}
+	}
+}
+
+// confirmed takes in a vote for a running leadership.
+func (c *Core) confirmed(now Now, m *Message, first bool) {
+	if first && !c.met {
+		c.met = true
+		c.assign()
+		c.enlighten(m.From) // with its number
+	}
+	c.extend(now)
+}
+
+// extend moves the end of the lease to what the votes allow. It never moves
+// back: promises once made run their time.
+func (c *Core) extend(now Now) {
+	deadline, end := c.electorate.lease(now)
+	c.claim.deadline = max(c.claim.deadline, deadline)
+	c.claim.leaseEnd = max(c.claim.leaseEnd, end)
+}
+
+// enlighten tells one member directly who leads.
+func (c *Core) enlighten(name string) {
+	if name != "" && name != c.self.Name && !c.sentTo(name) {
+		c.sendClaim(c.claimMessage(Leading), name)
+	}
+}
+
+// defend takes in an objection to a running leadership.
+func (c *Core) defend(now Now, m *Message) {
+	c.note(Note{Kind: Objected, Peer: m.From, Term: m.Term, Reason: m.Reason})
+	if !c.electorate.merges() {
+		return // only time ends a lease
+	}
+	switch m.Reason {
+	case StaleTerm:
+		if m.Known >= c.claim.term {
+			c.reterm(now)
+		}
+	case HeldByAnother:
+		if m.Leader != "" && m.Leader != c.self.Name {
+			c.note(Note{Kind: OtherLeader, Peer: m.Leader, Term: m.Known})
+			c.enlighten(m.Leader)
+		}
+	case AnotherPreferred:
+		if m.Leader == m.From && m.From < c.self.Name {
+			c.yield(now, m.From)
+		}
+	}
+}
+
+// confront settles which of two leaders that have met stays. Elapsed times
+// grow while messages travel, so both must not compare: each could find itself
+// the longer. The one with the lower name decides, and the other obeys.
+func (c *Core) confront(now Now, m *Message) {
+	c.note(Note{Kind: OtherLeader, Peer: m.From, Term: m.Term})
+	if c.self.Name > m.From {
+		c.enlighten(m.From)
+		return
+	}
+	mine := Leadership{Leader: c.self, Held: c.held, Met: c.met}
+	other := Leadership{Leader: Member{Name: m.From}, Held: m.Held, Met: m.Met}
+	if known := c.view.member(m.From); known != nil {
+		other.Leader = *known
+	}
+	if c.cfg.Rule.Prefer(&mine, &other) > 0 {
+		c.yield(now, m.From)
+		return
+	}
+	c.send(Message{
+		Kind: Object, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq, Lease: m.Lease,
+		Reason: AnotherPreferred, Leader: c.self.Name, Held: c.held, Known: c.claim.term,
+	})
+	if c.claim.overcame < m.Term {
+		c.claim.overcame = m.Term
+		c.reterm(now)
+	}
+}
+
+// reterm goes on leading under a new, higher term, so that the members of a
+// group that yielded can follow, and what its leader still writes is fenced off.
+func (c *Core) reterm(now Now) {
+	old := c.claim
+	if !c.newTerm(now) {
+		return
+	}
+	c.claim.since, c.claim.overcame, c.claim.beaconAt = old.since, old.overcame, now.Boot
+	c.settleTerm(now, Merged)
+}
+
+// yield ends this leadership for another that stays.
+func (c *Core) yield(now Now, winner string) {
+	term := c.claim.term
+	c.end(now, Merged)
+	c.met = true
+	if c.self.Join.Number != 0 {
+		c.renumber(Join{Group: term, Number: c.self.Join.Number})
+	}
+	c.voter.forget()
+	c.announceEnd(term, Merged, winner)
+	c.await(now, c.timing.Lease)
+}
+
+// end makes the term spent. Whatever is confirmed from now on does not count.
+func (c *Core) end(now Now, r Reason) {
+	cl := &c.claim
+	cl.live = false
+	c.voter.floor = max(c.voter.floor, cl.term)
+	c.releasing, c.releaseBy = cl.term, c.electorate.releaseBy()
+	c.reason = r
+	c.note(Note{Kind: Lost, Peer: c.self.Name, Term: cl.term, Reason: r})
+}
+
+// announceEnd tells everybody that a term is over.
+func (c *Core) announceEnd(term uint64, r Reason, successor string) {
+	m := Message{Kind: Release, Incarnation: c.self.Incarnation, Term: term, Reason: r, Leader: successor}
+	for _, name := range c.electorate.ask(Asking) {
+		m.To = name
+		c.send(m)
+	}
+	m.To = ""
+	c.send(m)
+}
+
+// lose ends the leadership at once, without a successor. Whoever loses the
+// lead this way comes back as the youngest. The voters are told once the
+// release has ended.
+func (c *Core) lose(now Now, r Reason) {
+	c.end(now, r)
+	c.renumber(Join{})
+	c.unannounced = r
+	c.await(now, c.timing.Lease)
+}
+
+// fired ends the leadership of a term because the keeper says so.
+func (c *Core) fired(now Now, term uint64, r Reason) {
+	if term != c.claim.term {
+		return
+	}
+	switch c.phase {
+	case Holding, Yielding:
+		c.lose(now, r)
+	}
+}
+
+// heir returns who is to lead after a hand-over, or "".
+func (c *Core) heir() string {
+	for i := range c.view.members {
+		if m := &c.view.members[i]; m.Name != c.self.Name && c.contends(m) {
+			return m.Name
+		}
+	}
+	return ""
+}
+
+// stepDown starts a planned hand-over.
+func (c *Core) stepDown(now Now, r Reason, aside time.Duration) Reason {
+	if r == Departed {
+		c.healthy = false
+		c.refreshSelf()
+		if c.phase == Claiming {
+			c.abandon(now, Departed)
+		}
+		if c.phase != Holding {
+			return None
+		}
+	}
+	if c.phase != Holding {
+		return NotMine
+	}
+	heir := c.heir()
+	if heir == "" && r != Departed {
+		c.note(Note{Kind: Stayed, Term: c.claim.term, Reason: r})
+		return Alone
+	}
+	c.end(now, r)
+	c.phase = Yielding
+	c.claim.live = true // for the lease alone; Yielding never turns back
+	c.claim.successor, c.claim.ending = heir, r
+	if aside == 0 && (r == Requested || r == HookFailed) {
+		aside = stepAside
+	}
+	if aside > 0 {
+		c.asideUntil = now.Boot + aside
+	}
+	c.refreshSelf()
+	c.ask(now, Leaving)
+	c.claim.renewAt = now.Boot + c.timing.Renewal
+	return None
+}
+
+// keepOut renews the promises while the release of a planned hand-over runs.
+func (c *Core) keepOut(now Now) {
+	cl := &c.claim
+	if end := c.electorate.releaseBy(); end != 0 {
+		c.releaseBy = end
+		if now.Boot >= end {
+			c.lose(now, LeaseLost)
+			return
+		}
+	}
+	if now.Boot >= cl.renewAt {
+		c.ask(now, Leaving)
+		cl.renewAt = now.Boot + c.timing.Renewal
+		c.extend(now)
+	}
+}
+
+// released goes on when the release of a term has ended: only now may another
+// be let in.
+func (c *Core) released(now Now, term uint64) {
+	if term != c.releasing || term == 0 {
+		return
+	}
+	c.releasing, c.releaseBy = 0, 0
+	mine := c.voter.promisedTo(c.self.Name, c.self.Incarnation, term)
+	switch {
+	case c.phase == Yielding:
+		cl := &c.claim
+		cl.live = false
+		if mine {
+			c.voter.forget()
+		}
+		c.announceEnd(term, cl.ending, cl.successor)
+		c.led.successor = cl.successor
+		c.await(now, 2*c.timing.Confirm)
+	case c.unannounced != None:
+		if mine {
+			c.voter.forget()
+		}
+		c.announceEnd(term, c.unannounced, "")
+	}
+	c.unannounced = None
+}
+
+// setHealth takes in whether this node may be elected.
+func (c *Core) setHealth(now Now, healthy bool) {
+	if healthy == c.healthy {
+		return
+	}
+	c.healthy = healthy
+	c.refreshSelf()
+	if !healthy && c.phase == Claiming {
+		c.abandon(now, Unhealthy)
+	}
+	if !healthy && c.phase == Holding && c.heir() == "" {
+		c.note(Note{Kind: Stayed, Term: c.claim.term, Reason: Unhealthy})
+	}
+}
+
+// elect holds an election on request: it changes nothing under a healthy
+// leader that the rule prefers.
+func (c *Core) elect(now Now) Reason {
+	name, _ := c.leader(now)
+	switch {
+	case c.phase == Holding:
+		if heir := c.heir(); heir != "" && !c.view.before(c.self.Name, heir) {
+			return c.stepDown(now, Preempted, 0)
+		}
+		return HeldByAnother
+	case c.phase == Yielding || name != "":
+		return HeldByAnother
+	case !c.mayClaim():
+		return NotEligible
+	}
+	c.waitFrom, c.graceTill = now.Boot, 0
+	return None
+}
+
+// considerPreemption hands over to a preferred member that has been there,
+// answering, for long enough. It is the leader that does it, so that there are
+// never two.
+func (c *Core) considerPreemption(now Now) {
+	cl := &c.claim
+	cl.preemptAt = 0
+	heir := c.heir()
+	if !c.cfg.Preempt || c.phase != Holding || heir == "" || c.view.before(c.self.Name, heir) ||
+		now.Boot-c.electorate.confirmedBy(heir) > c.timing.Lease {
+		cl.rival = ""
+		return
+	}
+	if cl.rival != heir {
+		cl.rival, cl.rivalSince = heir, now.Boot
+	}
+	due := max(cl.rivalSince+c.cfg.PreemptDelay, c.penalties[heir].until)
+	if now.Boot >= due {
+		c.stepDown(now, Preempted, 0)
+		return
+	}
+	cl.preemptAt = due
+}

@@ -1,0 +1,211 @@
+package seniority
+
+import (
+	"slices"
+	"time"
+)
+
+// quorum is the electorate of quorum mode: a fixed list of voters, of which a
+// majority must confirm, whatever gossip says of them.
+//
+// While the list is being changed, two lists that differ by one entry may be
+// about. A claim needs a majority of its own list and of the list of each
+// voter that confirms it, so any two sets of votes that suffice share a voter.
+type quorum struct {
+	*Core
+	names map[string]string   // entry → the member that is it, last heard of
+	lists map[string][]string // entry → the list that this voter goes by
+	asked []string
+	times []time.Duration
+	far   bool // some voter's list is more than one entry away
+}
+
+func (e *quorum) merges() bool             { return false }
+func (e *quorum) ballot(m *Message) string { return m.Voter }
+func (e *quorum) releaseBy() time.Duration { return e.claim.leaseEnd }
+func (e *quorum) seats(m *Member) bool {
+	return m.Voter != "" && slices.Contains(e.cfg.Voters, m.Voter)
+}
+func (e *quorum) seat() uint64 {
+	return uint64(slices.Index(e.cfg.Voters, e.self.Voter)) + 1
+}
+
+func (e *quorum) belongs(m *Message) Reason {
+	if len(m.Voters) == 0 {
+		return WrongElectorate
+	}
+	return None
+}
+
+func (e *quorum) admits(m *Message) Reason {
+	switch {
+	case e.self.Voter == "":
+		return NotAVoter
+	case e.far || m.Voter == "" || !slices.Contains(m.Voters, m.Voter) || distance(e.cfg.Voters, m.Voters) > 1:
+		return WrongElectorate
+	}
+	return None
+}
+
+// counts: only voters count, and only of lists that may stand together.
+func (e *quorum) counts(m *Message) Reason {
+	switch {
+	case m.Voter == "":
+		return NotAVoter
+	case distance(e.cfg.Voters, m.Voters) > 1:
+		return WrongElectorate
+	}
+	return None
+}
+
+// heard remembers who a voter is and what list it goes by.
+func (e *quorum) heard(m *Message) {
+	if m.Voter == "" || m.Gossiped {
+		return
+	}
+	if e.names[m.Voter] != m.From || !same(e.lists[m.Voter], m.Voters) {
+		e.lists[m.Voter] = m.Voters
+		e.regard(m.Voter, m.From)
+	}
+}
+
+// saw learns from the view which member is which voter. What was learnt stays
+// when a member leaves the view: gossip has no say in who votes.
+func (e *quorum) saw() {
+	for i := range e.view.members {
+		if m := &e.view.members[i]; m.Voter != "" && e.names[m.Voter] != m.Name {
+			e.regard(m.Voter, m.Name)
+		}
+	}
+}
+
+// regard brings the derived fields up to date.
+func (e *quorum) regard(entry, name string) {
+	e.names[entry] = name
+	entries := slices.Clone(e.cfg.Voters)
+	e.far = false
+	for _, l := range e.lists {
+		d := distance(e.cfg.Voters, l)
+		e.far = e.far || d > 1
+		for _, v := range l {
+			if d <= 1 && !slices.Contains(entries, v) {
+				entries = append(entries, v)
+			}
+		}
+	}
+	slices.Sort(entries)
+	e.asked = e.asked[:0]
+	for _, v := range entries {
+		if n := e.names[v]; n != "" && n != e.self.Name && !slices.Contains(e.asked, n) {
+			e.asked = append(e.asked, n)
+		}
+	}
+}
+
+// ask: every voter that was ever heard of, for leadership and election alike.
+func (e *quorum) ask(Stand) []string { return e.asked }
+
+// ready: a voter that has just started abstains, for itself too.
+func (e *quorum) ready(now Now) (time.Duration, bool) {
+	if e.self.Voter == "" || e.far {
+		return 0, false
+	}
+	return e.voter.abstainTill, true
+}
+
+func (e *quorum) elects(now Now) bool {
+	deadline, _ := e.lease(now)
+	return deadline > now.Boot
+}
+
+// blocks: the claim is lost once too few voters are left that could confirm.
+func (e *quorum) blocks(m *Message) bool {
+	if m.Voter == "" {
+		return false
+	}
+	e.claim.ballots[m.Voter] = ballot{excused: true, voters: m.Voters}
+	left := 0
+	for _, v := range e.cfg.Voters {
+		if !e.claim.ballots[v].excused {
+			left++
+		}
+	}
+	return left <= len(e.cfg.Voters)/2
+}
+
+// lease: the majority-th newest confirmed time of sending, plus the lease, of
+// this node's list and of every confirmer's. The voters count from receipt and
+// a little longer, so this node always stops first.
+func (e *quorum) lease(now Now) (deadline, end time.Duration) {
+	sent, ok := e.majority(e.cfg.Voters)
+	if !ok {
+		return 0, 0
+	}
+	for _, b := range e.claim.ballots {
+		if !b.granted || same(b.voters, e.cfg.Voters) {
+			continue
+		}
+		t, ok := e.majority(b.voters)
+		if !ok {
+			return 0, 0
+		}
+		sent = min(sent, t)
+	}
+	end = sent + e.timing.Lease
+	return end - e.timing.ReleaseBudget, end
+}
+
+// majority returns when the claim was sent that a majority of the list has
+// confirmed.
+func (e *quorum) majority(list []string) (time.Duration, bool) {
+	e.times = e.times[:0]
+	for _, v := range list {
+		if b := e.claim.ballots[v]; b.granted {
+			e.times = append(e.times, b.confirmed)
+		}
+	}
+	need := len(list)/2 + 1
+	if len(e.times) < need {
+		return 0, false
+	}
+	slices.Sort(e.times)
+	return e.times[len(e.times)-need], true
+}
+
+func (e *quorum) confirmedBy(name string) time.Duration {
+	for entry, n := range e.names {
+		if n == name {
+			return e.claim.ballots[entry].confirmed
+		}
+	}
+	return 0
+}
+
+// unreached: members that do not vote hear of the leader by gossip.
+func (e *quorum) unreached(now Now) bool {
+	return len(e.view.members) > len(e.asked)+1
+}
+
+// same reports whether two lists are equal; nearly always they are one slice.
+func same(a, b []string) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
+}
+
+// distance is the number of entries that stand in one of the lists only.
+func distance(a, b []string) int {
+	if same(a, b) {
+		return 0
+	}
+	n := 0
+	for _, v := range a {
+		if !slices.Contains(b, v) {
+			n++
+		}
+	}
+	for _, v := range b {
+		if !slices.Contains(a, v) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,164 @@
+package seniority
+
+import (
+	"slices"
+	"time"
+)
+
+// view is the membership as gossip believes it, in the line of succession. It
+// is recomputed whole from every View, never patched.
+type view struct {
+	members   []Member
+	index     map[string]int
+	settled   bool
+	settledAt time.Duration
+}
+
+// member returns a member by name, or nil.
+func (v *view) member(name string) *Member {
+	if i, ok := v.index[name]; ok {
+		return &v.members[i]
+	}
+	return nil
+}
+
+// before reports whether a comes before b in the line of succession.
+func (v *view) before(a, b string) bool { return v.index[a] < v.index[b] }
+
+// setView takes over a membership. This node's own entry is always its own
+// knowledge of itself, not what gossip says of it.
+func (c *Core) setView(members []Member, settled bool) {
+	v := &c.view
+	v.members = v.members[:0]
+	for _, m := range members {
+		if m.Name != c.self.Name && m.Name != "" {
+			v.members = append(v.members, m)
+		}
+	}
+	v.members = append(v.members, c.self)
+	v.settled = settled
+	c.arrange()
+	c.electorate.saw()
+}
+
+// arrange puts the view into the line of succession.
+func (c *Core) arrange() {
+	v := &c.view
+	slices.SortFunc(v.members, func(a, b Member) int { return c.cfg.Rule.Compare(&a, &b) })
+	if v.index == nil {
+		v.index = map[string]int{}
+	}
+	clear(v.index)
+	for i := range v.members {
+		v.index[v.members[i].Name] = i
+	}
+}
+
+// refreshSelf brings a change of this node itself into the view.
+func (c *Core) refreshSelf() {
+	c.self.Eligible = c.healthy && c.asideUntil == 0
+	*c.view.member(c.self.Name) = c.self
+	c.arrange()
+}
+
+// renumber gives this node a join number, or takes it away.
+func (c *Core) renumber(j Join) {
+	if c.self.Join == j {
+		return
+	}
+	c.self.Join = j
+	c.refreshSelf()
+	if j.Number != 0 {
+		c.note(Note{Kind: Numbered, Term: j.Group})
+	}
+}
+
+// meet takes a new membership in.
+func (c *Core) meet(now Now, members []Member, settled bool) {
+	if settled && !c.view.settled {
+		c.view.settledAt = now.Boot
+	}
+	c.setView(members, settled)
+	if len(c.view.members) > 1 && c.metAt == 0 {
+		c.metAt = now.Boot
+	}
+	if c.led.name != "" {
+		m := c.view.member(c.led.name)
+		switch {
+		case m == nil && !c.led.direct:
+			c.lapse(now, LeaderSilent)
+		case m != nil && m.Incarnation != c.led.incarnation:
+			c.gone(now, c.led.name, c.led.incarnation)
+		}
+	}
+	for name := range c.penalties {
+		if c.view.member(name) == nil && now.Boot >= c.penalties[name].until {
+			delete(c.penalties, name)
+		}
+	}
+	if c.phase == Holding {
+		c.welcome(now)
+	}
+}
+
+// gone notes that a run of a member has ended.
+func (c *Core) gone(now Now, name string, incarnation uint64) {
+	if c.electorate.merges() && c.voter.holder == name && c.voter.incarnation == incarnation {
+		c.voter.forget()
+	}
+	if c.led.name == name && c.led.incarnation == incarnation {
+		c.lapse(now, LeaderDied)
+	}
+}
+
+// isSuspect reports whether this run of the member is taken for dead.
+func (c *Core) isSuspect(m *Member) bool {
+	return c.suspect.name == m.Name && c.suspect.incarnation == m.Incarnation
+}
+
+// absolve clears a suspicion: the member speaks.
+func (c *Core) absolve(m *Message) {
+	if c.suspect.name == m.From {
+		c.suspect = suspect{}
+	}
+}
+
+// contends reports whether the member may be the next leader.
+func (c *Core) contends(m *Member) bool {
+	return m.MayLead() && !c.isSuspect(m) && c.electorate.seats(m)
+}
+
+// mayClaim reports whether this node may claim at all. One that stands aside
+// may if nobody else is there to do it: a hook that is broken everywhere must
+// not leave the group without a leader.
+func (c *Core) mayClaim() bool {
+	if c.self.Role != Candidate || !c.healthy || !c.electorate.seats(&c.self) {
+		return false
+	}
+	return c.self.Eligible || !slices.ContainsFunc(c.view.members, func(m Member) bool { return c.contends(&m) })
+}
+
+// place is how many others come before this node when the next leader is sought.
+func (c *Core) place() int {
+	n := 0
+	for i := range c.view.members {
+		m := &c.view.members[i]
+		if m.Name == c.self.Name {
+			break
+		}
+		if c.contends(m) {
+			n++
+		}
+	}
+	return n
+}
+
+// alone reports whether nobody else is there, apart from a leader taken for dead.
+func (c *Core) alone() bool {
+	for i := range c.view.members {
+		if m := &c.view.members[i]; m.Name != c.self.Name && !c.isSuspect(m) {
+			return false
+		}
+	}
+	return true
+}

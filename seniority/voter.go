@@ -1,0 +1,201 @@
+package seniority
+
+import "time"
+
+// voter is the half of a node that promises its vote. Its invariants are those
+// of doc.go, section Voters:
+//
+//   - at any instant it has promised to at most one holder;
+//   - it promises a term to one holder only, and no term at or below its floor;
+//   - only a confirm or a release raises the floor; a refusal changes nothing.
+type voter struct {
+	holder      string
+	incarnation uint64
+	term        uint64
+	stand       Stand
+	until       time.Duration // by this node's clock, from receipt
+	will        [32]byte
+
+	floor   uint64        // claims of this term or below are refused
+	longest time.Duration // the longest lease promised
+
+	abstainTill time.Duration // just started: no promise before
+	abstained   time.Duration // and never one for a longer lease than this; 0: no limit
+}
+
+// running reports whether a promise is in force.
+func (v *voter) running(now Now) bool { return v.term != 0 && now.Boot < v.until }
+
+// promisedTo reports whether the last promise was for exactly this claim's
+// term and run of its holder.
+func (v *voter) promisedTo(name string, incarnation, term uint64) bool {
+	return v.term != 0 && v.holder == name && v.incarnation == incarnation && v.term == term
+}
+
+// judge says whether a claim may be granted: None, or the reason to refuse it.
+func (c *Core) judge(now Now, m *Message) Reason {
+	v := &c.voter
+	if r := c.electorate.admits(m); r != None {
+		return r
+	}
+	if v.promisedTo(m.From, m.Incarnation, m.Term) {
+		return None // a renewal, whatever else was seen; nothing was promised since
+	}
+	mine := v.holder == m.From && v.incarnation == m.Incarnation
+	switch {
+	case now.Boot < v.abstainTill:
+		return JustStarted
+	case v.abstained > 0 && m.Lease > v.abstained:
+		return LeaseTooLong
+	case v.running(now) && !mine:
+		return HeldByAnother
+	case m.Term <= v.floor:
+		return StaleTerm
+	case m.Stand == Asking && m.From != c.self.Name && tooFarAhead(m.Term, c.highest, now.Wall):
+		return FutureTerm
+	}
+	return None
+}
+
+// grant promises the vote to a claim that judge has passed.
+//
+// The floor of a claim of one's own is raised when it is won, not now: the
+// term carries this node's place, so nobody else can claim it, and a claim
+// that a wrong clock put far ahead must not shut out everybody else's.
+func (c *Core) grant(now Now, m *Message) {
+	v := &c.voter
+	v.holder, v.incarnation, v.term = m.From, m.Incarnation, m.Term
+	v.stand, v.will = m.Stand, m.Will
+	v.until = now.Boot + Drifted(m.Lease)
+	v.longest = max(v.longest, m.Lease)
+	if m.From != c.self.Name {
+		v.floor = max(v.floor, m.Term)
+		c.learn(now, m.Term, true)
+	}
+}
+
+// forget ends the promise in force, if any.
+func (v *voter) forget() {
+	v.holder, v.incarnation, v.term, v.until = "", 0, 0, 0
+}
+
+// onClaim answers another's claim.
+func (c *Core) onClaim(now Now, m *Message) {
+	if m.Gossiped {
+		c.overhear(now, m)
+		return
+	}
+	if m.Stand == Leading {
+		c.learn(now, m.Term, true)
+		c.absolve(m)
+		if c.phase == Holding && c.electorate.merges() {
+			c.confront(now, m)
+			return
+		}
+	}
+	if c.phase == Claiming && c.yieldsTo(m) {
+		c.abandon(now, AnotherPreferred)
+	}
+	r := c.judge(now, m)
+	if r == None && m.Stand == Asking {
+		r = c.preferAnother(now, m)
+	}
+	if r == NotAVoter && m.Stand == Leading && c.electorate.belongs(m) == None {
+		c.listen(now, m)
+		return
+	}
+	if r != None {
+		c.object(now, m, r)
+		return
+	}
+	first := !c.voter.promisedTo(m.From, m.Incarnation, m.Term)
+	c.grant(now, m)
+	c.send(Message{Kind: Confirm, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq, Lease: m.Lease})
+	if first {
+		c.note(Note{Kind: Promised, Peer: m.From, Term: m.Term})
+	}
+	switch {
+	case m.Stand == Leading:
+		c.follow(now, m)
+	case m.Stand == Leaving && c.led.is(m.From, m.Incarnation, m.Term):
+		c.led.leaving = true
+		c.led.until = c.voter.until
+	case first:
+		c.deferTo(now)
+	}
+}
+
+// object refuses a claim. While the claimant cannot know who leads, a leader
+// tells it by a claim of its own.
+func (c *Core) object(now Now, m *Message, r Reason) {
+	o := Message{
+		Kind: Object, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq, Lease: m.Lease,
+		Reason: r, Known: max(c.highest, c.voter.floor),
+	}
+	o.Leader, _ = c.leader(now)
+	switch r {
+	case HeldByAnother:
+		o.Held = c.voter.until - now.Boot
+		if o.Leader == "" {
+			o.Leader = c.voter.holder
+		}
+	case FutureTerm:
+		if now.Wall > 0 {
+			o.Known = max(o.Known, uint64(now.Wall)*places)
+		}
+	case AnotherPreferred:
+		o.Leader = c.preferred(m.From)
+	}
+	c.send(o)
+	c.note(Note{Kind: RefusedClaim, Peer: m.From, Term: m.Term, Reason: r})
+	if c.phase == Holding && m.Stand == Asking {
+		c.enlighten(m.From)
+	}
+}
+
+// preferAnother says, once in an election, that the rule puts another first.
+func (c *Core) preferAnother(now Now, m *Message) Reason {
+	if c.courtesy[m.From] || c.preferred(m.From) == "" {
+		return None
+	}
+	if name, _ := c.leader(now); name != "" {
+		return None
+	}
+	if c.led.successor == m.From {
+		return None // the leader itself named it
+	}
+	c.courtesy[m.From] = true
+	if c.preferred(m.From) == c.self.Name {
+		c.hurried = true // others are ready; there is nothing left to wait for
+		c.waitFrom = min(c.waitFrom, now.Boot)
+	}
+	return AnotherPreferred
+}
+
+// preferred returns the first member that may lead and comes before claimant
+// in the line of succession, or "".
+func (c *Core) preferred(claimant string) string {
+	if c.view.member(claimant) == nil {
+		return ""
+	}
+	for i := range c.view.members {
+		m := &c.view.members[i]
+		if m.Name == claimant {
+			return ""
+		}
+		if c.contends(m) {
+			return m.Name
+		}
+	}
+	return ""
+}
+
+// yieldsTo reports whether a claim of this node that has not been won gives
+// way to m: to any leadership, and to a claimant that the rule prefers.
+func (c *Core) yieldsTo(m *Message) bool {
+	if m.Stand != Asking {
+		return true
+	}
+	other := c.view.member(m.From)
+	return other != nil && other.MayLead() && (c.cfg.Rule.Compare(other, &c.self) < 0 || !c.self.MayLead())
+}
