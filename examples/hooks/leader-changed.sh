@@ -1,0 +1,52 @@
+#!/bin/sh
+# A hook that only tells: one line in the system log for each event, and the
+# leader's address in a file that other programs may read.
+#
+#   agent … --hook /usr/local/lib/doyen/leader-changed.sh
+#
+# LEADER_FILE may be changed here or set in the agent's environment.
+set -eu
+
+LEADER_FILE=${LEADER_FILE:-/run/doyen-leader}
+
+# tell writes to the system log, where there is one, and to the agent's log.
+tell() {
+	echo "$*"
+	if command -v logger >/dev/null 2>&1; then
+		logger -t doyen -- "$*" || true
+	fi
+}
+
+# remember replaces the file in one step, so that no reader ever sees half.
+remember() {
+	printf '%s\n' "$1" >"$LEADER_FILE.new"
+	mv -f "$LEADER_FILE.new" "$LEADER_FILE"
+}
+
+case "${1:-}" in
+acquire)
+	remember "$DOYEN_ADDR"
+	tell "$DOYEN_NODE leads (term $DOYEN_TERM, $DOYEN_REASON)"
+	;;
+release)
+	# At start nothing is known of a leader; what a former run left is stale.
+	if [ "${DOYEN_REASON:-}" = startup ]; then
+		rm -f "$LEADER_FILE"
+	else
+		tell "$DOYEN_NODE leads no more (term $DOYEN_TERM, $DOYEN_REASON)"
+	fi
+	;;
+change)
+	if [ -n "${DOYEN_LEADER_ADDR:-}" ]; then
+		remember "$DOYEN_LEADER_ADDR"
+	else
+		rm -f "$LEADER_FILE"
+	fi
+	tell "the leader is now ${DOYEN_LEADER:-nobody} (was ${DOYEN_PREVIOUS_LEADER:-nobody})"
+	;;
+check) ;; # it holds nothing that could be lost
+*)
+	echo "usage: $0 release|acquire|check|change" >&2
+	exit 64
+	;;
+esac
