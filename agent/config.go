@@ -83,8 +83,14 @@ type Config struct {
 	// Profile is the set of times: fast, lan or wan.
 	Profile string
 	// Timing overrides single times of the profile; zero fields are the
-	// profile's. A negative ReleaseBudget means none.
+	// profile's, except that a lease brings its third as the renewal. A
+	// negative ReleaseBudget means none.
 	Timing seniority.Timing
+
+	// ProbeInterval is how often gossip probes one other member, to notice
+	// members that are gone; the leader is watched by its renewals instead.
+	// 0: 1 s.
+	ProbeInterval time.Duration
 
 	// Hook is the program run on leadership events; "": none.
 	Hook string
@@ -219,7 +225,9 @@ func checkTiming(s *settings) error {
 		return err
 	}
 	o := s.Config.Timing
-	t.Lease = cmp.Or(o.Lease, t.Lease)
+	if o.Lease != 0 {
+		t.Lease, t.Renewal = o.Lease, o.Lease/3
+	}
 	t.Renewal = cmp.Or(o.Renewal, t.Renewal)
 	t.Confirm = cmp.Or(o.Confirm, t.Confirm)
 	t.Stagger = cmp.Or(o.Stagger, t.Stagger)
