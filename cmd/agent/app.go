@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"doyen/agent"
+
+	"github.com/urfave/cli/v2"
+)
+
+// The exit codes, of CONTRACT and of every command.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // could not ask, or could not be done
+	exitNoLeader = 2
+	exitDisagree = 3 // two leaders, or members that disagree
+	exitUsage    = 2 // a bad flag or an unusable configuration
+)
+
+// run is the program: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := newApp(stdout, stderr).RunContext(ctx, args)
+	if err == nil {
+		return exitOK
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(stderr, "agent: %s\n", text)
+	}
+	if coder, ok := errors.AsType[cli.ExitCoder](err); ok {
+		return coder.ExitCode()
+	}
+	return exitFailed
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	flags, values := newFlags()
+	// Both the bare program and its command run take the settings; the values
+	// of both go to the same place.
+	start := func(c *cli.Context) error {
+		if err := noArguments(c); err != nil {
+			return err
+		}
+		return runAgent(c.Context, values, c.App.ErrWriter)
+	}
+	app := &cli.App{
+		Name:                 "agent",
+		Usage:                "elects one leader among the members of a group, and acts on it",
+		UsageText:            "agent [flags]            run the agent\n   agent COMMAND [flags]    ask or tell a running agent, or work without one",
+		Description:          "Each flag NAME of the agent can also be given by the environment variable DOYEN_NAME\n(capitals, - becomes _) or in the YAML file named by --config. A flag overrides the\nenvironment, the environment the file, the file the default.",
+		Version:              agent.Version,
+		Flags:                flags,
+		Action:               start,
+		Writer:               stdout,
+		ErrWriter:            stderr,
+		EnableBashCompletion: true,
+		OnUsageError:         usageError,
+		// run prints errors and chooses the exit code, in one place.
+		ExitErrHandler: func(*cli.Context, error) {},
+	}
+	app.Commands = []*cli.Command{
+		{Name: "run", Usage: "run the agent; the same as no command", Category: "agent", Flags: flags, Action: start},
+		{Name: "validate", Usage: "check the configuration that these flags, the environment and --config make", Category: "agent", Flags: flags,
+			Action: func(c *cli.Context) error { return validate(c, values) }},
+	}
+	app.Commands = append(app.Commands, clientCommands(values)...)
+	app.Commands = append(app.Commands, localCommands()...)
+	for _, c := range app.Commands {
+		c.OnUsageError = usageError
+		c.HideHelpCommand = true
+	}
+	return app
+}
+
+// usageError turns what package flag says into one sentence that names the
+// flag as the user writes it.
+func usageError(_ *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		text = fmt.Sprintf("unknown flag --%s", strings.TrimPrefix(name, "-"))
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		text = fmt.Sprintf("--%s needs a value", strings.TrimPrefix(name, "-"))
+	}
+	return cli.Exit(text, exitUsage)
+}
+
+// noArguments refuses arguments that are no flags: a mistyped command, or the
+// value of a flag that takes none.
+func noArguments(c *cli.Context) error {
+	if !c.Args().Present() {
+		return nil
+	}
+	what := "argument"
+	if c.Command.Name == c.App.Name {
+		what = "command"
+	}
+	return cli.Exit(fmt.Sprintf("unknown %s %q; see 'agent help'", what, c.Args().First()), exitUsage)
+}
+
+// loadOptions reads the configuration, with the exit code for one that is bad.
+func loadOptions(values flagValues) (options, error) {
+	o, err := load(values, os.Getenv)
+	if err != nil {
+		return options{}, cli.Exit(err, exitUsage)
+	}
+	return o, nil
+}

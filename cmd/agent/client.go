@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"doyen/agent"
+
+	"github.com/urfave/cli/v2"
+)
+
+// maxAnswer limits what a client command reads of one answer: the largest, a
+// /diag of a thousand members, is some megabytes.
+const maxAnswer = 64 << 20
+
+// A client asks one agent.
+type client struct {
+	addr    string
+	token   string
+	timeout time.Duration // of one call; a stream only has to begin within it
+	json    bool
+	out     io.Writer
+}
+
+// An answer is what the agent said.
+type answer struct {
+	status int
+	body   []byte
+}
+
+// newClient reads the flags that all client commands share.
+func newClient(c *cli.Context) (*client, error) {
+	if err := noArguments(c); err != nil {
+		return nil, err
+	}
+	addr, err := clientAddr(c.String("addr"))
+	if err != nil {
+		return nil, cli.Exit(err, exitUsage)
+	}
+	cl := &client{addr: addr, timeout: c.Duration("timeout"), json: c.Bool("json"), out: c.App.Writer}
+	if cl.timeout <= 0 {
+		return nil, cli.Exit("--timeout: it must be longer than zero", exitUsage)
+	}
+	if file := c.String("api-token-file"); file != "" {
+		token, err := os.ReadFile(file)
+		if err != nil {
+			return nil, cli.Exit(fmt.Errorf("--api-token-file: %w", err), exitUsage)
+		}
+		cl.token = strings.TrimSpace(string(token))
+	}
+	return cl, nil
+}
+
+// clientAddr completes a host without a port, in every form of an address.
+func clientAddr(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil { // no port, or a bare IPv6 address
+		host, port = strings.Trim(s, "[]"), strconv.Itoa(agent.DefaultBindPort)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil || strings.ContainsAny(host, "/?#@ ") {
+		return "", fmt.Errorf("--addr: %q is not a host:port", s)
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// get asks for path and returns the answer if its status is one of want.
+func (c *client) get(ctx context.Context, path string, want ...int) (answer, error) {
+	return c.call(ctx, http.MethodGet, path, want...)
+}
+
+func (c *client) post(ctx context.Context, path string, want ...int) (answer, error) {
+	return c.call(ctx, http.MethodPost, path, want...)
+}
+
+func (c *client) call(ctx context.Context, method, path string, want ...int) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	resp, err := c.open(ctx, method, path)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return answer{}, c.unreachable(err)
+	}
+	for _, status := range want {
+		if resp.StatusCode == status {
+			return answer{status, body}, nil
+		}
+	}
+	return answer{}, c.unexpected(resp, body)
+}
+
+// open sends one request and returns the response once its head has arrived.
+func (c *client) open(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("--addr %s: %w", c.addr, err)
+	}
+	req.Header.Set("Accept", "application/json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	// An agent is asked directly: a proxy would be asked from another address
+	// than loopback, and is seldom where the agents are.
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	return resp, nil
+}
+
+// unreachable says why the agent could not be asked.
+func (c *client) unreachable(err error) error {
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("cannot reach %s: connection refused: is the agent running?", c.addr)
+	case errors.As(err, &dns):
+		return fmt.Errorf("cannot reach %s: no address is known for %s", c.addr, dns.Name)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("%s did not answer within %s", c.addr, c.timeout)
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("%s closed the connection: is that an agent, and does it answer HTTP there (--http)?", c.addr)
+	}
+	return fmt.Errorf("cannot reach %s: %w", c.addr, err)
+}
+
+// unexpected says what the agent answered instead.
+func (c *client) unexpected(resp *http.Response, body []byte) error {
+	var e struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &e) == nil && e.Error != "" {
+		return fmt.Errorf("%s: %s", c.addr, e.Error)
+	}
+	return fmt.Errorf("%s answered %q: is that an agent?", c.addr, resp.Status)
+}
+
+// decode reads the answer's JSON.
+func (a answer) decode(into any) error {
+	if err := json.Unmarshal(a.body, into); err != nil {
+		return fmt.Errorf("the answer is not what an agent says: %w", err)
+	}
+	return nil
+}
+
+// print writes the answer as the agent gave it, for --json, or as show has it
+// for people. v is where show finds it decoded.
+func (c *client) print(a answer, v any, show func(io.Writer)) error {
+	if err := a.decode(v); err != nil {
+		return err
+	}
+	if c.json {
+		_, err := fmt.Fprintf(c.out, "%s\n", strings.TrimSpace(string(a.body)))
+		return err
+	}
+	show(c.out)
+	return nil
+}

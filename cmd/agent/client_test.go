@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeAgent answers each path with a status and a body.
+type fakeAgent map[string]struct {
+	status int
+	body   string
+}
+
+func (f fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a, ok := f[r.Method+" "+r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.WriteHeader(a.status)
+	fmt.Fprint(w, a.body)
+}
+
+// command runs the program and returns what it printed and its exit code.
+func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	for _, s := range settings {
+		t.Setenv(s.env(), "")
+	}
+	var out, errs bytes.Buffer
+	code = run(context.Background(), append([]string{"agent"}, args...), &out, &errs)
+	return out.String(), errs.String(), code
+}
+
+func serveFake(t *testing.T, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func state(name, leader string, more ...string) string {
+	l := "null"
+	if leader != "" {
+		l = fmt.Sprintf("%q", leader)
+	}
+	return fmt.Sprintf(`{"name":%q,"leader":%s,"is_leader":%v,"members":["a","b"],"term":7%s}`, name, l, name == leader, strings.Join(more, ""))
+}
+
+func diagBody(verdict string) string {
+	return fmt.Sprintf(`{"state":%s,"member_states":{"a":%s,"b":{"error":"no answer"}},
+		"verdict":{"status":%q,"leader":"a","findings":[{"what":"silent","member":"b","evidence":"no answer in 2s","advice":"look at b"}]}}`,
+		state("a", "a"), state("a", "a"), verdict)
+}
+
+// Exit codes and texts of the commands are what scripts rely on.
+func TestCommands(t *testing.T) {
+	const leader = `{"leader":"a","addr":"192.0.2.1:4000","term":7,"since":"2026-01-02T03:04:05Z","self":true}`
+	for _, test := range []struct {
+		command string
+		call    string
+		status  int
+		body    string
+		code    int
+		stdout  []string // parts of it
+		stderr  string   // a part of it
+	}{
+		{"leader", "GET /leader", 200, leader, exitOK, []string{"192.0.2.1:4000\n"}, ""},
+		{"leader", "GET /leader", 503, `{"error":"no leader"}`, exitNoLeader, nil, "no leader"},
+		{"leader", "GET /leader", 500, `{"error":"a fault"}`, exitFailed, nil, "a fault"},
+		{"leader", "GET /x", 200, "", exitFailed, nil, "is that an agent?"},
+		{"leader", "GET /leader", 200, "hello", exitFailed, nil, "not what an agent says"},
+		{"status", "GET /status", 200, state("a", "a", `,"lease_ms":600`), exitOK, []string{"a (itself)", "600 ms"}, ""},
+		{"status", "GET /status", 200, state("a", "b"), exitOK, []string{"leader", "b"}, ""},
+		{"status", "GET /status", 200, state("a", "", `,"electing":true`), exitNoLeader, []string{"none (electing)"}, ""},
+		{"members", "GET /members", 200, `[{"name":"a","addr":"x","rank":1,"alive":true,"eligible":true},{"name":"b","rank":2,"alive":true}]`,
+			exitOK, []string{"RANK", "a ", "alive", "b ", "not eligible"}, ""},
+		{"diag", "GET /diag", 200, diagBody("agreed"), exitOK, []string{"agreed: a leads", "no answer in 2s", "look at b"}, ""},
+		{"diag", "GET /diag", 200, diagBody("degraded"), exitOK, []string{"degraded: a leads"}, ""},
+		{"diag", "GET /diag", 200, diagBody("no-leader"), exitNoLeader, []string{"no-leader"}, ""},
+		{"diag", "GET /diag", 200, diagBody("disagreed"), exitDisagree, []string{"disagreed"}, ""},
+		{"diag", "GET /diag", 200, diagBody("two-leaders"), exitDisagree, []string{"two-leaders"}, ""},
+		{"diag", "GET /diag", 200, diagBody("odd"), exitFailed, nil, `"odd" is unknown`},
+		{"history", "GET /history", 200, `[{"term":7,"leader":"a","from":"2026-01-02T03:04:05Z","to":null,"reason":"elected","confirm_ms":1.5}]`,
+			exitOK, []string{"elected", "1.5ms", "now"}, ""},
+		{"ready", "GET /ready", 200, `{"ready":true,"would_lead":"b","worst_failover_ms":1400,"reasons":[]}`, exitOK, []string{"ready: b would lead, within 1.4s"}, ""},
+		{"ready", "GET /ready", 503, `{"ready":false,"would_lead":null,"reasons":["nobody else"]}`, exitNoLeader, []string{"not ready\n  nobody else"}, ""},
+		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"b","term":8}`, exitOK, []string{"done; b leads (term 8)"}, ""},
+		{"step-down", "POST /step-down", 409, `{"error":"refused: nobody to hand over to"}`, exitFailed, nil, "nobody to hand over to"},
+		{"leave", "POST /leave", 200, `{"ok":true,"note":"left"}`, exitOK, []string{"left\n"}, ""},
+		{"leave", "POST /leave", 401, `{"error":"needs the token"}`, exitFailed, nil, "needs the token"},
+	} {
+		fake := fakeAgent{test.call: {test.status, test.body}}
+		addr := serveFake(t, fake)
+		stdout, stderr, code := command(t, test.command, "--addr", addr)
+		if code != test.code || !strings.Contains(stderr, test.stderr) {
+			t.Errorf("%s on %d %s: got exit %d and %q, want exit %d and %q", test.command, test.status, test.body, code, stderr, test.code, test.stderr)
+		}
+		for _, want := range test.stdout {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("%s on %s: got %q, want %q in it", test.command, test.body, stdout, want)
+			}
+		}
+		jsonOut, _, jsonCode := command(t, test.command, "--addr", addr, "--json")
+		if jsonCode != code {
+			t.Errorf("%s --json on %s: got exit %d, want %d", test.command, test.body, jsonCode, code)
+		}
+		if len(test.stdout) > 0 && !json.Valid([]byte(jsonOut)) {
+			t.Errorf("%s --json: got %q, want JSON", test.command, jsonOut)
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := l.Addr().String()
+	l.Close()
+	silent := serveFake(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	rude := serveFake(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	for _, test := range []struct {
+		args []string
+		want string
+		code int
+	}{
+		{[]string{"leader", "--addr", free}, "agent: cannot reach " + free + ": connection refused: is the agent running?\n", exitFailed},
+		{[]string{"watch", "--addr", free}, "is the agent running?\n", exitFailed},
+		{[]string{"diag", "--addr", silent, "--timeout", "50ms"}, "agent: " + silent + " did not answer within 50ms\n", exitFailed},
+		{[]string{"watch", "--addr", silent, "--timeout", "50ms"}, "agent: " + silent + " did not answer within 50ms\n", exitFailed},
+		{[]string{"leader", "--addr", rude}, "closed the connection", exitFailed},
+		{[]string{"leader", "--addr", "http://x/"}, "--addr", exitUsage},
+		{[]string{"leader", "--timeout", "-1s"}, "--timeout", exitUsage},
+		{[]string{"leader", "--timeout", "x"}, "timeout", exitUsage},
+		{[]string{"leader", "--adr", "x"}, "unknown flag --adr", exitUsage},
+		{[]string{"leader", "a"}, `unknown argument "a"`, exitUsage},
+		{[]string{"leave", "--api-token-file", "/nonexistent"}, "--api-token-file: open /nonexistent", exitUsage},
+		{[]string{"--bind-port", "1", "leader"}, "--bind-port configures the agent", exitUsage},
+		{[]string{"liader"}, `unknown command "liader"`, exitUsage},
+		{[]string{"completion", "tcsh"}, "bash, zsh or fish", exitUsage},
+		{[]string{"run", "--rule", "x"}, "--rule", exitUsage},
+		{[]string{"--rule", "x"}, "--rule", exitUsage},
+		{[]string{"validate", "--rule", "x"}, "--rule", exitUsage},
+		{[]string{"validate", "--api-token-file", "/nonexistent"}, "--api-token-file", exitUsage},
+		{[]string{"validate", "--encrypt-key-file", "/nonexistent"}, "encrypt-key-file", exitUsage},
+		{[]string{"validate", "--hook", "/nonexistent"}, "hook", exitUsage},
+	} {
+		stdout, stderr, code := command(t, test.args...)
+		if code != test.code || !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 || stdout != "" {
+			t.Errorf("agent %q: got exit %d, %q and %q, want exit %d and one line with %q", test.args, code, stdout, stderr, test.code, test.want)
+		}
+	}
+}
+
+// What other members say never reaches the terminal raw.
+func TestHostileNames(t *testing.T) {
+	addr := serveFake(t, fakeAgent{
+		"GET /members": {200, `[{"name":"a\u001b[2J\u202e\n\tb","rank":1}]`},
+		"GET /leader":  {200, `{"addr":"\u001b]0;x\u0007"}`},
+	})
+	for _, name := range []string{"members", "leader"} {
+		stdout, _, _ := command(t, name, "--addr", addr)
+		if strings.ContainsAny(stdout, "\x1b\x07\u202e\t") {
+			t.Errorf("%s: got %q with control characters", name, stdout)
+		}
+	}
+}
+
+func TestClientAddr(t *testing.T) {
+	for in, want := range map[string]string{
+		"127.0.0.1:4001": "127.0.0.1:4001",
+		"host":           "host:4000",
+		":4001":          "localhost:4001",
+		"::1":            "[::1]:4000",
+		"[::1]":          "[::1]:4000",
+		"[::1]:4001":     "[::1]:4001",
+		"a/b":            "",
+		"host:http":      "",
+		"u@host:1":       "",
+	} {
+		got, err := clientAddr(in)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("clientAddr(%q): got %q and %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+func TestToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 1)
+	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Authorization")
+		fmt.Fprint(w, `{"ok":true}`)
+	}))
+	if _, stderr, code := command(t, "leave", "--addr", addr, "--api-token-file", file); code != exitOK {
+		t.Fatalf("leave: got exit %d and %q", code, stderr)
+	}
+	if got, want := <-got, "Bearer secret"; got != want {
+		t.Errorf("Authorization: got %q, want %q", got, want)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	const stream = "retry: 2000\n\n" +
+		"event: state\nid: 1\ndata: {\"time\":\"2026-01-02T03:04:05Z\",\"name\":\"a\",\"members\":[\"a\"],\"leader\":null,\"term\":1}\n\n" +
+		": still here\n\n" +
+		"event: leader\nid: 2\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"leader\":\"b\",\"previous\":null,\"term\":2,\"reason\":\"elected\"}\n\n" +
+		"event: member\nid: 3\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"change\":\"join\",\"member\":{\"name\":\"c\"}}\n\n" +
+		"event: election\nid: 4\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"what\":\"objected\",\"peer\":\"c\",\"term\":3,\"reason\":\"stale-term\"}\n\n" +
+		"event: hook\nid: 5\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"event\":\"acquire\",\"exit\":1,\"duration_ms\":12}\n\n" +
+		"event: new\nid: 6\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"x\":1}\n\n"
+	addr := serveFake(t, fakeAgent{"GET /events": {200, stream}})
+	stdout, stderr, code := command(t, "watch", "--addr", addr)
+	if code != exitFailed || !strings.Contains(stderr, "ended the stream") {
+		t.Errorf("watch of a stream that ends: got exit %d and %q", code, stderr)
+	}
+	for _, want := range []string{"a knows 1 members; leader: none (term 1)", "b leads (term 2); before: nobody; reason: elected",
+		"join: c", "objected, c, term 3, stale-term", "acquire: exit 1 after 12ms", `"x":1`} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("watch: got %q, want %q in it", stdout, want)
+		}
+	}
+	if got := strings.Count(stdout, "\n"); got != 6 {
+		t.Errorf("watch: got %d lines, want 6", got)
+	}
+	stdout, _, _ = command(t, "watch", "--addr", addr, "--json")
+	for line := range strings.Lines(stdout) {
+		var e struct {
+			Event string
+			Data  struct{ Time time.Time }
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Event == "" || e.Data.Time.IsZero() {
+			t.Errorf("watch --json: got %q (%v), want an event with its time", line, err)
+		}
+	}
+}
+
+func TestLocalCommands(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"version"}, []string{"agent ", "go1."}},
+		{[]string{"version", "--json"}, []string{`"version":`}},
+		{[]string{"completion", "bash"}, []string{"complete ", "--generate-bash-completion"}},
+		{[]string{"completion", "zsh"}, []string{"#compdef agent", "--generate-bash-completion"}},
+		{[]string{"completion", "fish"}, []string{"complete -c agent", "step-down", "bind-port"}},
+		{[]string{"validate", "--seeds", "a"}, []string{"the configuration is good"}},
+		{[]string{"help"}, []string{"--bind-port PORT", "default: 4000", "step-down", "DOYEN_"}},
+		{[]string{"run", "--help"}, []string{"--bind-port PORT"}},
+		{[]string{"leader", "--help"}, []string{"--addr HOST[:PORT]", "DOYEN_ADDR"}},
+	} {
+		stdout, stderr, code := command(t, test.args...)
+		if code != exitOK || stderr != "" {
+			t.Errorf("agent %q: got exit %d and %q", test.args, code, stderr)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("agent %q: got %q, want %q in it", test.args, stdout, want)
+			}
+		}
+	}
+	first, _, _ := command(t, "keygen")
+	second, _, _ := command(t, "keygen")
+	if first == second || len(first) != 45 {
+		t.Errorf("keygen: got %q and %q, want two different keys of 44 characters", first, second)
+	}
+}
+
+// A key that keygen prints is one that the agent takes.
+func TestKeygenValidates(t *testing.T) {
+	key, _, _ := command(t, "keygen")
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := command(t, "validate", "--encrypt-key-file", file); code != exitOK {
+		t.Errorf("validate with a new key: got exit %d and %q", code, stderr)
+	}
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"doyen/agent"
+
+	"github.com/urfave/cli/v2"
+)
+
+// answerTime is how long a client command waits unless told otherwise. It is
+// longer than the two seconds in which the agent asks the others for diag.
+const answerTime = 5 * time.Second
+
+// handOverTime is the same for commands that wait for a hand-over: the leader's
+// release may take up to the hook's time-out.
+const handOverTime = 2 * agent.DefaultHookTimeout
+
+// clientCommands are the commands that ask or tell a running agent.
+func clientCommands(settings flagValues) []*cli.Command {
+	ask := func(name, usage string, wait time.Duration, action func(*cli.Context, *client) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, Category: "ask or tell a running agent",
+			Flags: []cli.Flag{
+				&cli.StringFlag{Name: "addr", Value: "127.0.0.1:4000", EnvVars: []string{envName("addr")}, Usage: "`HOST[:PORT]` of the agent"},
+				&cli.BoolFlag{Name: "json", Usage: "print the answer as JSON"},
+				&cli.DurationFlag{Name: "timeout", Value: wait, Usage: "how long (`DURATION`) to wait for the answer"},
+			},
+			Action: func(c *cli.Context) error {
+				if flag := settings.first(); flag != "" {
+					return cli.Exit(fmt.Sprintf("--%s configures the agent; 'agent %s' only asks one that runs", flag, name), exitUsage)
+				}
+				cl, err := newClient(c)
+				if err != nil {
+					return err
+				}
+				return action(c, cl)
+			},
+		}
+	}
+	tell := func(name, usage, path string) *cli.Command {
+		c := ask(name, usage, handOverTime, func(c *cli.Context, cl *client) error { return tellAgent(c, cl, path) })
+		c.Flags = append(c.Flags, &cli.StringFlag{Name: "api-token-file", EnvVars: []string{envName("api-token-file")},
+			Usage: "`FILE` with the agent's token; needed from another host"})
+		return c
+	}
+	return []*cli.Command{
+		ask("leader", "print the leader's address; exit 2 if there is none", answerTime, askLeader),
+		ask("members", "list the members in the line of succession", answerTime, askMembers),
+		ask("status", "show what this member believes", answerTime, askStatus),
+		ask("diag", "ask every member and give a verdict; exit 3 if they disagree", answerTime, askDiag),
+		ask("watch", "print leader, member, election and hook events as they happen", answerTime, watch),
+		ask("history", "list past leaderships, newest first", answerTime, askHistory),
+		ask("ready", "say whether failover would work now; exit 2 if not", answerTime, askReady),
+		tell("step-down", "make this member hand its leadership over", "/step-down"),
+		tell("leave", "make this member hand over and leave; its agent ends", "/leave"),
+	}
+}
+
+func askLeader(c *cli.Context, cl *client) error {
+	a, err := cl.get(c.Context, "/leader?format=json", http.StatusOK, http.StatusServiceUnavailable)
+	if err != nil {
+		return err
+	}
+	if a.status != http.StatusOK {
+		if cl.json {
+			fmt.Fprintln(cl.out, `{"leader":null}`)
+		}
+		return cli.Exit("no leader", exitNoLeader)
+	}
+	var l agent.Leader
+	return cl.print(a, &l, func(w io.Writer) { fmt.Fprintln(w, clean(l.Addr)) })
+}
+
+func askMembers(c *cli.Context, cl *client) error {
+	a, err := cl.get(c.Context, "/members", http.StatusOK)
+	if err != nil {
+		return err
+	}
+	var members []agent.MemberInfo
+	return cl.print(a, &members, func(w io.Writer) { showMembers(w, members) })
+}
+
+func askStatus(c *cli.Context, cl *client) error {
+	a, err := cl.get(c.Context, "/status", http.StatusOK)
+	if err != nil {
+		return err
+	}
+	var s agent.State
+	if err := cl.print(a, &s, func(w io.Writer) { showState(w, s) }); err != nil {
+		return err
+	}
+	if s.Leader == nil {
+		return cli.Exit("", exitNoLeader)
+	}
+	return nil
+}
+
+func askDiag(c *cli.Context, cl *client) error {
+	a, err := cl.get(c.Context, "/diag", http.StatusOK)
+	if err != nil {
+		return err
+	}
+	var d diagnosis
+	if err := cl.print(a, &d, func(w io.Writer) { showDiag(w, d) }); err != nil {
+		return err
+	}
+	switch d.Verdict.Status {
+	case "agreed", "degraded":
+		return nil
+	case "no-leader":
+		return cli.Exit("", exitNoLeader)
+	case "disagreed", "two-leaders":
+		return cli.Exit("", exitDisagree)
+	}
+	return fmt.Errorf("the verdict %q is unknown to this version", d.Verdict.Status)
+}
+
+func askHistory(c *cli.Context, cl *client) error {
+	a, err := cl.get(c.Context, "/history", http.StatusOK)
+	if err != nil {
+		return err
+	}
+	var history []agent.Leadership
+	return cl.print(a, &history, func(w io.Writer) { showHistory(w, history) })
+}
+
+func askReady(c *cli.Context, cl *client) error {
+	a, err := cl.get(c.Context, "/ready", http.StatusOK, http.StatusServiceUnavailable)
+	if err != nil {
+		return err
+	}
+	var r agent.Readiness
+	if err := cl.print(a, &r, func(w io.Writer) { showReady(w, r) }); err != nil {
+		return err
+	}
+	if !r.Ready {
+		return cli.Exit("", exitNoLeader)
+	}
+	return nil
+}
+
+// tellAgent makes a call that changes something and says what came of it.
+func tellAgent(c *cli.Context, cl *client, path string) error {
+	a, err := cl.post(c.Context, path, http.StatusOK)
+	if err != nil {
+		return err
+	}
+	var r agent.Result
+	if err := cl.print(a, &r, func(w io.Writer) { showResult(w, r) }); err != nil {
+		return err
+	}
+	if !r.OK {
+		return errors.New("it was not done")
+	}
+	return nil
+}

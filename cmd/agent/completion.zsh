@@ -1,0 +1,17 @@
+#compdef agent
+# Completion of agent for zsh: source this after compinit, or put it into a
+# directory of $fpath as _agent. It asks the program itself what may follow.
+_doyen_agent() {
+	local -a words_before choices
+	words_before=(${words[1,CURRENT-1]})
+	if [[ ${words[CURRENT]} == -* ]]; then
+		words_before+=(${words[CURRENT]})
+	fi
+	choices=(${(f)"$(${words_before} --generate-bash-completion 2>/dev/null)"})
+	if (( ${#choices} )); then
+		_describe 'agent' choices
+	else
+		_files
+	fi
+}
+compdef _doyen_agent agent

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// stopTime is how long an agent of the demonstration may take to leave.
+const stopTime = 10 * time.Second
+
+// A demoNode is one agent of the demonstration.
+type demoNode struct {
+	addr   string // also its name
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when the process has been waited for
+}
+
+func (n *demoNode) pid() int { return n.cmd.Process.Pid }
+
+func (n *demoNode) client() *client { return &client{addr: n.addr, timeout: answerTime} }
+
+// args is the agent's command line.
+func (n *demoNode) args(d *demonstration) []string {
+	var seeds []string
+	for _, n := range d.nodes {
+		seeds = append(seeds, n.addr)
+	}
+	host, port, err := net.SplitHostPort(n.addr)
+	if err != nil {
+		panic("the address of a listener: " + err.Error())
+	}
+	return []string{"--bind-addr", host, "--bind-port", port, "--seeds", strings.Join(seeds, ","), "--hook", d.hook()}
+}
+
+func (n *demoNode) log(d *demonstration) string {
+	return filepath.Join(d.dir, strings.ReplaceAll(n.addr, ":", "_")+".log")
+}
+
+// lastWords is the end of the agent's log.
+func (n *demoNode) lastWords(d *demonstration) string {
+	data, err := os.ReadFile(n.log(d))
+	if err != nil {
+		return err.Error()
+	}
+	data = bytes.TrimSpace(data)
+	return string(data[bytes.LastIndexByte(data, '\n')+1:])
+}
+
+// start starts the agent's process and has its end reported. It must run on
+// the goroutine that keeps its thread.
+func (d *demonstration) start(n *demoNode) error {
+	log, err := os.OpenFile(n.log(d), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the process has its own copy
+	n.cmd = exec.Command(d.exe, n.args(d)...)
+	n.cmd.Stderr = log
+	n.cmd.Env = withoutSettings(os.Environ())
+	// A process group of its own keeps the terminal's ^C from the agents, which
+	// the demonstration stops in good order; if it is killed itself, they end.
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := n.cmd.Start(); err != nil {
+		return fmt.Errorf("starting an agent: %w", err)
+	}
+	exited, cmd := make(chan struct{}), n.cmd
+	n.exited = exited
+	go func() {
+		cmd.Wait() // how it ended is not the point: that it did is reported
+		close(exited)
+		select {
+		case d.ended <- n:
+		default: // nobody reads any more: the demonstration is stopping
+		}
+	}()
+	return nil
+}
+
+func (n *demoNode) signal(s syscall.Signal) { n.cmd.Process.Signal(s) }
+
+// stop makes every agent leave, and kills one that does not.
+func (d *demonstration) stop() {
+	for _, n := range d.nodes {
+		if n.cmd != nil {
+			n.signal(syscall.SIGTERM)
+		}
+	}
+	deadline := time.After(stopTime)
+	for _, n := range d.nodes {
+		if n.cmd == nil {
+			continue
+		}
+		select {
+		case <-n.exited:
+		case <-deadline:
+			n.signal(syscall.SIGKILL)
+			<-n.exited
+		}
+	}
+}
+
+// withoutSettings removes the settings of the user's own agent from an
+// environment.
+func withoutSettings(env []string) []string {
+	var out []string
+	for _, e := range env {
+		if !strings.HasPrefix(e, "DOYEN_") {
+			out = append(out, e)
+		}
+	}
+	return out
+}

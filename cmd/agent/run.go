@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"doyen/agent"
+	"doyen/api"
+
+	"github.com/urfave/cli/v2"
+)
+
+// httpEnd is how long HTTP calls that are under way when the agent has left may
+// still take: the answer to POST /leave is one of them.
+const httpEnd = time.Second
+
+// runAgent runs one agent until it is told to leave.
+func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
+	o, err := loadOptions(values)
+	if err != nil {
+		return err
+	}
+	token, err := o.token()
+	if err != nil {
+		return cli.Exit(err, exitUsage)
+	}
+	var level slog.LevelVar
+	log := o.newLogger(stderr, &level)
+	o.Logger = log
+
+	ctx, stop := leaveOnSignal(ctx, log)
+	defer stop()
+	a, err := agent.New(o.Config)
+	if err != nil {
+		return err
+	}
+	log.Info("listening on "+a.HTTP().Addr().String(), "name", a.Name(), "advertised", a.Addr(), "http", cmp.Or(o.HTTP, "same port"))
+	server := api.NewServer(api.Config{Agent: a, Token: token, Log: log})
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	if err := serve(o.HTTP, a.HTTP(), server, log, fail); err != nil {
+		fail(err) // so that Run only gives back what New has taken
+	}
+	defer reloadOnSignal(func() { reload(values, a, &level, log) })()
+
+	err = a.Run(ctx)
+	end, cancel := context.WithTimeout(context.Background(), httpEnd)
+	defer cancel()
+	if err := server.Shutdown(end); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		log.Warn("HTTP did not end cleanly", "error", err)
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+// serve answers HTTP where the configuration has it: on the gossip port, at an
+// address of its own, or nowhere. If it cannot go on, fail ends the agent,
+// because one that nobody can ask is worse than one that is restarted.
+func serve(where string, shared net.Listener, server *api.Server, log *slog.Logger, fail context.CancelCauseFunc) error {
+	ln := shared
+	if where != "" {
+		// What speaks HTTP on the gossip port is closed at once.
+		if err := shared.Close(); err != nil {
+			return fmt.Errorf("--http: closing HTTP on the gossip port: %w", err)
+		}
+	}
+	if where == agent.Off {
+		return nil
+	}
+	if where != "" {
+		var err error
+		if ln, err = net.Listen("tcp", where); err != nil {
+			return fmt.Errorf("--http: %w", err)
+		}
+		log.Info("answering HTTP on " + ln.Addr().String())
+	}
+	go func() {
+		// The shared listener closes when the agent has left; that is no fault.
+		if err := server.Serve(ln); err != nil && !errors.Is(err, net.ErrClosed) {
+			fail(fmt.Errorf("answering HTTP: %w", err))
+		}
+	}()
+	return nil
+}
+
+// leaveOnSignal returns a context that ends with the first SIGTERM or SIGINT:
+// the agent then hands over, releases and leaves. A second one ends the process
+// at once; the keeper sees it and releases what is held.
+func leaveOnSignal(ctx context.Context, log *slog.Logger) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			select {
+			case s := <-signals:
+				if !first {
+					log.Warn("exiting at once", "signal", s.String())
+					os.Exit(exitFailed)
+				}
+				log.Info("leaving; a second signal exits at once", "signal", s.String())
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
+
+// reloadOnSignal calls reload for every SIGHUP until the returned function is
+// called.
+func reloadOnSignal(reload func()) func() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		for range signals {
+			reload()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+	}
+}
+
+// reload takes over the log level and the keyring; everything else stays as it
+// was at the start. What cannot be read leaves the running agent as it is.
+func reload(values flagValues, a *agent.Agent, level *slog.LevelVar, log *slog.Logger) {
+	o, err := load(values, os.Getenv)
+	if err != nil {
+		log.Error("the configuration was not read again", "error", err)
+		return
+	}
+	level.Set(o.logLevel)
+	if err := a.Rekey(); err != nil {
+		log.Error("the keyring was not read again", "error", err)
+		return
+	}
+	log.Info("read the log level and the keyring again", "level", o.logLevel.String())
+}
+
+// newLogger returns a logger in the format of o whose level can change later.
+func (o *options) newLogger(w io.Writer, level *slog.LevelVar) *slog.Logger {
+	level.Set(o.logLevel)
+	h := &slog.HandlerOptions{Level: level}
+	if o.logFormat == logJSON {
+		return slog.New(slog.NewJSONHandler(w, h))
+	}
+	return slog.New(slog.NewTextHandler(w, h))
+}
+
+// The formats of the log.
+const (
+	logText = "text"
+	logJSON = "json"
+)
+
+// token reads the token of the API, nil if none is configured.
+func (o *options) token() ([]byte, error) {
+	if o.tokenFile == "" {
+		return nil, nil
+	}
+	token, err := os.ReadFile(o.tokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("--api-token-file: %w", err)
+	}
+	if token = bytes.TrimSpace(token); len(token) == 0 {
+		return nil, fmt.Errorf("--api-token-file: %s holds no token", o.tokenFile)
+	}
+	return token, nil
+}
+
+// validate checks a configuration as far as that is possible without running
+// it: neither ports nor names are looked at.
+func validate(c *cli.Context, values flagValues) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	o, err := loadOptions(values)
+	if err != nil {
+		return err
+	}
+	if err := o.checkFiles(); err != nil {
+		return cli.Exit(err, exitUsage)
+	}
+	fmt.Fprintln(c.App.Writer, "the configuration is good")
+	return nil
+}
