@@ -1,0 +1,279 @@
+//go:build linux
+
+package floatingip
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// knock sends a host, again and again, what would make it answer as one of the
+// floating addresses: ARP requests, neighbour solicitations, UDP packets.
+type knock struct {
+	t        *testing.T
+	arp      *ear
+	nd       *ear
+	udp      [2]net.Conn
+	answered chan time.Duration
+}
+
+func (h *host) knock() *knock {
+	h.t.Helper()
+	k := &knock{t: h.t, arp: h.listen(unix.ETH_P_ARP), nd: h.listen(unix.ETH_P_IPV6), answered: make(chan time.Duration, 100_000)}
+	for i, ip := range []netip.Addr{float4, float6} {
+		h.do(func() {
+			var err error
+			k.udp[i], err = net.Dial("udp", netip.AddrPortFrom(ip, 7).String())
+			must(h.t, err)
+		})
+		h.t.Cleanup(func() { k.udp[i].Close() })
+		go func() {
+			buffer := make([]byte, 8)
+			for {
+				_, err := k.udp[i].Read(buffer)
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				if err == nil {
+					k.answered <- boot()
+				}
+			}
+		}()
+	}
+	return k
+}
+
+func (k *knock) once() {
+	k.arp.whoHas(k.t, float4, netip.MustParseAddr("10.9.8.2"))
+	k.nd.solicit(k.t, float6, netip.MustParseAddr("fd00:9::2"))
+	for _, conn := range k.udp {
+		conn.Write([]byte("knock"))
+	}
+}
+
+// answers counts the answers so far, by ARP, neighbour discovery and UDP.
+func (k *knock) answers() [3]int {
+	return [3]int{k.arp.count(arpReplyTo(k.arp.mac, float4)), k.nd.count(solicitedAdvertOf(float6)), len(k.answered)}
+}
+
+// last is when the last answer came.
+func (k *knock) last() (latest time.Duration) {
+	for len(k.answered) > 0 {
+		latest = max(latest, <-k.answered)
+	}
+	for _, e := range []struct {
+		*ear
+		match func([]byte) bool
+	}{{k.arp, arpReplyTo(k.arp.mac, float4)}, {k.nd, solicitedAdvertOf(float6)}} {
+		e.mu.Lock()
+		for i, frame := range e.heard {
+			if e.match(frame) {
+				latest = max(latest, e.at[i])
+			}
+		}
+		e.mu.Unlock()
+	}
+	return latest
+}
+
+// TestGateShutsInTime lets a lease run out with nobody there to drop the
+// addresses, which is what a frozen host looks like to the kernel.
+func TestGateShutsInTime(t *testing.T) {
+	a, b := pair(t)
+	a.echo()
+	s := a.run("a")
+	for round := range 5 {
+		k := b.knock()
+		until := boot() + 250*time.Millisecond
+		if err := s.Take(until); err != nil {
+			t.Fatal(err)
+		}
+		for boot() < until {
+			k.once()
+			time.Sleep(500 * time.Microsecond)
+		}
+		time.Sleep(20 * time.Millisecond) // what is on its way arrives
+		before := k.answers()
+		if before[0] == 0 || before[1] == 0 || before[2] == 0 {
+			t.Fatalf("want answers of all kinds while the lease lasts, got %v", before)
+		}
+		for range 50 {
+			k.once()
+			time.Sleep(time.Millisecond)
+		}
+		if got := k.answers(); got != before {
+			t.Errorf("round %d: want no answer after the lease, got %v before and %v after", round, before, got)
+		}
+		if len(a.addrs()) != 5 {
+			t.Errorf("round %d: want the addresses still there: nothing but the gate may have done it", round)
+		}
+		t.Logf("last answer %v before the end of the lease", (until - k.last()).Round(100*time.Microsecond))
+	}
+}
+
+func TestRenewalsLoseNothing(t *testing.T) {
+	a, b := pair(t)
+	a.echo()
+	s := a.run("a")
+	s.take(t)
+	k := b.knock()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				k.once()
+			}
+		}
+	}()
+	until := boot() + time.Minute
+	var longest time.Duration
+	for range 300 {
+		until += time.Millisecond
+		before := boot()
+		if err := s.Renew(until); err != nil {
+			t.Fatal(err)
+		}
+		longest = max(longest, boot()-before)
+	}
+	close(stop)
+	<-stopped
+	if n := a.dropped(); n != 0 {
+		t.Errorf("want no packet dropped while the gate is renewed, got %d", n)
+	}
+	t.Logf("the longest of 300 renewals took %v", longest)
+}
+
+func TestLateRenewalShuts(t *testing.T) {
+	a, b := pair(t)
+	a.echo()
+	s := a.run("a")
+	s.take(t)
+	if !b.asks(float4, patience) {
+		t.Fatal("want an answer while the address is held")
+	}
+	// The process is stopped within the renewal: the clock jumps over the end.
+	now := boot()
+	s.cfg.Now = func() time.Duration { now += time.Minute; return now }
+	if err := s.Renew(boot() + 90*time.Second); !errors.Is(err, ErrNotLeading) {
+		t.Errorf("want ErrNotLeading, got %v", err)
+	}
+	if b.asks(float4, 50*time.Millisecond) {
+		t.Error("want no answer after a renewal that came too late")
+	}
+}
+
+// TestLifetimeTakesAddressesAway also looks that the lifetime of an address does
+// not pass over to the route of the interface's own network.
+func TestLifetimeTakesAddressesAway(t *testing.T) {
+	for _, guarded := range []bool{true, false} {
+		a, b := pair(t)
+		s := a.run("a")
+		if !guarded {
+			withoutGate(t, a, s)
+		}
+		start := boot()
+		until := start + 3200*time.Millisecond
+		if err := s.Take(until); err != nil {
+			t.Fatal(err)
+		}
+		s.leads.Store(false) // else the Set, alive in this test, would put them back
+		within(t, "the addresses are gone", func() bool { return len(a.addrs()) == 3 })
+		if !guarded && boot() > until {
+			t.Errorf("want the addresses gone by the end of the lease, got %v later", boot()-until)
+		}
+		t.Logf("guarded %v: gone %v after Take with a lease of 3.2 s", guarded, (boot() - start).Round(time.Millisecond))
+		a.do(func() {
+			routes, err := netlink.RouteList(link(t, "eth0"), netlink.FAMILY_ALL)
+			must(t, err)
+			networks := 0
+			for _, r := range routes {
+				if r.Dst != nil && (r.Dst.String() == "10.9.8.0/24" || r.Dst.String() == "fd00:9::/64") {
+					networks++
+				}
+			}
+			if networks != 2 {
+				t.Errorf("want the routes of both own networks to stay, got %v", routes)
+			}
+		})
+		if !b.hearsOwn() {
+			t.Error("want a's own address to answer")
+		}
+	}
+}
+
+// withoutGate makes s what it is on a kernel without nftables.
+func withoutGate(t *testing.T, h *host, s *subject) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.do(func() { must(t, s.gate.remove()) })
+	s.gate = nil
+}
+
+func TestWithoutGateAShortLeaseIsRefused(t *testing.T) {
+	a, _ := pair(t)
+	s := a.run("a")
+	withoutGate(t, a, s)
+	if err := s.Take(boot() + s.CutOff() - time.Millisecond); !errors.Is(err, ErrNotLeading) {
+		t.Errorf("want ErrNotLeading, got %v", err)
+	}
+	if err := s.Take(boot() + s.CutOff() + time.Minute); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCutOff(t *testing.T) {
+	a, _ := pair(t)
+	addrs, _ := ParseAll([]string{float4Net + "@eth0", float6Net + "@eth0"})
+	a.do(func() {
+		d, err := CutOff(addrs)
+		if err != nil || d <= 0 || d > 100*time.Millisecond {
+			t.Errorf("want some milliseconds, got %v, %v", d, err)
+		}
+	})
+	if got := a.tables(); len(got) != 0 {
+		t.Errorf("want no table left behind, got %v", got)
+	}
+}
+
+// TestRoutedTrafficPasses has a shut gate on a host between the client and the
+// holder of the address.
+func TestRoutedTrafficPasses(t *testing.T) {
+	middle, client := pair(t)
+	holder := newHost(t)
+	middle.do(func() {
+		must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth1"}, PeerName: "peer"}))
+		must(t, netlink.LinkSetNsFd(link(t, "peer"), int(holder.ns)))
+		must(t, netlink.LinkSetUp(link(t, "eth1")))
+		addr, _ := netlink.ParseAddr("10.9.7.1/24")
+		must(t, netlink.AddrAdd(link(t, "eth1"), addr))
+		must(t, forward())
+		_, to, _ := net.ParseCIDR("10.9.8.100/32")
+		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link(t, "eth1").Attrs().Index, Dst: to, Gw: net.ParseIP("10.9.7.2")}))
+	})
+	holder.do(func() { must(t, netlink.LinkSetName(link(t, "peer"), "eth0")) })
+	holder.configure("10.9.7.2/24", "10.9.8.100/32", "fd00:9::100/128")
+	holder.do(func() {
+		_, back, _ := net.ParseCIDR("10.9.8.0/24")
+		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link(t, "eth0").Attrs().Index, Dst: back, Gw: net.ParseIP("10.9.7.1")}))
+	})
+	client.do(func() {
+		_, to, _ := net.ParseCIDR("10.9.8.100/32")
+		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link(t, "eth0").Attrs().Index, Dst: to, Gw: net.ParseIP("10.9.8.1")}))
+	})
+	holder.echo()
+	middle.run("middle")
+	if !client.asks(float4, patience) {
+		t.Error("want a host with a shut gate to forward between the client and the holder")
+	}
+}
