@@ -19,8 +19,13 @@ type available struct {
 	targets []string
 }
 
-func (e *available) merges() bool                          { return true }
-func (e *available) saw() {}
+func (e *available) raised() bool { return true }
+func (e *available) merges() bool { return true }
+
+// farAhead: a member whose clock is wrong may have led alone under a term of
+// any height, and its terms may not fall; so the others follow it up.
+func (e *available) farAhead(_ Now, term uint64) bool      { return term > maxTerm }
+func (e *available) saw()                                  {}
 func (e *available) heard(*Message)                        {}
 func (e *available) seats(*Member) bool                    { return true }
 func (e *available) seat() uint64                          { return placeOf(e.self.Name) }

@@ -17,7 +17,8 @@ const sentRing = 16
 // and the term is never claimed again.
 type claim struct {
 	live       bool
-	term       uint64
+	term       uint64        // as won, or as first asked for
+	asked      uint64        // the term that rounds ask for: term, or the next while it is raised
 	at, since  time.Duration // first asked; won
 	asks       int
 	round      time.Duration // when the last round to everybody was sent
@@ -28,8 +29,8 @@ type claim struct {
 	preemptAt  time.Duration
 	deadline   time.Duration
 	leaseEnd   time.Duration
-	secret     [32]byte
-	will       [32]byte
+	secret     [32]byte // of term
+	will       [32]byte // the hash that goes with asked
 	successor  string
 	ending     Reason
 	overcame   uint64 // the term of the last leadership that yielded to this one
@@ -46,7 +47,8 @@ type claim struct {
 type ballot struct {
 	confirmed time.Duration // when the newest claim it confirmed was sent
 	granted   bool
-	excused   bool // it answered that it has no part in this
+	term      uint64 // the highest it confirmed
+	excused   bool   // it answered that it has no part in this
 	voters    []string
 }
 
@@ -93,10 +95,15 @@ func (c *Core) takeTurn(now Now) {
 
 // startClaim claims a new term.
 func (c *Core) startClaim(now Now) {
-	if !c.newTerm(now) {
+	term := c.newTerm(now)
+	if term == 0 {
 		c.electAt = 0
 		return
 	}
+	ballots := c.claim.ballots
+	clear(ballots)
+	c.claim = claim{live: true, term: term, ballots: ballots, reaskAt: now.Boot + c.timing.Confirm}
+	c.askFor(term)
 	c.phase, c.claim.at = Claiming, now.Boot
 	c.note(Note{Kind: Claimed, Term: c.claim.term})
 	if !c.ask(now, Asking) {
@@ -106,26 +113,24 @@ func (c *Core) startClaim(now Now) {
 	c.pursue(now)
 }
 
-// newTerm begins a claim of a term never claimed before; false if there is none.
-func (c *Core) newTerm(now Now) bool {
+// newTerm returns a term never claimed before; 0 if there is none left.
+func (c *Core) newTerm(now Now) uint64 {
 	wall := now.Wall
 	if c.skewed {
 		wall = 0
 	}
-	known := max(c.highest, c.voter.floor)
-	if c.claim.term > known && !tooFarAhead(c.claim.term, known, wall) {
-		known = c.claim.term
+	known := max(c.highest, c.voter.floor, c.voter.released)
+	if own := c.claim.asked; own > known && !tooFarAhead(own, known, wall) {
+		known = own
 	}
-	term := nextTerm(known, wall, c.electorate.seat())
-	if term == 0 {
-		return false
-	}
-	ballots := c.claim.ballots
-	clear(ballots)
-	c.claim = claim{live: true, term: term, ballots: ballots, secret: c.secret(term)}
-	c.claim.will = sha256.Sum256(c.claim.secret[:])
-	c.claim.reaskAt = now.Boot + c.timing.Confirm
-	return true
+	return nextTerm(known, wall, c.electorate.seat())
+}
+
+// askFor makes the rounds that follow ask for a term.
+func (c *Core) askFor(term uint64) {
+	c.claim.asked = term
+	secret := c.secret(term)
+	c.claim.will = sha256.Sum256(secret[:])
 }
 
 // ask puts the claim to this node's own vote and to the whole electorate;
@@ -153,14 +158,14 @@ func (c *Core) askSelf(now Now, stand Stand) bool {
 		return false
 	}
 	c.grant(now, &m)
-	c.claim.ballots[c.electorate.ballot(&m)] = ballot{confirmed: now.Boot, granted: true, voters: c.cfg.Voters}
+	c.claim.ballots[c.electorate.ballot(&m)] = ballot{confirmed: now.Boot, granted: true, term: m.Term, voters: c.cfg.Voters}
 	return true
 }
 
 // claimMessage is the claim as it stands, without a receiver.
 func (c *Core) claimMessage(stand Stand) Message {
 	m := Message{
-		Kind: Claim, From: c.self.Name, Incarnation: c.self.Incarnation, Term: c.claim.term, Seq: c.seq,
+		Kind: Claim, From: c.self.Name, Incarnation: c.self.Incarnation, Term: c.claim.asked, Seq: c.seq,
 		Lease: c.timing.Lease, Stand: stand, Met: c.met, Join: c.self.Join, Will: c.claim.will,
 		Voter: c.self.Voter, Voters: c.cfg.Voters,
 	}
@@ -187,7 +192,7 @@ func (c *Core) onConfirm(now Now, m *Message) {
 	case m.Incarnation != c.self.Incarnation:
 		c.ignore(m, OldIncarnation)
 		return
-	case !cl.live || m.Term != cl.term:
+	case !cl.live || m.Term != cl.term && m.Term != cl.asked:
 		c.ignore(m, SpentTerm)
 		return
 	case cl.sent[m.Seq%sentRing].seq != m.Seq || m.Lease != c.timing.Lease:
@@ -201,7 +206,7 @@ func (c *Core) onConfirm(now Now, m *Message) {
 	key := c.electorate.ballot(m)
 	b := cl.ballots[key]
 	first := !b.granted
-	b.granted, b.excused, b.voters = true, false, m.Voters
+	b.granted, b.excused, b.voters, b.term = true, false, m.Voters, max(b.term, m.Term)
 	b.confirmed = max(b.confirmed, cl.sent[m.Seq%sentRing].at)
 	cl.ballots[key] = b
 	switch c.phase {
@@ -217,13 +222,13 @@ func (c *Core) onConfirm(now Now, m *Message) {
 // onObject takes a refusal in.
 func (c *Core) onObject(now Now, m *Message) {
 	cl := &c.claim
-	if m.Incarnation != c.self.Incarnation || !cl.live || m.Term != cl.term {
+	if m.Incarnation != c.self.Incarnation || !cl.live || m.Term != cl.asked {
 		c.ignore(m, SpentTerm)
 		return
 	}
 	if m.Reason == FutureTerm && m.Known > 0 {
 		c.skewed = true
-		c.highest = max(min(c.highest, m.Known), c.voter.floor)
+		c.highest = max(min(c.highest, m.Known), c.voter.floor, c.voter.released)
 	}
 	c.learn(now, m.Known, false)
 	switch c.phase {
@@ -240,15 +245,15 @@ func (c *Core) onObject(now Now, m *Message) {
 // consider decides what an objection means for a claim that is not won yet.
 func (c *Core) consider(now Now, m *Message) {
 	switch m.Reason {
-	case HeldByAnother:
+	case HeldByAnother, JustStarted:
 		switch {
 		case m.Leader == c.self.Name:
 			c.ignore(m, Outdated)
 		case m.Leader == m.From || m.Held > c.timing.Confirm:
-			// A leader lives, or another's claim is fresh: ask again when
-			// the promise could have run out.
+			// A leader lives, or another's claim is fresh, or a voter
+			// abstains: ask again when the vote could be free.
 			if c.electorate.blocks(m) {
-				c.abandon(now, HeldByAnother)
+				c.abandon(now, m.Reason)
 				c.waitFrom = max(c.waitFrom, now.Boot+m.Held)
 			}
 		default:
@@ -267,7 +272,7 @@ func (c *Core) consider(now Now, m *Message) {
 		c.waitFrom = now.Boot + c.timing.Confirm
 	case WrongElectorate, NotAVoter, LeaseTooLong, Asleep:
 		c.claim.ballots[c.electorate.ballot(m)] = ballot{excused: true}
-	default: // JustStarted and what later versions may say: it will answer again
+	default: // what later versions may say: it will answer again
 	}
 }
 

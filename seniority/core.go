@@ -107,6 +107,7 @@ type Core struct {
 	reason      Reason
 	shown       string // the leader and the term last told of
 	shownTerm   uint64
+	ended       uint64 // the term of the last leadership followed that was released
 
 	courtesy  map[string]bool    // claimants that have been told of a preferred one
 	penalties map[string]penalty // members that led and failed
@@ -259,6 +260,9 @@ func (c *Core) receive(now Now, m *Message) {
 		c.ignore(m, r)
 		return
 	}
+	if !m.Gossiped && m.Kind != Release {
+		c.absolve(m)
+	}
 	c.electorate.heard(m)
 	switch m.Kind {
 	case Claim:
@@ -293,7 +297,7 @@ func (c *Core) malformed(m *Message) Reason {
 // learn takes note of a term that somebody knows. A term far ahead of
 // everything is believed only of a leadership that has been won.
 func (c *Core) learn(now Now, term uint64, won bool) {
-	if term > c.highest && (won || !tooFarAhead(term, c.highest, now.Wall)) {
+	if term > c.highest && (won || !c.electorate.farAhead(now, term)) {
 		c.highest = term
 	}
 }
@@ -340,9 +344,9 @@ func (c *Core) finish(now Now) {
 		s.Deadline, s.LeaseEnd, s.Since = c.claim.deadline, c.claim.leaseEnd, c.claim.since
 		s.Will, s.Successor = c.claim.secret, c.claim.successor
 	}
-	if c.highest > c.persisted && c.mustPersist() {
-		c.persisted = c.highest
-		c.out.Persist = c.highest
+	if c.voter.floor > c.persisted && c.mustPersist() {
+		c.persisted = c.voter.floor
+		c.out.Persist = c.voter.floor
 	}
 	c.out.MaxLease = max(c.timing.Lease, c.voter.longest)
 	c.wake = c.nextWake(now)

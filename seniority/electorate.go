@@ -29,6 +29,8 @@ type electorate interface {
 	counts(m *Message) Reason
 	// elects reports whether the claim is won.
 	elects(now Now) bool
+	// raised reports whether the votes would do to win the term asked for.
+	raised() bool
 	// blocks takes note of an objection and reports whether the claim cannot
 	// be won any more.
 	blocks(m *Message) bool
@@ -40,6 +42,9 @@ type electorate interface {
 	confirmedBy(name string) time.Duration
 	// unreached reports whether members depend on gossip to hear of the leader.
 	unreached(now Now) bool
+	// farAhead reports whether a term that has not led yet is too far ahead of
+	// everything known to be confirmed.
+	farAhead(now Now, term uint64) bool
 	// merges reports whether two leaderships may meet.
 	merges() bool
 }

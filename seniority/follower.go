@@ -52,8 +52,12 @@ func (c *Core) listen(now Now, m *Message) {
 		c.ignore(m, Outdated)
 		return
 	}
-	if m.Term <= c.voter.floor || c.led.name != "" && m.Term < c.led.term {
+	if m.Term <= c.ended {
 		c.ignore(m, SpentTerm)
+		return
+	}
+	if m.Term < c.shownTerm {
+		c.object(now, m, StaleTerm)
 		return
 	}
 	c.adopt(now, m, now.Boot+silentLeases*m.Lease, false)
@@ -114,7 +118,7 @@ func (c *Core) overhear(now Now, m *Message) {
 		if !c.led.direct {
 			c.led.until = until
 		}
-	case m.Term <= c.voter.floor && !c.voter.promisedTo(m.From, m.Incarnation, m.Term):
+	case m.Term < c.shownTerm || c.voter.refuses(m.Term) && !c.voter.promisedTo(m.From, m.Incarnation, m.Term):
 		c.ignore(m, SpentTerm)
 	case c.phase == Claiming:
 		c.ignore(m, Outdated) // the voters will say so if it still leads
@@ -166,12 +170,15 @@ func (c *Core) onRelease(now Now, m *Message) {
 			return
 		}
 	}
-	if tooFarAhead(m.Term, c.highest, now.Wall) {
+	if c.electorate.farAhead(now, m.Term) {
 		c.ignore(m, FutureTerm)
 		return
 	}
 	c.learn(now, m.Term, false)
-	c.voter.floor = max(c.voter.floor, m.Term)
+	c.voter.released = max(c.voter.released, m.Term)
+	if leads {
+		c.ended = m.Term
+	}
 	if promised {
 		c.voter.forget()
 	}

@@ -29,6 +29,7 @@ func (c *Core) win(now Now) {
 // settleTerm makes the claim's term the one in force: from now on this node's
 // own vote refuses it and all below to anybody else.
 func (c *Core) settleTerm(now Now, r Reason) {
+	c.claim.secret = c.secret(c.claim.term)
 	c.voter.floor = max(c.voter.floor, c.claim.term)
 	c.learn(now, c.claim.term, true)
 	c.note(Note{Kind: Won, Peer: c.self.Name, Term: c.claim.term, Reason: r})
@@ -108,6 +109,7 @@ func (c *Core) confirmed(now Now, m *Message, first bool) {
 		c.enlighten(m.From) // with its number
 	}
 	c.extend(now)
+	c.settleRaise(now)
 }
 
 // extend moves the end of the lease to what the votes allow. It never moves
@@ -128,14 +130,14 @@ func (c *Core) enlighten(name string) {
 // defend takes in an objection to a running leadership.
 func (c *Core) defend(now Now, m *Message) {
 	c.note(Note{Kind: Objected, Peer: m.From, Term: m.Term, Reason: m.Reason})
+	if m.Reason == StaleTerm && m.Known >= c.claim.asked {
+		c.raise(now)
+		return
+	}
 	if !c.electorate.merges() {
 		return // only time ends a lease
 	}
 	switch m.Reason {
-	case StaleTerm:
-		if m.Known >= c.claim.term {
-			c.reterm(now)
-		}
 	case HeldByAnother:
 		if m.Leader != "" && m.Leader != c.self.Name {
 			c.note(Note{Kind: OtherLeader, Peer: m.Leader, Term: m.Known})
@@ -172,18 +174,31 @@ func (c *Core) confront(now Now, m *Message) {
 	})
 	if c.claim.overcame < m.Term {
 		c.claim.overcame = m.Term
-		c.reterm(now)
+		c.raise(now)
 	}
 }
 
-// reterm goes on leading under a new, higher term, so that the members of a
-// group that yielded can follow, and what its leader still writes is fenced off.
-func (c *Core) reterm(now Now) {
-	old := c.claim
-	if !c.newTerm(now) {
+// raise goes on leading under a higher term, so that voters whose floor has
+// risen above this one, and the members of a group that has yielded, can
+// follow. Promises of either term are to this holder and carry the lease; the
+// new term is used once it has the votes that winning it would need.
+func (c *Core) raise(now Now) {
+	term := c.newTerm(now)
+	if term == 0 || c.claim.asked != c.claim.term && c.claim.asked > max(c.highest, c.voter.released) {
 		return
 	}
-	c.claim.since, c.claim.overcame, c.claim.beaconAt = old.since, old.overcame, now.Boot
+	c.askFor(term)
+	c.renew(now)
+	c.settleRaise(now)
+}
+
+// settleRaise begins to use the higher term once it may.
+func (c *Core) settleRaise(now Now) {
+	cl := &c.claim
+	if cl.asked == cl.term || !c.electorate.raised() {
+		return
+	}
+	cl.term, cl.beaconAt = cl.asked, now.Boot
 	c.settleTerm(now, Merged)
 }
 
@@ -205,6 +220,7 @@ func (c *Core) end(now Now, r Reason) {
 	cl := &c.claim
 	cl.live = false
 	c.voter.floor = max(c.voter.floor, cl.term)
+	c.voter.released = max(c.voter.released, cl.asked)
 	c.releasing, c.releaseBy = cl.term, c.electorate.releaseBy()
 	c.reason = r
 	c.note(Note{Kind: Lost, Peer: c.self.Name, Term: cl.term, Reason: r})
@@ -213,12 +229,22 @@ func (c *Core) end(now Now, r Reason) {
 // announceEnd tells everybody that a term is over.
 func (c *Core) announceEnd(term uint64, r Reason, successor string) {
 	m := Message{Kind: Release, Incarnation: c.self.Incarnation, Term: term, Reason: r, Leader: successor}
+	if c.claim.term == term && c.claim.asked != term {
+		m.Term = c.claim.asked // some have promised this one already
+		c.sendAll(m)
+		m.Term = term
+	}
+	c.sendAll(m)
+	m.To = ""
+	c.send(m)
+}
+
+// sendAll sends a message to the whole electorate.
+func (c *Core) sendAll(m Message) {
 	for _, name := range c.electorate.ask(Asking) {
 		m.To = name
 		c.send(m)
 	}
-	m.To = ""
-	c.send(m)
 }
 
 // lose ends the leadership at once, without a successor. Whoever loses the
@@ -312,7 +338,7 @@ func (c *Core) released(now Now, term uint64) {
 		return
 	}
 	c.releasing, c.releaseBy = 0, 0
-	mine := c.voter.promisedTo(c.self.Name, c.self.Incarnation, term)
+	mine := c.voter.holder == c.self.Name && c.voter.term <= c.claim.asked && !(c.claim.live && c.phase != Yielding)
 	switch {
 	case c.phase == Yielding:
 		cl := &c.claim

@@ -30,6 +30,9 @@ func (e *quorum) seat() uint64 {
 	return uint64(slices.Index(e.cfg.Voters, e.self.Voter)) + 1
 }
 
+// farAhead: a voter whose clock is a day or more ahead is not followed there.
+func (e *quorum) farAhead(now Now, term uint64) bool { return tooFarAhead(term, e.highest, now.Wall) }
+
 func (e *quorum) belongs(m *Message) Reason {
 	if len(m.Voters) == 0 {
 		return WrongElectorate
@@ -137,30 +140,45 @@ func (e *quorum) blocks(m *Message) bool {
 // this node's list and of every confirmer's. The voters count from receipt and
 // a little longer, so this node always stops first.
 func (e *quorum) lease(now Now) (deadline, end time.Duration) {
-	sent, ok := e.majority(e.cfg.Voters)
+	sent, ok := e.carried(0)
 	if !ok {
 		return 0, 0
-	}
-	for _, b := range e.claim.ballots {
-		if !b.granted || same(b.voters, e.cfg.Voters) {
-			continue
-		}
-		t, ok := e.majority(b.voters)
-		if !ok {
-			return 0, 0
-		}
-		sent = min(sent, t)
 	}
 	end = sent + e.timing.Lease
 	return end - e.timing.ReleaseBudget, end
 }
 
-// majority returns when the claim was sent that a majority of the list has
-// confirmed.
-func (e *quorum) majority(list []string) (time.Duration, bool) {
+func (e *quorum) raised() bool {
+	_, ok := e.carried(e.claim.asked)
+	return ok
+}
+
+// carried returns the newest time of sending such that a majority of this
+// node's list, and of the list of everyone who confirmed, has confirmed a
+// claim sent then or later, of that term at least.
+func (e *quorum) carried(term uint64) (time.Duration, bool) {
+	sent, ok := e.majority(e.cfg.Voters, term)
+	if !ok {
+		return 0, false
+	}
+	for _, b := range e.claim.ballots {
+		if !b.granted || b.term < term || same(b.voters, e.cfg.Voters) {
+			continue
+		}
+		t, ok := e.majority(b.voters, term)
+		if !ok {
+			return 0, false
+		}
+		sent = min(sent, t)
+	}
+	return sent, true
+}
+
+// majority is carried for one list.
+func (e *quorum) majority(list []string, term uint64) (time.Duration, bool) {
 	e.times = e.times[:0]
 	for _, v := range list {
-		if b := e.claim.ballots[v]; b.granted {
+		if b := e.claim.ballots[v]; b.granted && b.term >= term {
 			e.times = append(e.times, b.confirmed)
 		}
 	}

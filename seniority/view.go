@@ -84,10 +84,7 @@ func (c *Core) meet(now Now, members []Member, settled bool) {
 	}
 	if c.led.name != "" {
 		m := c.view.member(c.led.name)
-		switch {
-		case m == nil && !c.led.direct:
-			c.lapse(now, LeaderSilent)
-		case m != nil && m.Incarnation != c.led.incarnation:
+		if m != nil && m.Incarnation != c.led.incarnation {
 			c.gone(now, c.led.name, c.led.incarnation)
 		}
 	}

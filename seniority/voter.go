@@ -6,8 +6,9 @@ import "time"
 // of doc.go, section Voters:
 //
 //   - at any instant it has promised to at most one holder;
-//   - it promises a term to one holder only, and no term at or below its floor;
-//   - only a confirm or a release raises the floor; a refusal changes nothing.
+//   - it promises a term to one holder only, and no new term at or below its
+//     floor or one it has seen released;
+//   - only a confirm raises the floor; a refusal changes nothing.
 type voter struct {
 	holder      string
 	incarnation uint64
@@ -16,12 +17,16 @@ type voter struct {
 	until       time.Duration // by this node's clock, from receipt
 	will        [32]byte
 
-	floor   uint64        // claims of this term or below are refused
-	longest time.Duration // the longest lease promised
+	floor    uint64        // the highest term confirmed
+	released uint64        // the highest term seen released
+	longest  time.Duration // the longest lease promised
 
 	abstainTill time.Duration // just started: no promise before
 	abstained   time.Duration // and never one for a longer lease than this; 0: no limit
 }
+
+// refuses reports whether a term that is not promised already comes too late.
+func (v *voter) refuses(term uint64) bool { return term <= max(v.floor, v.released) }
 
 // running reports whether a promise is in force.
 func (v *voter) running(now Now) bool { return v.term != 0 && now.Boot < v.until }
@@ -49,9 +54,9 @@ func (c *Core) judge(now Now, m *Message) Reason {
 		return LeaseTooLong
 	case v.running(now) && !mine:
 		return HeldByAnother
-	case m.Term <= v.floor:
+	case v.refuses(m.Term):
 		return StaleTerm
-	case m.Stand == Asking && m.From != c.self.Name && tooFarAhead(m.Term, c.highest, now.Wall):
+	case m.Stand == Asking && m.From != c.self.Name && c.electorate.farAhead(now, m.Term):
 		return FutureTerm
 	}
 	return None
@@ -87,7 +92,6 @@ func (c *Core) onClaim(now Now, m *Message) {
 	}
 	if m.Stand == Leading {
 		c.learn(now, m.Term, true)
-		c.absolve(m)
 		if c.phase == Holding && c.electorate.merges() {
 			c.confront(now, m)
 			return
@@ -99,6 +103,9 @@ func (c *Core) onClaim(now Now, m *Message) {
 	r := c.judge(now, m)
 	if r == None && m.Stand == Asking {
 		r = c.preferAnother(now, m)
+	}
+	if r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges() {
+		r = StaleTerm // of another group's leader this node has heard already
 	}
 	if r == NotAVoter && m.Stand == Leading && c.electorate.belongs(m) == None {
 		c.listen(now, m)
@@ -115,7 +122,7 @@ func (c *Core) onClaim(now Now, m *Message) {
 		c.note(Note{Kind: Promised, Peer: m.From, Term: m.Term})
 	}
 	switch {
-	case m.Stand == Leading:
+	case m.Stand == Leading && m.Term >= c.shownTerm:
 		c.follow(now, m)
 	case m.Stand == Leaving && c.led.is(m.From, m.Incarnation, m.Term):
 		c.led.leaving = true
@@ -130,10 +137,12 @@ func (c *Core) onClaim(now Now, m *Message) {
 func (c *Core) object(now Now, m *Message, r Reason) {
 	o := Message{
 		Kind: Object, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq, Lease: m.Lease,
-		Reason: r, Known: max(c.highest, c.voter.floor),
+		Reason: r, Known: max(c.highest, c.voter.floor, c.voter.released),
 	}
 	o.Leader, _ = c.leader(now)
 	switch r {
+	case JustStarted:
+		o.Held = c.voter.abstainTill - now.Boot
 	case HeldByAnother:
 		o.Held = c.voter.until - now.Boot
 		if o.Leader == "" {

@@ -1,0 +1,203 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"doyen/seniority"
+)
+
+// checker holds what the world must not do. After every step:
+//
+//   - exclusion (quorum): never two hosts that say they lead;
+//   - hooks (quorum): never two hosts that hold, from the start of acquire to
+//     the end of release, while an agent or a keeper of each runs;
+//   - terms: a term has one leader; what a node calls its leader's term never
+//     falls; in quorum mode terms rise from one leadership to the next, across
+//     restarts too;
+//   - confirmation: whoever wins has the confirms that the mode asks for, as
+//     counted here from the messages delivered.
+//
+// Once calm has lasted for the stated bound:
+//
+//   - liveness: there is one leader, and every member follows it;
+//   - preference: under a rule that preempts it is the rule's first;
+//   - churn: it stays the same.
+type checker struct {
+	w        *World
+	leaders  map[uint64]uint64 // term → run that won it
+	topTerm  uint64
+	shown    map[uint64]uint64 // run → the term of the leader last shown
+	confirms map[vote]bool
+	quiet    bool
+	leader   string
+}
+
+// vote is a confirm that was delivered: of whose claim, by whom.
+type vote struct {
+	run, term uint64
+	by        string
+}
+
+// delivered takes note of a message that reaches its receiver.
+func (c *checker) delivered(to *host, m *seniority.Message) {
+	if m.Kind == seniority.Confirm && m.Incarnation == to.run {
+		if c.confirms == nil {
+			c.confirms = map[vote]bool{}
+		}
+		c.confirms[vote{to.run, m.Term, m.From}] = true
+	}
+}
+
+// notes looks at what a core says has happened.
+func (c *checker) notes(h *host, in seniority.Input, out *seniority.Output) {
+	w := c.w
+	for _, n := range out.Notes {
+		w.covered.note(n)
+		if n.Kind == seniority.Won {
+			c.won(h, n, out)
+		}
+	}
+	if out.Status.Leader != "" {
+		if c.shown == nil {
+			c.shown = map[uint64]uint64{}
+		}
+		if out.Status.Term < c.shown[h.run] {
+			w.fail("%s shows term %d after %d", h.name, out.Status.Term, c.shown[h.run])
+		}
+		c.shown[h.run] = out.Status.Term
+	}
+}
+
+func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
+	w := c.w
+	w.won++
+	if c.leaders == nil {
+		c.leaders = map[uint64]uint64{}
+	}
+	if other := c.leaders[n.Term]; other != 0 && w.opt.Quorum {
+		w.fail("term %d has two leaders: runs %d and %d", n.Term, other, h.run)
+	}
+	c.leaders[n.Term] = h.run
+	if w.opt.Quorum {
+		if n.Term <= c.topTerm {
+			w.fail("%s wins term %d after %d", h.name, n.Term, c.topTerm)
+		}
+		c.topTerm = n.Term
+		votes := 1
+		for _, v := range h.voters {
+			if v != h.name && c.confirms[vote{h.run, n.Term, v}] {
+				votes++
+			}
+		}
+		if votes <= len(h.voters)/2 {
+			w.fail("%s wins term %d with %d of %d votes", h.name, n.Term, votes, len(h.voters))
+		}
+		return
+	}
+	if n.Reason == seniority.Merged || !c.quiet {
+		return
+	}
+	for _, m := range h.core.Order() {
+		if m.Name != h.name && m.Votes() && !c.confirms[vote{h.run, n.Term, m.Name}] && w.up(m.Name) {
+			w.fail("%s wins term %d without the confirm of %s, which is up", h.name, n.Term, m.Name)
+		}
+	}
+}
+
+func (w *World) up(name string) bool {
+	return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.name == name && h.up })
+}
+
+// world looks at all hosts at this instant.
+func (c *checker) world() {
+	w := c.w
+	if !w.opt.Quorum {
+		return
+	}
+	var says, holds *host
+	for _, h := range w.hosts {
+		if h.says() {
+			if says != nil {
+				w.fail("%s and %s both lead, terms %d and %d", says.name, h.name, says.word.term, h.word.term)
+			}
+			says = h
+		}
+		if h.keeper.holds && !h.keeper.excused {
+			if holds != nil {
+				w.fail("%s and %s both hold, terms %d and %d", holds.name, h.name, holds.keeper.holdTerm, h.keeper.holdTerm)
+			}
+			holds = h
+		}
+	}
+}
+
+// calm says whether a settled group is expected to stay as it is.
+func (c *checker) calm(on bool) { c.quiet = on }
+
+// settled checks what must be so after calm has lasted long enough.
+func (c *checker) settled() {
+	w := c.w
+	var leads []string
+	candidates := 0
+	for _, h := range w.hosts {
+		if !h.running() {
+			w.fail("%s does not run in calm", h.name)
+		}
+		if h.says() {
+			leads = append(leads, h.name)
+		}
+		if h.role == seniority.Candidate {
+			candidates++
+		}
+	}
+	if len(leads) != 1 {
+		w.fail("%d leaders (%s) once settled: %s", len(leads), strings.Join(leads, ","), w.summary())
+	}
+	for _, h := range w.hosts {
+		if h.status.Leader != leads[0] {
+			w.fail("%s follows %q while %s leads: %s", h.name, h.status.Leader, leads[0], w.summary())
+		}
+	}
+	if first := c.first(); w.rule.Preempts() && first != leads[0] {
+		w.fail("%s leads though the rule prefers %s: %s", leads[0], first, w.summary())
+	}
+	if c.quiet && c.leader != leads[0] {
+		w.fail("the leader changed in calm from %s to %s", c.leader, leads[0])
+	}
+	c.leader = leads[0]
+}
+
+// first is the member that the bully rule prefers, found without the core.
+func (c *checker) first() string {
+	best := slices.MaxFunc(c.w.hosts, func(a, b *host) int {
+		return cmp.Or(cmp.Compare(boolInt(a.mayLead()), boolInt(b.mayLead())), cmp.Compare(a.rank, b.rank), cmp.Compare(b.name, a.name))
+	})
+	return best.name
+}
+
+func (h *host) mayLead() bool {
+	return h.role == seniority.Candidate && (len(h.voters) == 0 || h.voter != "")
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// summary is the state of every host in a line.
+func (w *World) summary() string {
+	var b strings.Builder
+	for _, h := range w.hosts {
+		s := h.status
+		b.WriteString("\n    " + h.name + ": ")
+		b.WriteString(describe(&s, h.clock.boot(w.now)))
+	}
+	return b.String()
+}
+
+var _ = time.Second

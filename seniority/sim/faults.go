@@ -1,0 +1,284 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"doyen/seniority"
+)
+
+// build draws the group from the seed.
+func (w *World) build() {
+	r := w.rng
+	n := 1 + r.IntN(7)
+	if w.opt.Quorum {
+		n = 3 + r.IntN(4)
+	}
+	w.rule = seniority.Seniority{}
+	if r.IntN(3) == 0 {
+		w.rule = seniority.Bully{}
+	}
+	w.timing, _ = seniority.Profile([]string{"fast", "lan", "lan"}[r.IntN(3)])
+	w.loneWait = w.span(0, 4*time.Second)
+	voters := n
+	if w.opt.Quorum && n > 3 {
+		voters = n - r.IntN(2)
+	}
+	var list []string
+	for i := range voters {
+		list = append(list, fmt.Sprintf("n%d", i+1))
+	}
+	drift := w.opt.Drift
+	if drift == 0 {
+		drift = 1_000_000/seniority.Drift - 100
+	}
+	base := int64(1_770_000_000_000)
+	for i := range n {
+		h := &host{w: w, id: i, name: fmt.Sprintf("n%d", i+1), rank: uint64(r.IntN(4)), disk: r.IntN(3) == 0}
+		h.clock = clock{rate: 1 + float64(r.IntN(drift+1))/1e6, off: w.span(time.Second, 1000*time.Second)}
+		h.clock.wall = base + r.Int64N(100) - h.clock.off.Milliseconds()
+		if !w.opt.Quorum && r.IntN(8) == 0 {
+			h.clock.wall = []int64{0, base + 366*24*3600*1000}[r.IntN(2)]
+		}
+		if w.opt.Quorum && i < voters {
+			h.voter = h.name
+		}
+		if w.opt.Quorum {
+			h.voters = list
+		}
+		switch r.IntN(10) {
+		case 0:
+			if i > 1 {
+				h.role = seniority.Witness
+			}
+		case 1:
+			if i > 1 && h.voter == "" {
+				h.role = seniority.Observer
+			}
+		}
+		w.hosts = append(w.hosts, h)
+		w.cut = append(w.cut, make([]bool, n))
+	}
+}
+
+// play alternates between chaos and calm.
+func (w *World) play() {
+	w.calm()
+	for _, h := range w.hosts {
+		w.after(w.span(0, 3*time.Second), h.boots)
+	}
+	rounds := w.opt.Rounds
+	if rounds == 0 {
+		rounds = 1 + w.rng.IntN(3)
+	}
+	w.settleDown()
+	for range rounds {
+		w.unleash()
+		w.calm()
+		w.settleDown()
+	}
+}
+
+// unleash lets faults strike for a while.
+func (w *World) unleash() {
+	w.chaos = true
+	w.check.calm(false)
+	w.loss = []float64{0, 0.02, 0.1, 0.4}[w.rng.IntN(4)]
+	w.dup = []float64{0, 0.05, 0.3}[w.rng.IntN(3)]
+	w.slow = []float64{0, 0.01, 0.1}[w.rng.IntN(3)]
+	end := w.now + w.span(time.Second, 15*time.Second)
+	mean := w.span(w.timing.Lease/4, 3*w.timing.Lease)
+	for w.now < end {
+		w.runUntil(w.now + w.span(0, 2*mean))
+		w.strike()
+	}
+}
+
+// strike applies one fault.
+func (w *World) strike() {
+	r := w.rng
+	h := w.hosts[r.IntN(len(w.hosts))]
+	if r.IntN(2) == 0 { // leaders are where it hurts
+		for _, o := range w.hosts {
+			if o.says() {
+				h = o
+			}
+		}
+	}
+	o := w.hosts[r.IntN(len(w.hosts))]
+	switch r.IntN(16) {
+	case 0: // isolate both ways
+		for i := range w.hosts {
+			w.setCut(h.id, i, true)
+			w.setCut(i, h.id, true)
+		}
+		w.trace("%s isolated", h.name)
+		w.topology()
+	case 1: // one-way
+		w.setCut(h.id, o.id, true)
+		w.trace("%s cannot reach %s", h.name, o.name)
+		w.topology()
+	case 2: // deaf or mute
+		for i := range w.hosts {
+			if r.IntN(2) == 0 {
+				w.setCut(h.id, i, true)
+			} else {
+				w.setCut(i, h.id, true)
+			}
+		}
+		w.trace("%s half deaf", h.name)
+		w.topology()
+	case 3: // split
+		side := r.Uint64()
+		for i := range w.hosts {
+			for j := range w.hosts {
+				w.setCut(i, j, side>>i&1 != side>>j&1)
+			}
+		}
+		w.trace("split %b", side&(1<<len(w.hosts)-1))
+		w.topology()
+	case 4, 5:
+		w.heal()
+	case 6: // kill -9 of the agent
+		if h.up {
+			h.dies()
+			w.after(w.span(time.Millisecond, 3*time.Second), func() { w.boot(h) })
+		}
+	case 7: // the host dies
+		w.killHost(h, w.span(time.Millisecond, 4*time.Second))
+	case 8: // the keeper dies
+		if h.keeper.alive {
+			h.keeper.dies()
+		}
+	case 9:
+		w.stopAgent(h, w.span(time.Millisecond, 3*w.timing.Lease))
+	case 10:
+		w.stopAgent(h, w.span(w.timing.Lease/2, 3*w.timing.Lease))
+		w.stopKeeper(h, w.span(w.timing.Lease/2, 3*w.timing.Lease))
+	case 11:
+		w.stopKeeper(h, w.span(time.Millisecond, 2*w.timing.Lease))
+	case 12:
+		if r.IntN(2) == 0 {
+			h.feed(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Requested, Aside: w.span(0, 3*time.Second)})
+		} else {
+			h.feed(seniority.Input{Kind: seniority.Elect})
+		}
+	case 13:
+		if !w.opt.Quorum {
+			h.clock.wall += w.rng.Int64N(7200_000) - 3600_000
+		}
+	case 14:
+		if r.IntN(4) == 0 { // everything restarts
+			w.trace("full restart")
+			for _, x := range w.hosts {
+				w.killHost(x, w.span(time.Millisecond, 500*time.Millisecond))
+			}
+		}
+	case 15:
+		h.feed(seniority.Input{Kind: seniority.Health, Eligible: false})
+		w.after(w.span(0, 3*time.Second), func() { h.feed(seniority.Input{Kind: seniority.Health, Eligible: true}) })
+	}
+}
+
+func (w *World) setCut(a, b int, cut bool) {
+	if a != b {
+		w.cut[a][b] = cut
+	}
+}
+
+func (w *World) heal() {
+	w.trace("heal")
+	for i := range w.cut {
+		clear(w.cut[i])
+	}
+	w.topology()
+}
+
+// boot starts a host once its former keeper has finished.
+func (w *World) boot(h *host) {
+	if h.up {
+		return
+	}
+	h.boots()
+	if !h.up {
+		w.after(5*time.Millisecond, func() { w.boot(h) })
+	}
+}
+
+// killHost ends agent and keeper at once; what the host held, nobody holds.
+func (w *World) killHost(h *host, down time.Duration) {
+	if !h.up || h.frozen {
+		return
+	}
+	w.trace("%s: host dies", h.name)
+	h.keeper.alive = false
+	h.keeper.gen++
+	h.dies()
+	h.keeper = keeper{h: h}
+	h.word = word{}
+	w.after(down, func() { w.boot(h) })
+}
+
+func (w *World) stopAgent(h *host, d time.Duration) {
+	if !h.running() {
+		return
+	}
+	w.trace("%s: agent stopped for %v", h.name, d)
+	h.stopped = true
+	h.keeper.excused = h.keeper.excused || !h.keeper.running()
+	run := h.run
+	w.after(d, func() {
+		if h.up && h.run == run && h.stopped {
+			w.trace("%s: agent continued", h.name)
+			h.stopped = false
+			h.resume()
+		}
+	})
+}
+
+func (w *World) stopKeeper(h *host, d time.Duration) {
+	if !h.keeper.running() {
+		return
+	}
+	w.trace("%s: keeper stopped for %v", h.name, d)
+	h.keeper.stopped = true
+	h.keeper.excused = h.keeper.excused || !h.running()
+	gen := h.run
+	w.after(d, func() {
+		if h.run == gen && h.keeper.stopped {
+			w.trace("%s: keeper continued", h.name)
+			h.keeper.stopped = false
+			h.keeper.act()
+		}
+	})
+}
+
+// calm ends all faults.
+func (w *World) calm() {
+	w.chaos = false
+	w.loss, w.dup, w.slow = 0, 0, 0
+	w.heal()
+	for _, h := range w.hosts {
+		h.feed(seniority.Input{Kind: seniority.Health, Eligible: true})
+	}
+}
+
+// settleDown runs until everything must have settled, then checks that it has
+// and that it stays so.
+func (w *World) settleDown() {
+	// Whatever stopped goes on, whoever died comes back, standing aside ends.
+	w.runUntil(w.now + 6*time.Second + 3*w.timing.Lease)
+	w.runUntil(w.now + w.settleBound())
+	w.check.settled()
+	w.check.calm(true)
+	w.runUntil(w.now + 5*w.timing.Lease)
+	w.check.settled()
+	w.check.calm(false)
+}
+
+// settleBound is how long after the last fault a group may take to have its
+// one leader: gossip must have noticed, late messages have arrived, a lone
+// member have waited, and a failover and a merger have taken place.
+func (w *World) settleBound() time.Duration {
+	return leaveTime + joinTime + w.loneWait + 6*w.timing.Lease + w.timing.Settle + 2*w.timing.FailoverBound(len(w.hosts))
+}

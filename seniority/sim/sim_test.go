@@ -1,0 +1,87 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	flagSeed  = flag.Uint64("sim.seed", 0, "replay this seed with a transcript")
+	flagMode  = flag.String("sim.mode", "available", "mode of the replay: available or quorum")
+	flagSeeds = flag.Int("sim.seeds", 1000, "how many seeds each mode runs")
+	flagFor   = flag.Duration("sim.for", 0, "run seeds for this long instead")
+	flagFirst = flag.Uint64("sim.first", 1, "the first seed")
+	flagCover = flag.Bool("sim.cover", false, "print which transitions the runs covered")
+)
+
+func TestAvailableMode(t *testing.T) { many(t, Options{}) }
+
+func TestQuorumMode(t *testing.T) { many(t, Options{Quorum: true}) }
+
+// many runs seeds on all processors and reports the first violations.
+func many(t *testing.T, opt Options) {
+	var next, steps, elections atomic.Uint64
+	next.Store(*flagFirst)
+	last := *flagFirst + uint64(*flagSeeds)
+	began := time.Now()
+	var mu sync.Mutex
+	var virtual time.Duration
+	covered := Coverage{}
+	failures := 0
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				o := opt
+				o.Seed = next.Add(1) - 1
+				if *flagFor > 0 && time.Since(began) > *flagFor || *flagFor == 0 && o.Seed >= last {
+					return
+				}
+				res, err := Run(o)
+				steps.Add(uint64(res.Steps))
+				elections.Add(uint64(res.Elections))
+				mu.Lock()
+				virtual += res.Virtual
+				for k, n := range res.Covered {
+					covered[k] += n
+				}
+				if err != nil {
+					failures++
+					t.Error(err)
+				}
+				stop := failures >= 3
+				mu.Unlock()
+				if stop {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	t.Logf("%d seeds, %d elections, %d steps, %v of virtual time in %v: %.0f steps/s", next.Load()-*flagFirst, elections.Load(), steps.Load(),
+		virtual.Round(time.Second), took.Round(time.Millisecond), float64(steps.Load())/took.Seconds())
+	if *flagCover {
+		for _, k := range slices.Sorted(maps.Keys(covered)) {
+			fmt.Printf("%10d  %s\n", covered[k], k)
+		}
+	}
+}
+
+// TestReplay prints the transcript of one seed.
+func TestReplay(t *testing.T) {
+	if *flagSeed == 0 {
+		t.Skip("no -sim.seed given")
+	}
+	if _, err := Run(Options{Seed: *flagSeed, Quorum: *flagMode == "quorum", Trace: os.Stdout}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"doyen/seniority"
+)
+
+// Options choose what a run is about. The zero value of each field leaves the
+// choice to the seed.
+type Options struct {
+	Seed   uint64
+	Quorum bool
+	// Trace, when set, gets the transcript.
+	Trace io.Writer
+	// Drift is the largest difference of clock rates, in parts per million; 0:
+	// within the bound that the protocol states.
+	Drift int
+	// MaxNow ends the run early (0: it ends by itself).
+	Rounds int
+}
+
+// Result is what a run saw.
+type Result struct {
+	Steps     int           // of cores
+	Elections int           // leaderships won
+	Virtual   time.Duration // simulated
+	Covered   Coverage
+}
+
+// World is one simulated group.
+type World struct {
+	opt    Options
+	rng    *rand.Rand
+	now    time.Duration
+	queue  queue
+	hosts  []*host
+	check  checker
+	rule   seniority.Rule
+	timing seniority.Timing
+
+	loneWait time.Duration
+	runs     uint64
+	steps    int
+	won      int
+
+	chaos   bool
+	loss    float64
+	dup     float64
+	slow    float64 // share of messages delayed beyond time-outs
+	cut     [][]bool
+	covered Coverage
+}
+
+// Violation is what a checker found, with how to see it again.
+type Violation struct {
+	Seed   uint64
+	Quorum bool
+	At     time.Duration
+	What   string
+}
+
+// Error implements error.
+func (v *Violation) Error() string {
+	mode := "available"
+	if v.Quorum {
+		mode = "quorum"
+	}
+	return fmt.Sprintf("%s mode, seed %d, at %v: %s\nreplay: go test ./seniority/sim -run TestReplay -sim.mode=%s -sim.seed=%d -v",
+		mode, v.Seed, v.At, v.What, mode, v.Seed)
+}
+
+// Run plays one seed to its end.
+func Run(opt Options) (res Result, err error) {
+	w := &World{opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 0x5eed))}
+	w.check.w = w
+	defer func() {
+		res = Result{Steps: w.steps, Elections: w.won, Virtual: w.now, Covered: w.covered}
+		switch v := recover().(type) {
+		case nil:
+		case *Violation:
+			err = v
+		default:
+			panic(fmt.Sprintf("seed %d, quorum %v, at %v: %v", opt.Seed, opt.Quorum, w.now, v))
+		}
+	}()
+	w.build()
+	w.play()
+	return res, nil
+}
+
+// fail ends the run with a violation.
+func (w *World) fail(format string, args ...any) {
+	v := &Violation{Seed: w.opt.Seed, Quorum: w.opt.Quorum, At: w.now, What: fmt.Sprintf(format, args...)}
+	w.trace("VIOLATION %s", v.What)
+	panic(v)
+}
+
+func (w *World) at(t time.Duration, do func()) { w.queue.push(t, do) }
+
+func (w *World) after(d time.Duration, do func()) { w.queue.push(w.now+d, do) }
+
+// runUntil plays events up to the time t.
+func (w *World) runUntil(t time.Duration) {
+	for len(w.queue.events) > 0 && w.queue.events[0].at <= t {
+		e := w.queue.pop()
+		w.now = e.at
+		e.do()
+	}
+	w.now = t
+}
+
+// span draws a time from [lo, hi).
+func (w *World) span(lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)))
+}
+
+func (w *World) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
+
+// hookTime draws how long a run of the hook takes: mostly short, at times
+// longer than a lease.
+func (w *World) hookTime() time.Duration {
+	if w.chaos && w.chance(0.15) {
+		return w.span(0, 2*w.timing.Lease)
+	}
+	return w.span(0, 20*time.Millisecond)
+}
+
+// connected reports whether messages pass from a to b.
+func (w *World) connected(a, b *host) bool { return !w.cut[a.id][b.id] }
+
+// send puts a message on the network.
+func (w *World) send(from *host, m seniority.Message) {
+	w.covered.sent(&m)
+	if m.To == "" {
+		w.gossip(from, m)
+		return
+	}
+	for _, to := range w.hosts {
+		if to.name == m.To {
+			w.deliver(from, to, m)
+			if w.chance(w.dup) {
+				w.deliver(from, to, m)
+			}
+			return
+		}
+	}
+}
+
+// deliver carries one copy; whether it passes is decided when it arrives.
+func (w *World) deliver(from, to *host, m seniority.Message) {
+	if w.chance(w.loss) || !w.connected(from, to) {
+		return
+	}
+	delay := w.span(100*time.Microsecond, 1500*time.Microsecond)
+	if w.chance(w.slow) {
+		delay = w.span(0, 5*w.timing.Lease)
+	}
+	w.after(delay, func() {
+		if w.connected(from, to) && to.up {
+			w.check.delivered(to, &m)
+			to.feed(seniority.Input{Kind: seniority.Receive, Message: m})
+		}
+	})
+}
+
+func (w *World) trace(format string, args ...any) {
+	if w.opt.Trace != nil {
+		fmt.Fprintf(w.opt.Trace, "%12.6f  %s\n", w.now.Seconds(), fmt.Sprintf(format, args...))
+	}
+}
