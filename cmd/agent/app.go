@@ -50,7 +50,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:                 "agent",
 		Usage:                "elects one leader among the members of a group, and acts on it",
-		UsageText:            "agent [flags]            run the agent\n   agent COMMAND [flags]    ask or tell a running agent, or work without one",
+		UsageText:            "agent [flags]            run the agent\nagent COMMAND [flags]    ask or tell a running agent, or work without one",
 		Description:          "Each flag NAME of the agent can also be given by the environment variable DOYEN_NAME\n(capitals, - becomes _) or in the YAML file named by --config. A flag overrides the\nenvironment, the environment the file, the file the default.",
 		Version:              agent.Version,
 		Flags:                flags,

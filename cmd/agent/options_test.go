@@ -118,6 +118,7 @@ func TestEverySetting(t *testing.T) {
 		{"confirm", "90ms", func(o options) any { return o.Timing.Confirm }, 90 * time.Millisecond},
 		{"stagger", "40ms", func(o options) any { return o.Timing.Stagger }, 40 * time.Millisecond},
 		{"settle", "3s", func(o options) any { return o.Timing.Settle }, 3 * time.Second},
+		{"probe-interval", "500ms", func(o options) any { return o.ProbeInterval }, 500 * time.Millisecond},
 		{"hook", "/bin/true", func(o options) any { return o.Hook }, "/bin/true"},
 		{"hook-timeout", "10s", func(o options) any { return o.HookTimeout }, 10 * time.Second},
 		{"check-interval", "1s", func(o options) any { return o.CheckInterval }, time.Second},

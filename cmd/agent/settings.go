@@ -69,6 +69,8 @@ var settings = []setting{
 		set: positive(func(o *options) *time.Duration { return &o.Timing.Stagger })},
 	{name: "settle", text: "by profile", usage: "`DURATION` a new group waits for seeds that neither answer nor refuse",
 		set: positive(func(o *options) *time.Duration { return &o.Timing.Settle })},
+	{name: "probe-interval", text: "1s", usage: "how often (`DURATION`) gossip probes one other member; the leader is watched by its renewals instead",
+		set: positive(func(o *options) *time.Duration { return &o.ProbeInterval })},
 
 	{name: "hook", usage: "`PROGRAM` run as 'PROGRAM EVENT' on release, acquire, check and change",
 		set: text(func(o *options) *string { return &o.Hook })},
