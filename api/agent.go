@@ -11,23 +11,30 @@ import (
 // are safe for concurrent use and answer from memory, except where a context
 // is taken.
 type Agent interface {
-	// Status returns this member's own state, checked against the clock now.
+	// State returns this member's own state, checked against the clock now.
 	State() agent.State
 	// Leader returns the leader, or false when this member can vouch for none.
 	// It allocates nothing.
 	Leader() (agent.Leader, bool)
 	// IsLeader checks the deadline word against the clock.
 	IsLeader() bool
+	// Members returns the line of succession. Members that are no longer
+	// reached and have not left stay in it, not alive.
 	Members() []agent.MemberInfo
+	// History returns the leaderships, newest first.
 	History() []agent.Leadership
+	// Ready says whether failover would work now.
 	Ready() agent.Readiness
-	// Survey asks every member, itself included, for its state, in parallel.
+	// Survey asks every member, itself included, for its state, in parallel,
+	// and returns when all have answered or ctx ends; a member that has not
+	// answered by then has an error.
 	Survey(ctx context.Context) map[string]agent.Answer
 	// Subscribe streams events, the current state first. The channel is closed
 	// when ctx ends or when the reader is too slow.
 	Subscribe(ctx context.Context) <-chan agent.Event
 	// StepDown hands over and returns once another may lead. The error wraps
-	// agent.ErrRefused with the reason when it cannot be done.
+	// agent.ErrRefused with the reason when it cannot be done. A ctx that ends
+	// ends the waiting, not the hand-over.
 	StepDown(ctx context.Context) (agent.Result, error)
 	// Leave hands over and leaves the group; Run then returns.
 	Leave(ctx context.Context) (agent.Result, error)

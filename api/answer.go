@@ -1,0 +1,113 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// The values of the headers that every answer has. The slices are shared by all
+// answers and have no spare capacity, so adding to a header copies them.
+var (
+	jsonType = []string{"application/json"}
+	textType = []string{"text/plain; charset=utf-8"}
+	noStore  = []string{"no-store"}
+	noSniff  = []string{"nosniff"}
+)
+
+// maxText limits what another member can make a sentence of ours grow by, in
+// bytes.
+const maxText = 300
+
+// setHeaders writes to the map itself because the keys are canonical already.
+func setHeaders(w http.ResponseWriter, contentType []string) {
+	h := w.Header()
+	h["Content-Type"] = contentType
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
+}
+
+// json answers with v, indented because people read it with curl.
+func (a *api) json(w http.ResponseWriter, status int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		a.log.Error("an answer is not JSON", "err", err)
+		status, body = http.StatusInternalServerError, []byte(`{"error": "a fault in the program; the log has the details"}`)
+	}
+	setHeaders(w, jsonType)
+	w.WriteHeader(status)
+	w.Write(append(body, '\n'))
+}
+
+// fail answers with an error, one sentence.
+func (a *api) fail(w http.ResponseWriter, status int, sentence string) {
+	a.json(w, status, map[string]string{"error": sentence})
+}
+
+// text answers 200 with a text that is not the caller's or a peer's.
+func text(w http.ResponseWriter, s string) {
+	setHeaders(w, textType)
+	w.Write([]byte(s))
+}
+
+// wantsJSON tells whether a call that has both forms should answer JSON: by
+// ?format=json, or by an Accept header that lists it. Wildcards mean text.
+func wantsJSON(r *http.Request) (bool, error) {
+	if r.URL.RawQuery != "" {
+		switch format := r.URL.Query().Get("format"); format {
+		case "json":
+			return true, nil
+		case "text":
+			return false, nil
+		case "":
+		default:
+			return false, fmt.Errorf("format %q is neither json nor text", printable(format, maxText))
+		}
+	}
+	for _, accept := range r.Header["Accept"] {
+		if accept == "*/*" {
+			continue
+		}
+		for entry := range strings.SplitSeq(accept, ",") {
+			t, params, err := mime.ParseMediaType(entry)
+			if err == nil && t == "application/json" && params["q"] != "0" {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// patience moves the connection's deadlines for a handler that takes up to d
+// before it answers. The read deadline matters because the server takes a
+// failed read for a client that has gone.
+func patience(w http.ResponseWriter, d time.Duration) {
+	c := http.NewResponseController(w)
+	until := time.Now().Add(d + writeTimeout)
+	// Writers that have no deadlines, as in tests, need none moved.
+	_ = c.SetReadDeadline(until)
+	_ = c.SetWriteDeadline(until)
+}
+
+// printable returns s with everything replaced that could act on a terminal or
+// a log, cut to at most limit bytes.
+func printable(s string, limit int) string {
+	cut := len(s) > limit
+	if cut {
+		s = strings.ToValidUTF8(s[:limit], "")
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+	if cut {
+		s += "…"
+	}
+	return s
+}

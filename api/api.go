@@ -1,0 +1,196 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+
+	"github.com/go-chi/chi/v5"
+
+	"doyen/agent"
+)
+
+// Config is what the API is made from.
+type Config struct {
+	// Agent answers; it is required.
+	Agent Agent
+	// Token is what remote calls that change something must bear; empty: such
+	// calls are taken from loopback only.
+	Token []byte
+	// Log receives who changed something, and faults of the API itself; nil:
+	// slog.Default().
+	Log *slog.Logger
+	// Done, when closed, ends the event streams, which would otherwise keep a
+	// server from shutting down. NewServer sets it.
+	Done <-chan struct{}
+}
+
+// api holds what the handlers share.
+type api struct {
+	agent   Agent
+	token   *[sha256.Size]byte // of the bearer token; nil: there is none
+	log     *slog.Logger
+	done    <-chan struct{}
+	origins *http.CrossOriginProtection
+	mux     *chi.Mux
+	calls   []call
+	line    atomic.Pointer[line]
+	refused refusals
+	streams chan struct{} // one entry per open event stream
+	surveys chan struct{} // one entry per survey under way
+}
+
+// call is one entry of the API's table of contents, from which routes and the
+// index are made.
+type call struct {
+	Method  string `json:"method"`
+	Path    string `json:"path"`
+	Summary string `json:"summary"`
+	serve   http.HandlerFunc
+}
+
+// New returns a handler for every call of the API. It panics without an Agent.
+func New(c Config) http.Handler { return newAPI(c) }
+
+func newAPI(c Config) *api {
+	if c.Agent == nil {
+		panic("api: Config.Agent is nil")
+	}
+	a := &api{
+		agent:   c.Agent,
+		log:     c.Log,
+		done:    c.Done,
+		origins: http.NewCrossOriginProtection(),
+		mux:     chi.NewMux(),
+		streams: make(chan struct{}, maxStreams),
+		surveys: make(chan struct{}, maxSurveys),
+	}
+	if a.log == nil {
+		a.log = slog.Default()
+	}
+	if len(c.Token) > 0 {
+		sum := sha256.Sum256(c.Token)
+		a.token = &sum
+	}
+	a.calls = a.contents()
+	for _, c := range a.calls {
+		a.route(c)
+	}
+	a.mux.NotFound(a.notFound)
+	a.mux.MethodNotAllowed(a.notAllowed)
+	return a
+}
+
+// contents is the whole API.
+func (a *api) contents() []call {
+	get := func(path, summary string, h http.HandlerFunc) call { return call{"GET", path, summary, h} }
+	post := func(path, summary string, h http.HandlerFunc) call { return call{"POST", path, summary, h} }
+	return []call{
+		get("/", "this list", a.index),
+		get("/ping", "OK", a.ping),
+		get("/leader", "the leader's host:port; as JSON with ?format=json", a.leader),
+		get("/is-leader", "200 on the leader, 503 elsewhere", a.isLeader),
+		get("/state", "this member's own state", a.state),
+		get("/status", "the same", a.state),
+		get("/members", "the line of succession", a.members),
+		get("/diag", "every member's state and a verdict; ?timeout=2s", a.diag),
+		get("/history", "leaderships, newest first", a.history),
+		get("/ready", "would failover work now; 200 or 503", a.ready),
+		get("/events", "live events (SSE), the current state first", a.events),
+		get("/metrics", "metrics for Prometheus", a.metrics().ServeHTTP),
+		get("/livez", "200 while the election loop turns", a.livez),
+		get("/readyz", "200 once joined and decided", a.readyz),
+		get("/version", "the program's version", a.version),
+		post("/step-down", "hand the leadership over", a.change("step down", a.agent.StepDown)),
+		post("/leave", "hand over and leave the group", a.change("leave", a.agent.Leave)),
+		post("/election", "hold an election now", a.change("hold an election", a.agent.Elect)),
+	}
+}
+
+// route registers a call, with and without a trailing slash; two routes cost
+// a request nothing, a middleware that strips slashes would.
+func (a *api) route(c call) {
+	paths := []string{c.Path}
+	if c.Path != "/" {
+		paths = append(paths, c.Path+"/")
+	}
+	for _, path := range paths {
+		a.mux.MethodFunc(c.Method, path, c.serve)
+		if c.Method == http.MethodGet && c.Path != "/events" {
+			a.mux.Head(path, c.serve)
+		}
+	}
+}
+
+// ServeHTTP implements http.Handler. A panic of a handler is a fault of ours:
+// it costs the one request and is told.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer a.recovered(w, r)
+	a.mux.ServeHTTP(w, r)
+}
+
+func (a *api) recovered(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	a.log.Error("a call failed by a fault in the program", "path", printable(r.URL.Path, maxText),
+		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	a.fail(w, http.StatusInternalServerError, "a fault in the program; the log has the details")
+}
+
+func (a *api) notFound(w http.ResponseWriter, _ *http.Request) {
+	a.fail(w, http.StatusNotFound, "there is no such call; GET / lists them")
+}
+
+// notAllowed answers a known path with another method. Chi also sends methods
+// here that it does not know, whatever the path.
+func (a *api) notAllowed(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		if a.mux.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			allowed = append(allowed, method)
+		}
+	}
+	if allowed == nil {
+		a.notFound(w, r)
+		return
+	}
+	allow := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", allow)
+	a.fail(w, http.StatusMethodNotAllowed, "this call takes "+allow)
+}
+
+// index lists the calls, for a person who has only the port.
+func (a *api) index(w http.ResponseWriter, r *http.Request) {
+	asJSON, err := wantsJSON(r)
+	switch {
+	case err != nil:
+		a.fail(w, http.StatusBadRequest, err.Error())
+	case asJSON:
+		a.json(w, http.StatusOK, map[string]any{"name": "doyen", "version": agent.Version, "calls": a.calls})
+	default:
+		var text bytes.Buffer
+		fmt.Fprintf(&text, "doyen %s\n\n", agent.Version)
+		for _, c := range a.calls {
+			fmt.Fprintf(&text, "%-4s  %-10s  %s\n", c.Method, c.Path, c.Summary)
+		}
+		setHeaders(w, textType)
+		w.Write(text.Bytes())
+	}
+}
+
+// version answers what runs here.
+func (a *api) version(w http.ResponseWriter, _ *http.Request) {
+	a.json(w, http.StatusOK, map[string]string{"name": "doyen", "version": agent.Version, "go": runtime.Version()})
+}

@@ -1,0 +1,133 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"doyen/agent"
+)
+
+const (
+	// changeTimeout limits the wait for a hand-over, whose release hook may
+	// take as long as --hook-timeout allows.
+	changeTimeout = 10 * time.Minute
+	// maxBody limits the body of a call; none needs one.
+	maxBody = 4 << 10
+)
+
+// change makes the handler of a call that changes something. what completes
+// "asked to …" in the log.
+func (a *api) change(what string, do func(context.Context) (agent.Result, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if status, why, sentence := a.refuse(r); status != 0 {
+			a.refused.count(why)
+			if status == http.StatusUnauthorized {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="doyen"`)
+			}
+			a.fail(w, status, sentence)
+			return
+		}
+		// The body is read before the deadlines move, so that a client which
+		// never sends it cannot hold the connection for as long as a hand-over.
+		if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+			a.fail(w, http.StatusBadRequest, "the body is too long or did not arrive; this call needs none")
+			return
+		}
+		a.log.Info("asked to "+what, "by", r.RemoteAddr)
+		patience(w, changeTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
+		defer cancel()
+		a.result(w, do, ctx)
+	}
+}
+
+// result carries a change out and answers how it went.
+func (a *api) result(w http.ResponseWriter, do func(context.Context) (agent.Result, error), ctx context.Context) {
+	result, err := do(ctx)
+	switch {
+	case err == nil:
+		result.OK = true
+		a.json(w, http.StatusOK, result)
+	case errors.Is(err, agent.ErrRefused):
+		a.fail(w, http.StatusConflict, printable(err.Error(), maxText))
+	case ctx.Err() != nil:
+		a.fail(w, http.StatusGatewayTimeout, "no end was seen in time; it may still be under way, GET /state shows it")
+	default:
+		a.log.Error("a requested change failed", "err", err)
+		a.fail(w, http.StatusInternalServerError, printable(err.Error(), maxText))
+	}
+}
+
+// refuse says whether a call that changes something is refused: with which
+// status, counted as what, and why in a sentence. A zero status is none.
+func (a *api) refuse(r *http.Request) (status int, why refusal, sentence string) {
+	if err := a.origins.Check(r); err != nil {
+		return http.StatusForbidden, crossOrigin, "a page of another origin may not call this"
+	}
+	if a.bearsToken(r) {
+		return 0, 0, ""
+	}
+	switch {
+	case !fromLoopback(r) && a.token == nil:
+		return http.StatusUnauthorized, noToken, "this call is taken from this host's loopback only, as no --api-token-file is set"
+	case !fromLoopback(r):
+		return http.StatusUnauthorized, noToken, "this call needs the token, as Authorization: Bearer"
+	case !a.namesUs(r.Host):
+		return http.StatusForbidden, foreignHost, "the Host header is neither an address, nor localhost, nor this member; a browser may have been led here"
+	}
+	return 0, 0, ""
+}
+
+// bearsToken compares hashes, so that neither content nor length of the token
+// can be learned from how long the answer takes.
+func (a *api) bearsToken(r *http.Request) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if a.token == nil || !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	return subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
+}
+
+// fromLoopback judges by the connection alone. Headers that proxies add can
+// only take the privilege away.
+func fromLoopback(r *http.Request) bool {
+	for _, header := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
+		if r.Header.Get(header) != "" {
+			return false
+		}
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && from.Addr().Unmap().IsLoopback()
+}
+
+// namesUs says whether a Host header can only have been meant for this member.
+// Without it, a page whose name its owner resolves to 127.0.0.1 would be of
+// this origin to the browser that runs it.
+func (a *api) namesUs(hostport string) bool {
+	host := hostOf(hostport)
+	if host == "" || strings.EqualFold(host, "localhost") {
+		return true
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	s := a.agent.State()
+	return strings.EqualFold(host, hostOf(s.Addr)) || strings.EqualFold(host, hostOf(s.Name))
+}
+
+// hostOf returns the host of host, host:port or [v6]:port.
+func hostOf(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.Trim(hostport, "[]")
+}

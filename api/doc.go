@@ -1,0 +1,52 @@
+// Package api answers HTTP for one agent: state, diagnosis, events, metrics,
+// and the few calls that change something. It knows HTTP and nothing of how an
+// election works; everything it says comes from the Agent interface.
+//
+// # Use
+//
+//	srv := api.NewServer(api.Config{Agent: a, Token: token, Log: log})
+//	go srv.Serve(listener)
+//	…
+//	srv.Shutdown(ctx)
+//
+// New returns the bare handler for a program that has a server of its own; such
+// a program sets the limits below itself.
+//
+// # Answers
+//
+// A path with a trailing slash answers like the one without. Every GET but
+// /events also answers HEAD. Errors are JSON, {"error": "…"}, with the right
+// status. Nothing may be cached. What other members say is theirs to choose,
+// so names are escaped in JSON, made valid UTF-8 in metrics, and freed of
+// control characters in text and in findings.
+//
+// /leader and /is-leader answer from memory and check the clock when they do.
+// They cost what routing costs; the benchmarks BenchmarkEmpty and
+// BenchmarkLeader compare.
+//
+// # Diagnosis
+//
+// /diag asks every member and judges the answers; see judge. Answers are taken
+// within the survey's duration and not at one instant, so a hand-over or an
+// election under way can show up as disagreement; the findings say so. A
+// finding that needs no hand ("degrades": false) leaves a verdict "agreed".
+//
+// # Who may change something
+//
+// POST calls are taken from this host's loopback addresses or with the bearer
+// token. Loopback is judged by the connection alone; a header that says
+// that a proxy forwarded the request takes the privilege away, because a proxy
+// on this host would otherwise lend it to everybody. Browsers are kept out
+// twice: cross-origin calls are refused (net/http's CrossOriginProtection), and
+// without a token the Host header must be an address, localhost, or this
+// member's own name, which defeats DNS rebinding. Reading is open to whoever
+// reaches the port; nothing secret can be read.
+//
+// # Limits
+//
+// Header 16 KiB in 5 s, body 4 KiB in 10 s, answer 10 s after a handler has
+// it, idle connection 60 s. 256 connections from elsewhere, 64 from one address
+// (one /64 of IPv6); loopback has 64 of its own, so that a flood from
+// outside cannot lock out this host's operator. 64 event streams, 8 surveys at a
+// time. What is refused is counted by reason in doyen_http_refused_total.
+package api

@@ -1,0 +1,113 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"doyen/agent"
+)
+
+const (
+	// maxStreams limits the event streams open at once.
+	maxStreams = 64
+	// heartbeat is how often a quiet stream says that it is alive; proxies
+	// commonly close what is silent for 30 s or more.
+	heartbeat = 15 * time.Second
+	// streamWrite is how long one write to a stream may take. A reader that
+	// has not emptied its window by then is cut off; it may come back and
+	// starts with the current state.
+	streamWrite = 5 * time.Second
+	// reconnect is how soon a browser that was cut off should come back.
+	reconnect = 2 * time.Second
+)
+
+// events streams what happens, as server-sent events, until the client or the
+// server ends it or the client reads too slowly.
+func (a *api) events(w http.ResponseWriter, r *http.Request) {
+	select {
+	case a.streams <- struct{}{}:
+		defer func() { <-a.streams }()
+	default:
+		a.refused.count(tooManyStreams)
+		a.fail(w, http.StatusServiceUnavailable, fmt.Sprintf("%d event streams are open, which is the limit", maxStreams))
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	setHeaders(w, []string{"text/event-stream"})
+	// Nginx would hold events back.
+	w.Header().Set("X-Accel-Buffering", "no")
+	s := &stream{w: w, c: http.NewResponseController(w)}
+	// A read deadline would end the stream, as it waits for the client's end.
+	_ = s.c.SetReadDeadline(time.Time{})
+	if err := s.write(fmt.Appendf(nil, "retry: %d\n\n", reconnect.Milliseconds())); err != nil {
+		return
+	}
+	a.follow(ctx, s, a.agent.Subscribe(ctx))
+}
+
+// follow copies events to a stream. There is no one to tell of a failed write:
+// it is how a client goes away.
+func (a *api) follow(ctx context.Context, s *stream, events <-chan agent.Event) {
+	quiet := time.NewTicker(heartbeat)
+	defer quiet.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.done:
+			return
+		case <-quiet.C:
+			err = s.write([]byte(": still here\n\n"))
+		case e, ok := <-events:
+			if !ok {
+				return
+			}
+			err = s.event(&e)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// stream is the writing half of one client's event stream.
+type stream struct {
+	w    http.ResponseWriter
+	c    *http.ResponseController
+	last uint64
+}
+
+// event writes one event. Its id counts the events of the stream; the time
+// joins the event's own fields.
+func (s *stream) event(e *agent.Event) error {
+	data, err := json.Marshal(e.Data)
+	if err != nil {
+		return fmt.Errorf("event %s: %w", e.Kind, err)
+	}
+	s.last++
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "event: %s\nid: %d\ndata: {\"time\":%q", e.Kind, s.last, e.Time.UTC().Format(time.RFC3339Nano))
+	if fields := bytes.TrimPrefix(data, []byte("{")); len(fields) > 1 {
+		b.WriteByte(',')
+		b.Write(fields)
+	} else {
+		b.WriteByte('}')
+	}
+	b.WriteString("\n\n")
+	return s.write(b.Bytes())
+}
+
+// write sends b at once or fails in time.
+func (s *stream) write(b []byte) error {
+	_ = s.c.SetWriteDeadline(time.Now().Add(streamWrite))
+	if _, err := s.w.Write(b); err != nil {
+		return err
+	}
+	return s.c.Flush()
+}

@@ -1,0 +1,218 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"doyen/agent"
+)
+
+// pipes is a listener whose connections are net.Pipes, so that a server and
+// its clients can live in a synctest bubble.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func newPipes() *pipes {
+	return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { close(p.closed); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// pipeConn is a connection from an address of the test's choice.
+type pipeConn struct {
+	net.Conn
+	remote string
+}
+
+func (c pipeConn) RemoteAddr() net.Addr {
+	a, err := net.ResolveTCPAddr("tcp", c.remote)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// dial connects to the server behind p.
+func (p *pipes) dial(remote string) net.Conn {
+	client, server := net.Pipe()
+	p.conns <- pipeConn{server, remote}
+	return client
+}
+
+// serve runs a server in the bubble until the test ends.
+func serve(t *testing.T, f *fake) (*Server, *pipes) {
+	s, p := NewServer(quiet(f)), newPipes()
+	done := make(chan error)
+	go func() { done <- s.Serve(p) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_ = s.Shutdown(ctx)
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		// net/http lingers half a second on what it has refused.
+		time.Sleep(time.Second)
+	})
+	return s, p
+}
+
+// get sends a request over a connection.
+func get(t *testing.T, c net.Conn, path string) {
+	t.Helper()
+	if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openStream starts reading a stream, past its header.
+func openStream(t *testing.T, c net.Conn) *bufio.Reader {
+	t.Helper()
+	get(t, c, "/events")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || got != "text/event-stream" {
+		t.Fatalf("want an event stream, got %d %s", resp.StatusCode, got)
+	}
+	return bufio.NewReader(resp.Body)
+}
+
+// next reads one block of the stream, up to its empty line.
+func next(r *bufio.Reader) (string, error) {
+	var block strings.Builder
+	for {
+		l, err := r.ReadString('\n')
+		if err != nil || l == "\n" {
+			return block.String(), err
+		}
+		block.WriteString(l)
+	}
+}
+
+// feed makes a fake's events come from a channel; ended is closed when the
+// stream lets go of it.
+func feed(f *fake) (events chan agent.Event, ended chan struct{}) {
+	events, ended = make(chan agent.Event, 8), make(chan struct{})
+	f.events = func(ctx context.Context) <-chan agent.Event {
+		context.AfterFunc(ctx, func() { close(ended) })
+		return events
+	}
+	return events, ended
+}
+
+func TestEventsFormat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		events, _ := feed(f)
+		_, p := serve(t, f)
+		at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.FixedZone("", 3600))
+		events <- agent.Event{Kind: "state", Time: at, Data: map[string]any{"name": "a\n\ndata: b<"}}
+		events <- agent.Event{Kind: "hook", Time: at, Data: struct{}{}}
+		c := p.dial("10.0.0.9:1")
+		defer c.Close()
+		r := openStream(t, c)
+		for _, want := range []string{
+			"retry: 2000\n",
+			"event: state\nid: 1\ndata: {\"time\":\"2026-01-02T02:04:05.006Z\",\"name\":\"a\\n\\ndata: b\\u003c\"}\n",
+			"event: hook\nid: 2\ndata: {\"time\":\"2026-01-02T02:04:05.006Z\"}\n",
+		} {
+			if got, err := next(r); got != want {
+				t.Errorf("want %q, got %q, %v", want, got, err)
+			}
+		}
+	})
+}
+
+// TestEventsOutliveTheTimeouts keeps a stream for an hour without an event.
+func TestEventsOutliveTheTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		events, _ := feed(f)
+		_, p := serve(t, f)
+		c := p.dial("10.0.0.9:1")
+		defer c.Close()
+		r := openStream(t, c)
+		_, _ = next(r)
+		for range int(time.Hour / heartbeat) {
+			if got, err := next(r); got != ": still here\n" {
+				t.Fatalf("want a heartbeat, got %q, %v", got, err)
+			}
+		}
+		events <- agent.Event{Kind: "leader", Data: agent.LeaderEvent{}}
+		if got, err := next(r); !strings.HasPrefix(got, "event: leader\n") {
+			t.Errorf("want the event, got %q, %v", got, err)
+		}
+	})
+}
+
+// TestEventsEnd ends a stream in each of the ways it can end, and sees that
+// its subscription ends with it.
+func TestEventsEnd(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(s *Server, c net.Conn, events chan agent.Event)
+	}{
+		{"the client closes", func(_ *Server, c net.Conn, _ chan agent.Event) { c.Close() }},
+		{"the server shuts down", func(s *Server, _ net.Conn, _ chan agent.Event) { _ = s.Shutdown(context.Background()) }},
+		{"the agent cuts it off", func(_ *Server, _ net.Conn, events chan agent.Event) { close(events) }},
+		{"an event is no JSON", func(_ *Server, _ net.Conn, events chan agent.Event) {
+			events <- agent.Event{Kind: "hook", Data: func() {}}
+		}},
+		// Nobody reads from the pipe any more, so no write gets through.
+		{"the client stops reading", func(_ *Server, _ net.Conn, events chan agent.Event) {
+			events <- agent.Event{Kind: "leader", Data: agent.LeaderEvent{}}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				events, ended := feed(f)
+				s, p := serve(t, f)
+				c := p.dial("10.0.0.9:1")
+				defer c.Close()
+				_, _ = next(openStream(t, c))
+				tt.end(s, c, events)
+				<-ended
+				synctest.Wait()
+				if n := len(s.api.streams); n != 0 {
+					t.Errorf("%d streams are still counted", n)
+				}
+			})
+		})
+	}
+}
+
+func TestEventsAreLimited(t *testing.T) {
+	f := newFake()
+	f.events = func(context.Context) <-chan agent.Event { t.Error("subscribed"); return nil }
+	a := newAPI(quiet(f))
+	for range maxStreams {
+		a.streams <- struct{}{}
+	}
+	wantError(t, ask(t, a, "GET", "/events"), http.StatusServiceUnavailable, "limit")
+	if got := a.refused[tooManyStreams].Load(); got != 1 {
+		t.Errorf("counted: want 1, got %d", got)
+	}
+}

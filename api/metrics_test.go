@@ -1,0 +1,121 @@
+package api
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"doyen/agent"
+)
+
+// scrape returns the samples of /metrics as text.
+func scrape(t *testing.T, f *fake) string {
+	t.Helper()
+	w := ask(t, New(quiet(f)), "GET", "/metrics")
+	if w.Code != 200 {
+		t.Fatalf("want 200, got %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// full is a fake of which every metric has a sample.
+func full() *fake {
+	f := newFake()
+	f.state.LeaseMS = 750
+	f.state.Findings = []agent.Finding{{What: "name-clash"}, {What: "name-clash"}}
+	f.counters = agent.Counters{
+		Elections: 1, LeaderChanges: 2, Wins: 3,
+		Losses:        map[string]uint64{"lease-lost": 4},
+		Messages:      map[string]uint64{"sent/claim": 5, "received/confirm": 6},
+		Dropped:       map[string]uint64{"stale-term": 7},
+		HookRuns:      map[string]uint64{"acquire/failed": 8},
+		HookSeconds:   map[string]float64{"acquire": 0.5},
+		GossipDropped: map[string]uint64{"other-cluster": 9},
+		Failover:      agent.FailoverSeconds{Detection: 1.5, Confirm: 0.25, Hook: 2},
+	}
+	return f
+}
+
+func TestMetrics(t *testing.T) {
+	got := scrape(t, full())
+	for _, want := range []string{
+		`doyen_build_info{goversion="go`, `doyen_is_leader 1`, `doyen_has_leader 1`, `doyen_leader_info{leader="a"} 1`,
+		`doyen_term 7`, `doyen_lease_remaining_seconds 0.75`, `doyen_electing 0`, `doyen_ready 1`,
+		`doyen_members{role="candidate"} 2`, `doyen_members{role="witness"} 1`, `doyen_members{role="observer"} 0`,
+		`doyen_eligible_candidates 2`, `doyen_findings{what="name-clash"} 2`,
+		`doyen_leader_changes_total 2`, `doyen_elections_total 1`, `doyen_leaderships_won_total 3`,
+		`doyen_leaderships_lost_total{reason="lease-lost"} 4`,
+		`doyen_last_election_seconds{part="detection"} 1.5`, `doyen_last_election_seconds{part="hook"} 2`,
+		`doyen_hook_runs_total{event="acquire",result="failed"} 8`, `doyen_hook_seconds_total{event="acquire"} 0.5`,
+		`doyen_messages_total{direction="sent",kind="claim"} 5`, `doyen_messages_dropped_total{reason="stale-term"} 7`,
+		`doyen_gossip_dropped_total{reason="other-cluster"} 9`, `doyen_http_refused_total{reason="no-token"} 0`,
+		`process_resident_memory_bytes`,
+	} {
+		if !strings.Contains(got, "\n"+want) {
+			t.Errorf("no sample %s", want)
+		}
+	}
+}
+
+func TestMetricsWithoutLeader(t *testing.T) {
+	f := newFake()
+	f.state.Leader, f.state.IsLeader = nil, false
+	got := scrape(t, f)
+	if !strings.Contains(got, "\ndoyen_has_leader 0\n") || strings.Contains(got, "doyen_leader_info{") {
+		t.Errorf("want no leader:\n%s", got)
+	}
+}
+
+// TestMetricsWithHostileNames sees that a name can neither fail the scrape nor
+// add a line to it.
+func TestMetricsWithHostileNames(t *testing.T) {
+	f := newFake()
+	f.state.Leader = new("x\"} 1\ndoyen_is_leader 5\n" + hostile)
+	for l := range strings.SplitSeq(strings.TrimSpace(scrape(t, f)), "\n") {
+		if strings.HasPrefix(l, "doyen_is_leader") && l != "doyen_is_leader 1" {
+			t.Errorf("a name made a sample: %s", l)
+		}
+		if !utf8.ValidString(l) || strings.ContainsAny(l, "\x00\x1b\r") {
+			t.Errorf("a name's control characters got out: %q", l)
+		}
+	}
+}
+
+// TestAlertRules reads the example rules and looks up the metrics they use.
+func TestAlertRules(t *testing.T) {
+	text, err := os.ReadFile("../examples/prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Groups) != 1 || len(file.Groups[0].Rules) != 2 {
+		t.Fatalf("want two rules in one group, got %+v", file)
+	}
+	samples := scrape(t, full())
+	for _, r := range file.Groups[0].Rules {
+		used := regexp.MustCompile(`doyen_\w+`).FindAllString(r.Expr, -1)
+		if r.Alert == "" || len(used) == 0 || r.Labels["severity"] == "" || r.Annotations["summary"] == "" {
+			t.Errorf("rule %+v is incomplete", r)
+		}
+		for _, name := range used {
+			if !strings.Contains(samples, "# TYPE "+name+" ") {
+				t.Errorf("rule %s uses %s, which there is not", r.Alert, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"doyen/agent"
+)
+
+// TestSlowClientsAreCutOff holds back each part of a request and of the next.
+func TestSlowClientsAreCutOff(t *testing.T) {
+	tests := []struct {
+		name, send string
+		within     time.Duration
+	}{
+		{"nothing sent", "", headerTimeout},
+		{"half a header", "GET /leader HTTP/1.1\r\nHost: x\r\nX-Slow: ", headerTimeout},
+		{"no body", "POST /leave HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n", readTimeout + time.Second},
+		{"idle", "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n", idleTimeout},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, p := serve(t, newFake())
+				c := p.dial("127.0.0.1:1")
+				defer c.Close()
+				began := time.Now()
+				go io.WriteString(c, tt.send)
+				if _, err := io.Copy(io.Discard, c); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took > tt.within {
+					t.Errorf("want it cut off within %v, got %v", tt.within, took)
+				}
+			})
+		})
+	}
+}
+
+func TestLongHeaderIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, p := serve(t, newFake())
+		c := p.dial("127.0.0.1:1")
+		defer c.Close()
+		go io.WriteString(c, "GET /leader HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", maxHeader+8192)+"\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("want 431, got %v, %v", resp, err)
+		}
+	})
+}
+
+// TestLongCallsOutliveTheTimeouts waits longer than a read or a write may take.
+func TestLongCallsOutliveTheTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.survey = func(ctx context.Context) map[string]agent.Answer { <-ctx.Done(); return nil }
+		f.change = func(ctx context.Context, _ string) (agent.Result, error) {
+			select {
+			case <-time.After(5 * time.Minute):
+				return agent.Result{Leader: "b"}, nil
+			case <-ctx.Done():
+				return agent.Result{}, ctx.Err()
+			}
+		}
+		_, p := serve(t, f)
+		for _, request := range []string{"GET /diag?timeout=30s", "POST /step-down"} {
+			c := p.dial("127.0.0.1:1")
+			go io.WriteString(c, request+" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatalf("%s: %v", request, err)
+			}
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: want 200, got %d", request, resp.StatusCode)
+			}
+			c.Close()
+		}
+	})
+}
+
+// TestShutdownWaitsForCalls lets an answer out and then ends; and does not
+// wait for ever.
+func TestShutdownWaitsForCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, going := newFake(), make(chan struct{})
+		f.change = func(context.Context, string) (agent.Result, error) {
+			<-going
+			return agent.Result{}, nil
+		}
+		s, p := serve(t, f)
+		c := p.dial("127.0.0.1:1")
+		defer c.Close()
+		go io.WriteString(c, "POST /leave HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		synctest.Wait()
+		ended := make(chan error)
+		go func() { ended <- s.Shutdown(context.Background()) }()
+		time.AfterFunc(time.Second, func() { close(going) })
+		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 200 {
+			t.Errorf("want the answer of the call under way, got %v, %v", resp, err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.change = func(ctx context.Context, _ string) (agent.Result, error) {
+			<-ctx.Done()
+			return agent.Result{}, ctx.Err()
+		}
+		s, p := serve(t, f)
+		c := p.dial("127.0.0.1:1")
+		defer c.Close()
+		go io.WriteString(c, "POST /leave HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("want it to give up waiting, got %v", err)
+		}
+	})
+}
+
+// TestConnectionLimits fills the places there are for one host, for all, and
+// for loopback.
+func TestConnectionLimits(t *testing.T) {
+	var refused refusals
+	l := newLimited(nil, &refused)
+	take := func(n int, addr func(int) string) (taken int) {
+		for i := range n {
+			if _, ok := l.take(origin(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr(i))))); ok {
+				taken++
+			}
+		}
+		return taken
+	}
+	one := func(addr string) func(int) string { return func(int) string { return addr } }
+	many := func(i int) string {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 1).String()
+	}
+	for _, tt := range []struct {
+		name string
+		n    int
+		from func(int) string
+		want int
+	}{
+		{"one host", 100, one("10.0.0.1:1"), maxFromHost},
+		{"one host by v4 in v6", 100, one("[::ffff:10.0.0.1]:1"), 0},
+		{"one v6 network", 100, func(i int) string {
+			return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}), 1).String()
+		}, maxFromHost},
+		{"all others", 1000, many, maxRemote - 2*maxFromHost},
+		{"loopback", 100, one("127.0.0.1:1"), maxFromHost},
+		{"loopback by v6", 100, one("[::1]:1"), maxFromHost},
+	} {
+		if got := take(tt.n, tt.from); got != tt.want {
+			t.Errorf("%s: want %d taken of %d, got %d", tt.name, tt.want, tt.n, got)
+		}
+	}
+	l.give(netip.MustParseAddr("10.0.0.1"))
+	if got := take(2, one("10.0.0.1:1")); got != 1 {
+		t.Errorf("after one was given back: want 1, got %d", got)
+	}
+}
+
+// TestConnectionBeyondTheLimitIsClosed sees that what is too many is closed at
+// once and counted, that others go on, and that closing makes room.
+func TestConnectionBeyondTheLimitIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := serve(t, newFake())
+		var held []net.Conn
+		for range maxFromHost {
+			held = append(held, p.dial("10.0.0.9:1"))
+		}
+		if _, err := p.dial("10.0.0.9:1").Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("want the connection closed, got %v", err)
+		}
+		if got := s.api.refused[tooManyFromHost].Load(); got != 1 {
+			t.Errorf("counted: want 1, got %d", got)
+		}
+		held = append(held, p.dial("127.0.0.1:1"))
+		held[0].Close()
+		synctest.Wait()
+		held = append(held, p.dial("10.0.0.9:1"))
+		for _, c := range held[len(held)-2:] {
+			get(t, c, "/ping")
+			if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 200 {
+				t.Errorf("want an answer, got %v, %v", resp, err)
+			}
+		}
+		for _, c := range held {
+			c.Close()
+		}
+	})
+}

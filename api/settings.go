@@ -1,0 +1,132 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"doyen/agent"
+)
+
+// settings reports members that were not told the same.
+func settings(q *inquiry) {
+	q.same("rule-differs", "give every member the same --rule", func(s *agent.State) string { return s.Rule })
+	q.same("mode-differs", "give every member the same --voters, or none", func(s *agent.State) string { return s.Mode })
+	q.same("voters-differ", "finish the rolling restart, one voter's change at a time; else give every member the same --voters",
+		func(s *agent.State) string {
+			if s.Mode != "quorum" {
+				return ""
+			}
+			return strings.Join(s.Voters, ",")
+		})
+}
+
+// same finds fault unless what value takes from each state is one; "" counts
+// as not said. The finding is about the first member that is not of the most.
+func (q *inquiry) same(what, advice string, value func(*agent.State) string) {
+	evidence, odd := q.tally(value)
+	if odd != "" {
+		q.find(what, odd, evidence, advice)
+	}
+}
+
+// tally groups the members that answered by a value: "x: a and b; y: c". odd
+// is the first member outside the largest group, or "" if there is one group.
+func (q *inquiry) tally(value func(*agent.State) string) (evidence, odd string) {
+	groups := map[string][]string{}
+	for _, name := range q.answered {
+		if v := value(q.answerOf(name)); v != "" {
+			groups[v] = append(groups[v], name)
+		}
+	}
+	if len(groups) < 2 {
+		return "", ""
+	}
+	values := slices.SortedFunc(maps.Keys(groups), func(a, b string) int {
+		if d := len(groups[b]) - len(groups[a]); d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	parts := make([]string, len(values))
+	for i, v := range values {
+		parts[i] = printable(v, maxText) + ": " + list(groups[v])
+	}
+	return strings.Join(parts[:min(len(parts), 8)], "; "), groups[values[1]][0]
+}
+
+// voters reports, in quorum mode, voters that are no members at all, and a
+// majority that hangs by one voter.
+func voters(q *inquiry) {
+	if !q.quorum() {
+		return
+	}
+	answered, missing, needed := q.majority()
+	for _, v := range missing {
+		if slices.Contains(q.silent, q.member(v)) {
+			continue // absences has told
+		}
+		q.find("voter-missing", v, fmt.Sprintf("it is in --voters and no member; %d of %s answered, %d must confirm a leader",
+			len(answered), plural(len(q.state.Voters), "voter"), needed),
+			"start it, or if it is gone for good replace it: the same entry on a new machine")
+	}
+}
+
+// successors reports a leader that nobody could follow although others were
+// meant to. A member that is alone by design is none of this.
+func successors(q *inquiry) {
+	if len(q.leading) != 1 {
+		return
+	}
+	meant, able := 0, 0
+	for _, name := range q.answered {
+		if name == q.leading[0] || q.answerOf(name).Role != "candidate" {
+			continue
+		}
+		meant++
+		if q.mayLead(name) {
+			able++
+		}
+	}
+	if meant > 0 && able == 0 {
+		q.find("no-successor", q.leading[0], "no other member that answered may lead: every candidate stands aside",
+			"mend what keeps them from leading (a failed hook, a failed health check, a step-down); GET /ready says more")
+	}
+}
+
+// splits says when two leaders are possible: in available mode each part of a
+// parted network elects one. That is what the mode is for and needs no hand.
+func splits(q *inquiry) {
+	if q.quorum() {
+		return
+	}
+	advice := "where two leaders at once do harm, use --voters, or let what the leader writes to refuse an older DOYEN_TERM"
+	out := slices.Clone(q.silent)
+	for _, m := range q.members {
+		if _, asked := q.replies[m.Name]; !asked && !m.Alive {
+			out = append(out, m.Name)
+		}
+	}
+	if len(out) > 0 {
+		q.note("split-possible", out[0], fmt.Sprintf("%s %s not reached from here and in available mode may have elected a leader of their own",
+			list(out), verb(len(out), "is", "are")), advice)
+		return
+	}
+	var able []string
+	for _, name := range q.answered {
+		if q.answerOf(name).Role == "candidate" {
+			able = append(able, name)
+		}
+	}
+	if len(able) > 1 {
+		q.note("split-possible", "", fmt.Sprintf("no split now, but in available mode a network cut between %s leaves a leader on each side", list(able)), advice)
+	}
+}
+
+// versions tells of a rolling upgrade.
+func versions(q *inquiry) {
+	if evidence, odd := q.tally(func(s *agent.State) string { return s.Version }); odd != "" {
+		q.note("versions-differ", odd, evidence, "nothing is wrong while an upgrade rolls; finish it")
+	}
+}
