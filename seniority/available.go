@@ -95,6 +95,23 @@ func (e *available) ask(stand Stand) []string {
 	return e.targets
 }
 
+func (e *available) watches(name string) bool {
+	n := 0
+	for i := range e.view.members {
+		m := &e.view.members[i]
+		if m.Name == e.self.Name || !m.Votes() || e.isSuspect(m) {
+			continue
+		}
+		if m.Name == name {
+			return true
+		}
+		if n++; n == watchers {
+			break
+		}
+	}
+	return false
+}
+
 // elects: all must confirm, except that the leader taken for dead is not
 // counted; one silent past the confirm time-out does not block once a majority
 // has answered; after three time-outs nobody silent blocks.

@@ -181,6 +181,7 @@ func (c *Core) sendClaim(m Message, to string) {
 	m.Given = Join{}
 	if m.Stand == Leading {
 		m.Given = c.numbers.pending(c.view.member(to))
+		m.Watch = c.electorate.watches(to)
 	}
 	c.send(m)
 }

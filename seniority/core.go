@@ -330,7 +330,10 @@ func (c *Core) finish(now Now) {
 		if c.shown != "" {
 			c.previous = c.shown
 		}
-		c.shown, c.shownTerm = leader, term
+		c.shown = leader
+		if leader != "" {
+			c.shownTerm = term
+		}
 		c.note(Note{Kind: LeaderChanged, Peer: leader, Term: term, Reason: c.reason})
 	}
 	*s = Status{

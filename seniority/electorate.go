@@ -23,6 +23,8 @@ type electorate interface {
 	// ask returns whom a round of claims goes to, without this node. The
 	// slice is valid until the next call.
 	ask(stand Stand) []string
+	// watches reports whether renewals go to a member.
+	watches(name string) bool
 	// ballot is the key under which an answer counts.
 	ballot(m *Message) string
 	// counts says whether a confirm is of one who has a vote.

@@ -39,7 +39,11 @@ func (c *Core) leader(now Now) (string, uint64) {
 
 // follow adopts the leadership whose claim has just been granted.
 func (c *Core) follow(now Now, m *Message) {
-	c.adopt(now, m, c.voter.until, true)
+	if m.Watch {
+		c.adopt(now, m, c.voter.until, true)
+	} else {
+		c.adopt(now, m, now.Boot+silentLeases*m.Lease, false)
+	}
 	c.met = true
 	if m.Given.Number != 0 {
 		c.renumber(m.Given)
@@ -52,11 +56,7 @@ func (c *Core) listen(now Now, m *Message) {
 		c.ignore(m, Outdated)
 		return
 	}
-	if m.Term <= c.ended {
-		c.ignore(m, SpentTerm)
-		return
-	}
-	if m.Term < c.shownTerm {
+	if m.Term <= c.ended || m.Term < c.shownTerm {
 		c.object(now, m, StaleTerm)
 		return
 	}

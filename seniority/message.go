@@ -87,6 +87,9 @@ type Message struct {
 	Held time.Duration
 	// Met, of a Claim, is false of a leader that has never met another member.
 	Met bool
+	// Watch, of a Claim that leads, says that renewals follow: if they stop, the
+	// receiver is to start an election.
+	Watch bool
 	// Join, of a Claim, is the claimant's own join number.
 	Join Join
 	// Given, of a Claim, is the join number that the leader gives the receiver

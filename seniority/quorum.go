@@ -108,6 +108,8 @@ func (e *quorum) regard(entry, name string) {
 // ask: every voter that was ever heard of, for leadership and election alike.
 func (e *quorum) ask(Stand) []string { return e.asked }
 
+func (e *quorum) watches(name string) bool { return slices.Contains(e.asked, name) }
+
 // ready: a voter that has just started abstains, for itself too.
 func (e *quorum) ready(now Now) (time.Duration, bool) {
 	if e.self.Voter == "" || e.far {

@@ -39,11 +39,14 @@ func AppendMessage(b []byte, m *Message) []byte {
 	}
 	switch m.Kind {
 	case Claim:
-		met := byte(0)
+		flags := byte(0)
 		if m.Met {
-			met = 1
+			flags |= 1
 		}
-		b = append(b, byte(m.Stand), met)
+		if m.Watch {
+			flags |= 2
+		}
+		b = append(b, byte(m.Stand), flags)
 		b = binary.AppendUvarint(b, uint64(m.Held))
 		b = appendJoin(b, m.Join)
 		b = appendJoin(b, m.Given)
@@ -89,14 +92,14 @@ func ParseMessage(b []byte) (Message, error) {
 	switch m.Kind {
 	case Claim:
 		m.Stand = Stand(d.byte())
-		met := d.byte()
-		m.Met = met == 1
+		flags := d.byte()
+		m.Met, m.Watch = flags&1 != 0, flags&2 != 0
 		m.Held = d.duration()
 		m.Join = d.join()
 		m.Given = d.join()
 		d.hash(&m.Will)
-		if d.err == nil && (int(m.Stand) >= len(standNames) || met > 1) {
-			return Message{}, fmt.Errorf("claim with stand %d and met %d", m.Stand, met)
+		if d.err == nil && (int(m.Stand) >= len(standNames) || flags > 3) {
+			return Message{}, fmt.Errorf("claim with stand %d and flags %d", m.Stand, flags)
 		}
 	case Confirm:
 	case Object:

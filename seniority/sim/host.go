@@ -164,18 +164,22 @@ func (h *host) carryOut(out *seniority.Output) {
 }
 
 // minds makes sure that a keeper which does not act on the end of a leadership
-// is killed, with the hook it runs, and replaced.
+// is killed, with the hook it runs, and replaced: at once if it stands still
+// already, at the latest when the lease ends.
 func (h *host) minds(led bool) {
-	k := &h.keeper
-	if !led || h.status.Leading || k.running() || !k.alive {
+	if !led || h.status.Leading || !h.keeper.alive {
 		return
 	}
-	run := h.run
-	h.w.after(h.w.timing.ReleaseBudget/4, func() {
-		if h.run == run && h.running() && !h.status.Leading && h.keeper.stopped && h.keeper.holds {
-			h.keeper.dies()
+	run, term := h.run, h.word.term
+	replace := func() {
+		if k := &h.keeper; h.run == run && h.running() && h.word.term == term && k.stopped && k.holds {
+			k.dies()
 		}
-	})
+	}
+	h.w.after(h.w.timing.ReleaseBudget/4, replace)
+	if h.word.hard != 0 {
+		h.w.at(max(h.w.now, h.clock.global(h.word.hard-time.Millisecond)), replace)
+	}
 }
 
 // arm sets the agent's timer to a boot time.

@@ -60,6 +60,8 @@ func (k *keeper) act() {
 	case k.releasing:
 	case k.holds && !lead:
 		k.release()
+	case k.holds:
+		k.holdTerm = k.ordered.Term
 	case lead && !k.holds:
 		k.holds, k.acquiring, k.holdTerm = true, true, k.ordered.Term
 		k.gen++
@@ -207,10 +209,12 @@ func (k *keeper) pipeClosed() {
 		return
 	}
 	k.pipeShut = true
+	k.excused = k.excused || k.stopped
 	k.whenRunning(func() {
 		if k.h.word.state == leading {
 			k.fire()
 		} else {
+			k.hasFired = k.hasFired && (k.holds || k.releasing)
 			k.act()
 		}
 	})
@@ -239,6 +243,7 @@ func (k *keeper) dies() {
 	k.alive = false
 	k.gen++
 	if !h.up {
+		k.excused = true
 		return
 	}
 	held := k.holds
