@@ -1,0 +1,104 @@
+package gossip
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// delegate is what memberlist calls. It does so under its own lock, so every
+// method copies, marks and returns: none blocks, none calls memberlist.
+type delegate struct {
+	*Gossip
+	started time.Time
+}
+
+// The reasons to refuse a member that meta.go does not know.
+var (
+	errBadName = errors.New("bad-name")
+	errBadAddr = errors.New("bad-address")
+	errTooMany = errors.New("too-many-members")
+)
+
+// addrOf is the address of a memberlist node.
+func addrOf(n *memberlist.Node) netip.AddrPort {
+	a, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(a.Unmap(), n.Port)
+}
+
+// NotifyAlive implements memberlist.AliveDelegate: whatever it refuses never
+// becomes a member.
+func (d *delegate) NotifyAlive(n *memberlist.Node) error {
+	err := d.admit(n)
+	if err != nil {
+		d.ledger.count(err.Error())
+	}
+	return err
+}
+
+func (d *delegate) admit(n *memberlist.Node) error {
+	if checkText(n.Name) != nil {
+		return errBadName
+	}
+	addr := addrOf(n)
+	if !addr.IsValid() || addr.Addr().IsUnspecified() || addr.Addr().IsMulticast() || addr.Port() == 0 {
+		return errBadAddr
+	}
+	p, err := parseMeta(n.Name, addr, n.Meta)
+	if err != nil {
+		return err
+	}
+	if n.Name == d.cfg.Name {
+		d.twin(&p)
+		return nil
+	}
+	if _, ok := d.roster.member(n.Name); !ok && d.roster.size() >= maxMembers {
+		return errTooMany
+	}
+	return nil
+}
+
+// NotifyJoin implements memberlist.EventDelegate.
+func (d *delegate) NotifyJoin(n *memberlist.Node) { d.NotifyUpdate(n) }
+
+// NotifyUpdate implements memberlist.EventDelegate.
+func (d *delegate) NotifyUpdate(n *memberlist.Node) {
+	if p, err := parseMeta(n.Name, addrOf(n), n.Meta); err == nil {
+		d.roster.put(p)
+	}
+}
+
+// NotifyLeave implements memberlist.EventDelegate.
+func (d *delegate) NotifyLeave(n *memberlist.Node) { d.roster.remove(n.Name) }
+
+// NodeMeta implements memberlist.Delegate.
+func (d *delegate) NodeMeta(int) []byte {
+	self := d.roster.own()
+	return appendMeta(nil, &self)
+}
+
+// NotifyMsg implements memberlist.Delegate.
+func (d *delegate) NotifyMsg(b []byte) { d.receive(b) }
+
+// GetBroadcasts implements memberlist.Delegate.
+func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
+	return d.queue.GetBroadcasts(overhead, limit)
+}
+
+// LocalState implements memberlist.Delegate: the greeting.
+func (d *delegate) LocalState(bool) []byte {
+	if g := d.greeting.Load(); g != nil {
+		return *g
+	}
+	return nil
+}
+
+// MergeRemoteState implements memberlist.Delegate: the greeting of another,
+// empty if it has none.
+func (d *delegate) MergeRemoteState(b []byte, _ bool) {
+	if len(b) > 0 {
+		d.deliver(b, true)
+	}
+}

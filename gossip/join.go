@@ -1,0 +1,326 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// memberlist dials its seeds once and forgets the dead after half a minute, so
+// two halves of a group that were apart for longer never meet again. This file
+// dials for ever: the seeds, and every member that has been in the view and is
+// missing from it now.
+
+const (
+	// firstRetry is the pause after the first dial that failed; it doubles up
+	// to retryCap, so that a healed partition is found within seconds.
+	firstRetry = 250 * time.Millisecond
+	retryCap   = 5 * time.Second
+	// From crowd members on, the pause grows with the group, for whoever comes
+	// back needs only one of them to dial; it never exceeds crowdCap.
+	crowd    = 50
+	crowdCap = time.Minute
+	// recheck is how old what a seed resolves to may become.
+	recheck = 30 * time.Second
+	// dialSlots bounds the dials under way, dialPace spaces those to missing
+	// members.
+	dialSlots = 8
+	dialPace  = 250 * time.Millisecond
+	// unreachedAfter is when a seed that never answered becomes a finding.
+	unreachedAfter = 15 * time.Second
+)
+
+// retryLimit is the longest pause between two dials of one address in a group
+// of n others.
+func retryLimit(n int) time.Duration {
+	return min(retryCap*time.Duration(max(n, crowd))/crowd, crowdCap)
+}
+
+// jitter spreads d by a quarter to either side.
+func jitter(d time.Duration) time.Duration {
+	return d*3/4 + rand.N(d/2+1)
+}
+
+// outcome is how a dial ended.
+type outcome uint8
+
+const (
+	silent  outcome = iota // nobody answered, or nobody that makes sense
+	joined                 // the states have been exchanged
+	refused                // the host says that nobody listens, or we may not join
+)
+
+// joiner dials seeds and missing members until its context ends.
+type joiner struct {
+	*Gossip
+	ctx   context.Context
+	slots chan struct{}
+	wg    sync.WaitGroup
+
+	mu    sync.Mutex
+	seeds []*seedState
+}
+
+// seedState is a seed and what became of it.
+type seedState struct {
+	seed
+	since    time.Time
+	answered map[netip.AddrPort]bool
+	done     bool   // everything it stands for has answered or refused
+	reached  bool   // something of it has answered
+	evidence string // why nothing has
+}
+
+func newJoiner(ctx context.Context, g *Gossip, seeds []seed) *joiner {
+	j := &joiner{Gossip: g, ctx: ctx, slots: make(chan struct{}, dialSlots)}
+	for _, s := range seeds {
+		j.seeds = append(j.seeds, &seedState{
+			seed: s, since: time.Now(), answered: map[netip.AddrPort]bool{}, evidence: "not resolved yet",
+		})
+	}
+	return j
+}
+
+// run starts dialling.
+func (j *joiner) run() {
+	j.wg.Add(1 + len(j.seeds))
+	for _, s := range j.seeds {
+		go j.keepSeed(s)
+	}
+	go j.keepMembers()
+}
+
+// pause waits, and reports false when it is time to end.
+func (j *joiner) pause(d time.Duration, wake <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-j.ctx.Done():
+		return false
+	case <-t.C:
+	case <-wake:
+	}
+	return true
+}
+
+// keepSeed resolves one seed again and again and dials what is missing of it.
+func (j *joiner) keepSeed(s *seedState) {
+	defer j.wg.Done()
+	var addrs []netip.AddrPort
+	var at time.Time
+	delay := firstRetry
+	for {
+		if at.IsZero() || delay > firstRetry || time.Since(at) > recheck {
+			fresh, err := s.resolve(j.ctx, j.cfg.Resolver, j.bound)
+			j.resolved(s, err)
+			if err == nil || len(fresh) > 0 {
+				addrs, at = fresh, time.Now()
+			}
+		}
+		if j.trySeed(s, addrs, !at.IsZero()) && !at.IsZero() {
+			delay = firstRetry
+			if !j.pause(jitter(retryLimit(j.roster.size())), nil) {
+				return
+			}
+			continue
+		}
+		if !j.pause(jitter(delay), nil) {
+			return
+		}
+		delay = min(2*delay, retryLimit(j.roster.size()))
+	}
+}
+
+// resolved notes how the look-up of a seed went.
+func (j *joiner) resolved(s *seedState, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case s.reached:
+	case err != nil:
+		s.evidence = err.Error()
+	default:
+		s.evidence = "it stands for no address"
+	}
+}
+
+// trySeed dials every address of a seed that nobody in the view has, and
+// reports whether there was none.
+func (j *joiner) trySeed(s *seedState, addrs []netip.AddrPort, resolved bool) bool {
+	var wg sync.WaitGroup
+	all := true
+	for _, a := range addrs {
+		if j.isSelf(a) || j.roster.handles(a) {
+			j.answer(s, a, joined, nil)
+			continue
+		}
+		all = false
+		if !j.acquire() {
+			break
+		}
+		wg.Go(func() {
+			defer j.release()
+			o, err := j.dial(a)
+			j.answer(s, a, o, err)
+		})
+	}
+	wg.Wait()
+	if resolved {
+		j.settle(s, addrs)
+	}
+	return all
+}
+
+// answer notes how the dial of one address of a seed ended.
+func (j *joiner) answer(s *seedState, a netip.AddrPort, o outcome, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if o != silent {
+		s.answered[a] = true
+	}
+	if o == joined {
+		s.reached = true
+	} else if !s.reached && err != nil {
+		s.evidence = err.Error()
+	}
+}
+
+// settle notes when everything that a seed stands for has answered or refused.
+func (j *joiner) settle(s *seedState, addrs []netip.AddrPort) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if s.done {
+		return
+	}
+	for _, a := range addrs {
+		if !s.answered[a] {
+			return
+		}
+	}
+	s.done = true
+	j.roster.seedDone()
+}
+
+// findings tells of the seeds that have never been reached.
+func (j *joiner) findings() []Finding {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var all []Finding
+	for _, s := range j.seeds {
+		if !s.reached && time.Since(s.since) > unreachedAfter {
+			all = append(all, newFinding(foundSeed, s.text, s.evidence))
+		}
+	}
+	return all
+}
+
+// keepMembers dials the missing members, whichever is due first, never faster
+// than dialPace however many there are.
+func (j *joiner) keepMembers() {
+	defer j.wg.Done()
+	for {
+		name, addr, wait := j.roster.nextMissing(time.Now())
+		if wait > 0 {
+			if !j.pause(wait, j.roster.lost) {
+				return
+			}
+			continue
+		}
+		if !j.acquire() {
+			return
+		}
+		j.wg.Go(func() {
+			defer j.release()
+			o, _ := j.dial(addr)
+			j.roster.dialled(name, o)
+		})
+		if !j.pause(jitter(dialPace), nil) {
+			return
+		}
+	}
+}
+
+// acquire waits for the right to dial; false: it is time to end.
+func (j *joiner) acquire() bool {
+	select {
+	case j.slots <- struct{}{}:
+		return j.ctx.Err() == nil
+	case <-j.ctx.Done():
+		return false
+	}
+}
+
+func (j *joiner) release() { <-j.slots }
+
+// dial exchanges states with whoever answers at an address.
+func (j *joiner) dial(a netip.AddrPort) (outcome, error) {
+	_, err := j.list.Join([]string{a.String()})
+	cause := j.mux.lastDial(a.String())
+	switch {
+	case err == nil:
+		return joined, nil
+	case errors.Is(cause, syscall.ECONNREFUSED):
+		return refused, fmt.Errorf("%s refuses connections: no agent listens there", a)
+	case cause != nil:
+		return silent, fmt.Errorf("%s does not answer: %w", a, cause)
+	case j.roster.isClashing():
+		return refused, errClash
+	case wrongKey.MatchString(err.Error()):
+		j.ledger.undecryptable(a.String())
+		return refused, fmt.Errorf("%s has no key in common with this member", a)
+	}
+	return silent, fmt.Errorf("%s answers, but not as a member of this cluster", a)
+}
+
+// miss notes that a member has left the view.
+func (k *known) miss(now time.Time) {
+	k.missing, k.delay = now, 2*firstRetry
+	k.due = now.Add(jitter(k.delay))
+}
+
+// nextMissing returns the missing member to dial now, or how long to wait
+// until there may be one.
+func (r *roster) nextMissing(now time.Time) (string, netip.AddrPort, time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var first *known
+	next := ""
+	for name, k := range r.known {
+		if name == r.self.Name && now.Sub(k.missing) > findingTTL {
+			delete(r.known, name) // a namesake that is not heard of any more
+			continue
+		}
+		if !k.missing.IsZero() && (first == nil || k.due.Before(first.due)) {
+			next, first = name, k
+		}
+	}
+	if first == nil {
+		return "", netip.AddrPort{}, time.Hour
+	}
+	if wait := first.due.Sub(now); wait > 0 {
+		return "", netip.AddrPort{}, wait
+	}
+	first.delay = min(2*first.delay, retryLimit(len(r.members)))
+	first.due = now.Add(jitter(first.delay))
+	return next, first.addr, 0
+}
+
+// dialled notes how the dial of a missing member ended. A first exchange only
+// tells a member that it was believed dead; it takes a second one, after the
+// member has contradicted, to have it back, so that comes at once.
+func (r *roster) dialled(name string, o outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.known[name]
+	if k == nil || k.missing.IsZero() || o != joined || k.again {
+		return
+	}
+	k.again = true
+	k.due = time.Now().Add(jitter(firstRetry))
+	poke(r.lost)
+}

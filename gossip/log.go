@@ -1,0 +1,98 @@
+package gossip
+
+import (
+	"context"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// memberlistLog turns memberlist's lines into ours. memberlist writes an error
+// for whatever a peer or a stranger does wrong, so its levels count one less
+// here: nothing it says is a fault of this member. A line repeated too often
+// is held back and counted, for strangers can make memberlist write.
+type memberlistLog struct {
+	log    *slog.Logger
+	ledger *ledger
+
+	mu    sync.Mutex
+	since time.Time
+	lines map[string]int // in the current window, by the line's beginning
+}
+
+const (
+	logWindow   = 10 * time.Second
+	logBurst    = 5  // lines of one kind in one window
+	logKeyLen   = 32 // bytes by which lines are told apart
+	maxLogKinds = 64
+)
+
+var logLevels = map[string]slog.Level{
+	"DEBUG": slog.LevelDebug,
+	"INFO":  slog.LevelInfo,
+	"WARN":  slog.LevelInfo,
+	"ERR":   slog.LevelWarn,
+	"ERROR": slog.LevelWarn,
+}
+
+// Write takes one line of memberlist's logger.
+func (w *memberlistLog) Write(line []byte) (int, error) {
+	level, text := parseLogLine(string(line))
+	w.learn(text)
+	if w.log.Enabled(context.Background(), level) {
+		if held, ok := w.admit(text); ok {
+			w.log.LogAttrs(context.Background(), level, text, slog.String("from", "memberlist"))
+		} else if held == logBurst+1 {
+			w.log.Log(context.Background(), level, "more lines like the last are held back", "from", "memberlist", "for", logWindow)
+		}
+	}
+	return len(line), nil
+}
+
+// parseLogLine splits "[LEVEL] memberlist: text".
+func parseLogLine(line string) (slog.Level, string) {
+	line = strings.TrimSpace(line)
+	level := slog.LevelInfo
+	if name, rest, ok := strings.Cut(strings.TrimPrefix(line, "["), "] "); ok && strings.HasPrefix(line, "[") {
+		if l, known := logLevels[name]; known {
+			level, line = l, rest
+		}
+	}
+	return level, strings.TrimPrefix(line, "memberlist: ")
+}
+
+// admit reports whether a line may be written, and how many of its kind the
+// window has seen.
+func (w *memberlistLog) admit(text string) (int, bool) {
+	key := text[:min(len(text), logKeyLen)]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now := time.Now(); w.lines == nil || now.Sub(w.since) > logWindow {
+		w.since, w.lines = now, map[string]int{}
+	}
+	if _, ok := w.lines[key]; !ok && len(w.lines) >= maxLogKinds {
+		key = ""
+	}
+	w.lines[key]++
+	return w.lines[key], w.lines[key] <= logBurst
+}
+
+// memberlist tells of two things by nothing but a line in its log. The texts
+// are those of memberlist 0.7.0; a test keeps them.
+var (
+	received   = regexp.MustCompile(`^(?:Decrypt packet failed|failed to receive): (.*) from=(\S+)$`)
+	wrongKey   = regexp.MustCompile(`no installed keys could decrypt|payload is too small to decrypt|unsupported encryption version|remote state is (?:not )?encrypted`)
+	udpBlocked = regexp.MustCompile(`^Was able to connect to (.+) over TCP but UDP probes failed`)
+)
+
+// learn takes from a line what cannot be learned otherwise.
+func (w *memberlistLog) learn(text string) {
+	if m := received.FindStringSubmatch(text); m != nil && wrongKey.MatchString(m[1]) {
+		w.ledger.undecryptable(m[2])
+	}
+	if m := udpBlocked.FindStringSubmatch(text); m != nil {
+		w.ledger.find(foundUDP, m[1], "TCP to "+m[1]+" works, UDP does not")
+	}
+}

@@ -1,0 +1,231 @@
+package gossip
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"sync"
+
+	"doyen/seniority"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Every message that memberlist carries for this package begins with a byte
+// that says what it is.
+const (
+	directByte   = 'm' // a message of the core, for this member alone
+	gossipByte   = 'g' // a message of the core for everybody, to be passed on
+	farewellByte = 'b' // a member leaves: its incarnation and name; passed on
+)
+
+const (
+	// inboxSize is how many messages wait for the reader.
+	inboxSize = 1024
+	// maxGossip is the longest message that fits into one packet of gossip,
+	// with room for label, encryption and framing.
+	maxGossip = 1000
+	// maxRelay bounds the senders whose newest message is remembered.
+	maxRelay = maxMembers
+)
+
+// Messages is where the messages of the others arrive. At most 1024 wait; the
+// oldest makes room and is counted.
+func (g *Gossip) Messages() <-chan seniority.Message { return g.inbox.c }
+
+// Send sends a message: with an empty To to everybody by gossip, where the
+// newest of one sender takes the place of the older; else in one UDP datagram
+// to the receiver's last known address, at once. The message may be lost; what
+// cannot be sent at all is counted. It is encoded before Send returns.
+func (g *Gossip) Send(m *seniority.Message) {
+	if m.To == "" {
+		b := seniority.AppendMessage([]byte{gossipByte}, m)
+		if len(b) > maxGossip {
+			g.ledger.count("send-too-long")
+			return
+		}
+		if g.relay.newer(m) {
+			g.queue.QueueBroadcast(&broadcast{name: m.From, b: b})
+		}
+		return
+	}
+	addr, ok := g.roster.addrOf(m.To)
+	if !ok {
+		g.ledger.count("send-unknown-member")
+		return
+	}
+	g.sendTo(m.To, addr, seniority.AppendMessage([]byte{directByte}, m))
+}
+
+// sendTo sends one datagram through memberlist, which labels and encrypts it.
+func (g *Gossip) sendTo(name string, addr netip.AddrPort, b []byte) {
+	list, ok := g.running()
+	if !ok {
+		g.ledger.count("send-not-running")
+		return
+	}
+	to := &memberlist.Node{Name: name, Addr: addr.Addr().AsSlice(), Port: addr.Port()}
+	if list.SendBestEffort(to, b) != nil {
+		g.ledger.count("send-failed")
+	}
+}
+
+// broadcast is a message in the queue of gossip; a newer one of the same name
+// takes its place.
+type broadcast struct {
+	name string
+	b    []byte
+}
+
+// Name implements memberlist.NamedBroadcast.
+func (b *broadcast) Name() string { return b.name }
+
+// Message implements memberlist.Broadcast.
+func (b *broadcast) Message() []byte { return b.b }
+
+// Invalidates implements memberlist.Broadcast; names do it.
+func (b *broadcast) Invalidates(memberlist.Broadcast) bool { return false }
+
+// Finished implements memberlist.Broadcast.
+func (b *broadcast) Finished() {}
+
+// receive takes a message that memberlist has carried. It runs in memberlist's
+// one goroutine for messages and does not block. b is memberlist's own.
+func (g *Gossip) receive(b []byte) {
+	if len(b) == 0 {
+		g.ledger.count("message-empty")
+		return
+	}
+	switch b[0] {
+	case directByte:
+		g.deliver(b[1:], false)
+	case gossipByte:
+		g.hear(b)
+	case farewellByte:
+		g.farewell(b)
+	default:
+		g.ledger.count("message-unknown")
+	}
+}
+
+// deliver puts a message for the core into the inbox.
+func (g *Gossip) deliver(b []byte, gossiped bool) {
+	m, err := seniority.ParseMessage(b)
+	if err != nil {
+		g.ledger.count("message-malformed")
+		return
+	}
+	m.Gossiped = gossiped
+	g.inbox.put(m)
+}
+
+// hear takes a message that goes round by gossip. It is delivered and passed
+// on once, if a member in the view has sent it and has said nothing newer.
+func (g *Gossip) hear(b []byte) {
+	m, err := seniority.ParseMessage(b[1:])
+	if err != nil {
+		g.ledger.count("message-malformed")
+		return
+	}
+	if m.From == g.cfg.Name {
+		return // this member's own, come round
+	}
+	if _, ok := g.roster.member(m.From); !ok {
+		g.ledger.count("message-of-stranger")
+		return
+	}
+	if !g.relay.newer(&m) {
+		return
+	}
+	m.Gossiped = true
+	g.inbox.put(m)
+	g.queue.QueueBroadcast(&broadcast{name: m.From, b: bytes.Clone(b)})
+}
+
+// goodbye is what this member says when it leaves.
+func (g *Gossip) goodbye() []byte {
+	b := binary.BigEndian.AppendUint64([]byte{farewellByte}, g.cfg.Incarnation)
+	return append(b, g.cfg.Name...)
+}
+
+// farewell takes a good-bye and passes it on, if it is news.
+func (g *Gossip) farewell(b []byte) {
+	if len(b) < 9 {
+		g.ledger.count("message-malformed")
+		return
+	}
+	name := string(b[9:])
+	if g.roster.goodbye(name, binary.BigEndian.Uint64(b[1:9])) {
+		// It must not take the place of the member's last message.
+		g.queue.QueueBroadcast(&broadcast{name: "\x00" + name, b: bytes.Clone(b)})
+	}
+}
+
+// relay remembers the newest gossiped message of each sender, so that gossip
+// is passed on once and never goes back in time.
+type relay struct {
+	mu   sync.Mutex
+	last map[string]mark
+}
+
+// mark orders the gossiped messages of a sender: by term, then the release
+// after every claim, then by sequence. Terms only rise, across restarts, too.
+type mark struct {
+	term, seq uint64
+	released  bool
+}
+
+func (a mark) before(b mark) bool {
+	switch {
+	case a.term != b.term:
+		return a.term < b.term
+	case a.released != b.released:
+		return b.released
+	}
+	return a.seq < b.seq
+}
+
+// newer notes m and reports whether it is newer than what is known of its
+// sender.
+func (r *relay) newer(m *seniority.Message) bool {
+	k := mark{m.Term, m.Seq, m.Kind == seniority.Release}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, ok := r.last[m.From]
+	if ok && !old.before(k) {
+		return false
+	}
+	if r.last == nil || len(r.last) >= maxRelay {
+		r.last = map[string]mark{}
+	}
+	r.last[m.From] = k
+	return true
+}
+
+// inbox is a channel that never blocks its writers.
+type inbox struct {
+	mu   sync.Mutex
+	c    chan seniority.Message
+	drop func(string)
+}
+
+func newInbox(drop func(string)) inbox {
+	return inbox{c: make(chan seniority.Message, inboxSize), drop: drop}
+}
+
+func (i *inbox) put(m seniority.Message) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for {
+		select {
+		case i.c <- m:
+			return
+		default:
+		}
+		select {
+		case <-i.c:
+			i.drop("inbox-full")
+		default:
+		}
+	}
+}

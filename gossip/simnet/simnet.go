@@ -1,0 +1,179 @@
+// Package simnet is a network in memory for tests: every host is a transport
+// for gossip.Config.Transport. Unlike memberlist's MockNetwork it has hosts
+// that die and come back, and links that can be cut in one direction or both.
+// It uses nothing but channels and timers, so it works in synctest bubbles.
+package simnet
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// queue is how many packets a host takes in before it loses some.
+const queue = 4096
+
+// dialLimit is how long a dial over a cut link takes at most.
+const dialLimit = 2 * time.Second
+
+// Network connects hosts. The zero value is ready for use.
+type Network struct {
+	mu    sync.Mutex
+	hosts map[netip.AddrPort]*Host
+	cut   func(from, to netip.AddrPort) bool
+	next  uint32
+}
+
+// Host is one end: a transport with an address.
+type Host struct {
+	net     *Network
+	addr    netip.AddrPort
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+	done    chan struct{}
+	once    sync.Once
+}
+
+var _ memberlist.NodeAwareTransport = (*Host)(nil)
+
+// Host returns a host with an address of its own, 10.0.0.1:4000 the first.
+func (n *Network) Host() *Host {
+	n.mu.Lock()
+	n.next++
+	addr := netip.AddrFrom4([4]byte{10, byte(n.next >> 16), byte(n.next >> 8), byte(n.next)})
+	n.mu.Unlock()
+	return n.HostAt(netip.AddrPortFrom(addr, 4000))
+}
+
+// HostAt returns a host at an address that no running host has.
+func (n *Network) HostAt(addr netip.AddrPort) *Host {
+	h := &Host{
+		net: n, addr: addr, packets: make(chan *memberlist.Packet, queue),
+		streams: make(chan net.Conn), done: make(chan struct{}),
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.hosts == nil {
+		n.hosts = map[netip.AddrPort]*Host{}
+	}
+	if _, ok := n.hosts[addr]; ok {
+		panic("simnet: two hosts at " + addr.String())
+	}
+	n.hosts[addr] = h
+	return h
+}
+
+// Cut loses from now on what cut says; nil: nothing.
+func (n *Network) Cut(cut func(from, to netip.AddrPort) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = cut
+}
+
+// route returns the host at an address, nil if there is none, and whether the
+// link there, or the way back, is cut.
+func (h *Host) route(addr string) (to *Host, there, back bool, err error) {
+	a, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, false, false, err
+	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	if cut := h.net.cut; cut != nil {
+		there, back = cut(h.addr, a), cut(a, h.addr)
+	}
+	return h.net.hosts[a], there, back, nil
+}
+
+// Addr is the host's address.
+func (h *Host) Addr() netip.AddrPort { return h.addr }
+
+// FinalAdvertiseAddr implements memberlist.Transport.
+func (h *Host) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	return h.addr.Addr().AsSlice(), int(h.addr.Port()), nil
+}
+
+// WriteTo implements memberlist.Transport.
+func (h *Host) WriteTo(b []byte, addr string) (time.Time, error) {
+	to, cut, _, err := h.route(addr)
+	if err != nil || cut || to == nil {
+		return time.Now(), err
+	}
+	p := &memberlist.Packet{Buf: append([]byte(nil), b...), From: net.UDPAddrFromAddrPort(h.addr), Timestamp: time.Now()}
+	select {
+	case to.packets <- p:
+	default:
+	}
+	return time.Now(), nil
+}
+
+// WriteToAddress implements memberlist.NodeAwareTransport.
+func (h *Host) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	return h.WriteTo(b, a.Addr)
+}
+
+// PacketCh implements memberlist.Transport.
+func (h *Host) PacketCh() <-chan *memberlist.Packet { return h.packets }
+
+// StreamCh implements memberlist.Transport.
+func (h *Host) StreamCh() <-chan net.Conn { return h.streams }
+
+// DialTimeout implements memberlist.Transport. Where no host is, it is refused;
+// over a cut link it times out.
+func (h *Host) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	to, there, back, err := h.route(addr)
+	if err != nil {
+		return nil, err
+	}
+	late := time.NewTimer(min(timeout, dialLimit))
+	defer late.Stop()
+	if there || back {
+		select {
+		case <-late.C:
+		case <-h.done:
+		}
+		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ETIMEDOUT)
+	}
+	if to == nil {
+		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
+	}
+	mine, theirs := net.Pipe()
+	select {
+	case to.streams <- end{theirs, h.addr}:
+		return end{mine, to.addr}, nil
+	case <-to.done:
+		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
+	case <-late.C:
+		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ETIMEDOUT)
+	}
+}
+
+// DialAddressTimeout implements memberlist.NodeAwareTransport.
+func (h *Host) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	return h.DialTimeout(a.Addr, timeout)
+}
+
+// Shutdown implements memberlist.Transport: the host is gone from the network.
+func (h *Host) Shutdown() error {
+	h.once.Do(func() {
+		h.net.mu.Lock()
+		delete(h.net.hosts, h.addr)
+		h.net.mu.Unlock()
+		close(h.done)
+	})
+	return nil
+}
+
+// end is one end of a connection that knows where the other is.
+type end struct {
+	net.Conn
+	peer netip.AddrPort
+}
+
+// RemoteAddr implements net.Conn.
+func (e end) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(e.peer) }
