@@ -25,12 +25,7 @@ check:
 
 # fuzz runs every fuzz target for FUZZTIME.
 fuzz:
-	@go list -f '{{.Dir}}' ./... | while read -r dir; do \
-		grep -hos '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | sed 's/^func //' | while read -r target; do \
-			echo "== $$dir $$target"; \
-			go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$dir" </dev/null || exit 1; \
-		done || exit 1; \
-	done
+	.ci/fuzz $(FUZZTIME)
 
 clean:
 	rm -rf bin dist
