@@ -24,11 +24,12 @@ var (
 const maxText = 300
 
 // setHeaders writes to the map itself because the keys are canonical already.
+// It sets no more than these two: on /leader every header costs two or three
+// hundredths of the whole answer.
 func setHeaders(w http.ResponseWriter, contentType []string) {
 	h := w.Header()
 	h["Content-Type"] = contentType
 	h["Cache-Control"] = noStore
-	h["X-Content-Type-Options"] = noSniff
 }
 
 // json answers with v, indented because people read it with curl.
@@ -39,6 +40,8 @@ func (a *api) json(w http.ResponseWriter, status int, v any) {
 		status, body = http.StatusInternalServerError, []byte(`{"error": "a fault in the program; the log has the details"}`)
 	}
 	setHeaders(w, jsonType)
+	// Old browsers would look for HTML in what other members say.
+	w.Header()["X-Content-Type-Options"] = noSniff
 	w.WriteHeader(status)
 	w.Write(append(body, '\n'))
 }
