@@ -50,6 +50,12 @@ func readKeys(path string) ([][]byte, error) {
 	return keys, nil
 }
 
+// CheckKeyFile reports what is wrong with a keyring, without keeping its keys.
+func CheckKeyFile(path string) error {
+	_, err := readKeys(path)
+	return err
+}
+
 // openKeyring returns the keyring of a file, or nil if there is none.
 func openKeyring(path string) (*memberlist.Keyring, error) {
 	if path == "" {
