@@ -84,7 +84,9 @@ func (e *available) ask(stand Stand) []string {
 			if m.Votes() {
 				e.targets = append(e.targets, m.Name)
 			}
-		case m.Votes() && watch < watchers && !e.isSuspect(m):
+		case m.Votes() && e.isSuspect(m):
+			e.targets = append(e.targets, m.Name) // only an answer absolves it
+		case m.Votes() && watch < watchers:
 			watch++
 			e.targets = append(e.targets, m.Name)
 		case stand == Leading && welcome < welcomes && e.numbers.pending(m).Number != 0:
@@ -99,14 +101,12 @@ func (e *available) watches(name string) bool {
 	n := 0
 	for i := range e.view.members {
 		m := &e.view.members[i]
-		if m.Name == e.self.Name || !m.Votes() || e.isSuspect(m) {
-			continue
-		}
-		if m.Name == name {
-			return true
-		}
-		if n++; n == watchers {
-			break
+		switch {
+		case m.Name == e.self.Name || !m.Votes():
+		case m.Name == name:
+			return n < watchers || e.isSuspect(m)
+		case !e.isSuspect(m):
+			n++
 		}
 	}
 	return false

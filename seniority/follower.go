@@ -120,6 +120,9 @@ func (c *Core) overhear(now Now, m *Message) {
 		}
 	case m.Term < c.shownTerm || c.voter.refuses(m.Term) && !c.voter.promisedTo(m.From, m.Incarnation, m.Term):
 		c.ignore(m, SpentTerm)
+		if c.led.name == "" && c.electorate.merges() {
+			c.object(now, m, StaleTerm) // if it still leads, it must raise its term
+		}
 	case c.phase == Claiming:
 		c.ignore(m, Outdated) // the voters will say so if it still leads
 	case c.led.name == "" || !c.led.direct && m.Term > c.led.term:
