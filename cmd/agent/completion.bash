@@ -5,7 +5,9 @@ _doyen_agent() {
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
 	words=("${COMP_WORDS[@]:0:COMP_CWORD}")
-	if [[ $cur == -* ]]; then
+	if [[ $cur == -- ]]; then
+		words+=(-) # -- itself would end the flags
+	elif [[ $cur == -* ]]; then
 		words+=("$cur")
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null)" -- "$cur")

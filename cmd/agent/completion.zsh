@@ -4,7 +4,9 @@
 _doyen_agent() {
 	local -a words_before choices
 	words_before=(${words[1,CURRENT-1]})
-	if [[ ${words[CURRENT]} == -* ]]; then
+	if [[ ${words[CURRENT]} == -- ]]; then
+		words_before+=(-) # -- itself would end the flags
+	elif [[ ${words[CURRENT]} == -* ]]; then
 		words_before+=(${words[CURRENT]})
 	fi
 	choices=(${(f)"$(${words_before} --generate-bash-completion 2>/dev/null)"})

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"doyen/agent"
+	"doyen/agent/hook"
 	"doyen/api"
+	"doyen/gossip"
 
 	"github.com/urfave/cli/v2"
 )
@@ -202,5 +204,23 @@ func validate(c *cli.Context, values flagValues) error {
 		return cli.Exit(err, exitUsage)
 	}
 	fmt.Fprintln(c.App.Writer, "the configuration is good")
+	return nil
+}
+
+// checkFiles checks the files that the configuration names.
+func (o *options) checkFiles() error {
+	if _, err := o.token(); err != nil {
+		return err
+	}
+	if o.EncryptKeyFile != "" {
+		if err := gossip.CheckKeyFile(o.EncryptKeyFile); err != nil {
+			return err
+		}
+	}
+	if o.Hook != "" {
+		if err := hook.Check(o.Hook); err != nil {
+			return fmt.Errorf("--hook: %w", err)
+		}
+	}
 	return nil
 }

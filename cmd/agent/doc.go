@@ -1,0 +1,29 @@
+// Agent elects one leader among the machines of a group, and acts on it.
+//
+// Without a command it is the agent itself, and runs until SIGTERM or SIGINT:
+// it then hands over, releases, leaves, and exits 0; a second signal exits at
+// once, and the keeper releases. SIGHUP reads the keyring and the log level
+// again. 'agent help' lists the flags and the other commands: those that ask or
+// tell a running agent over HTTP, and those that need none.
+//
+// # Settings
+//
+// Every setting is one line of the table in settings.go, and so has a flag, an
+// environment variable and a key in the YAML file of --config, all of one name
+// and checked by one function. A flag overrides the environment, that the file,
+// that the default; of a list, the first source that has any entries counts. A
+// key that is unknown or given twice is an error. Secrets come only from files.
+//
+// # Exit codes
+//
+// 0: done; for leader and status there is a leader, for diag all that answered
+// agree besides. 1: could not ask, could not be done, or could not start. 2: no
+// leader (ready: not ready), or a bad flag or configuration. 3: two leaders, or
+// members that disagree. What went wrong is one sentence on stderr.
+//
+// # The keeper
+//
+// The agent starts this program a second time, as its keeper; see
+// doyen/agent/keeper. That is why main looks at its first argument before
+// anything else.
+package main
