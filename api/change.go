@@ -106,7 +106,7 @@ func fromLoopback(r *http.Request) bool {
 		}
 	}
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback()
+	return err == nil && from.Addr().IsLoopback()
 }
 
 // namesUs says whether a Host header can only have been meant for this member.

@@ -15,6 +15,9 @@ import (
 // person should know: less can be the survey itself, or a clock being slewed.
 const clockTolerance = 2 * time.Second
 
+// maxReported limits what a verdict takes over from one member.
+const maxReported = 16
+
 // absences reports members that did not answer and members that are gone.
 func absences(q *inquiry) {
 	for _, name := range q.silent {
@@ -160,7 +163,6 @@ func hooks(q *inquiry) {
 // reported takes over what the members themselves have found. What several
 // report of one member, or this verdict says already, is said once.
 func reported(q *inquiry) {
-	const most = 16 // of one member, which chooses what it says
 	type key struct{ what, member string }
 	at := map[key]int{}
 	for i, f := range q.findings {
@@ -168,7 +170,7 @@ func reported(q *inquiry) {
 	}
 	for _, by := range q.answered {
 		own := q.answerOf(by).Findings
-		for _, f := range own[:min(len(own), most)] {
+		for _, f := range own[:min(len(own), maxReported)] {
 			f = agent.Finding{
 				What: printable(f.What, maxText), Member: printable(f.Member, maxText),
 				Evidence: printable(f.Evidence, maxText), Advice: printable(f.Advice, maxText), Degrades: f.Degrades,

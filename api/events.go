@@ -36,18 +36,14 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, http.StatusServiceUnavailable, fmt.Sprintf("%d event streams are open, which is the limit", maxStreams))
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
 	setHeaders(w, []string{"text/event-stream"})
 	// Nginx would hold events back.
 	w.Header().Set("X-Accel-Buffering", "no")
 	s := &stream{w: w, c: http.NewResponseController(w)}
-	// A read deadline would end the stream, as it waits for the client's end.
-	_ = s.c.SetReadDeadline(time.Time{})
 	if err := s.write(fmt.Appendf(nil, "retry: %d\n\n", reconnect.Milliseconds())); err != nil {
 		return
 	}
-	a.follow(ctx, s, a.agent.Subscribe(ctx))
+	a.follow(r.Context(), s, a.agent.Subscribe(r.Context()))
 }
 
 // follow copies events to a stream. There is no one to tell of a failed write:

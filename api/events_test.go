@@ -170,17 +170,18 @@ func TestEventsOutliveTheTimeouts(t *testing.T) {
 // its subscription ends with it.
 func TestEventsEnd(t *testing.T) {
 	tests := []struct {
-		name string
-		end  func(s *Server, c net.Conn, events chan agent.Event)
+		name  string
+		after time.Duration
+		end   func(s *Server, c net.Conn, events chan agent.Event)
 	}{
-		{"the client closes", func(_ *Server, c net.Conn, _ chan agent.Event) { c.Close() }},
-		{"the server shuts down", func(s *Server, _ net.Conn, _ chan agent.Event) { _ = s.Shutdown(context.Background()) }},
-		{"the agent cuts it off", func(_ *Server, _ net.Conn, events chan agent.Event) { close(events) }},
-		{"an event is no JSON", func(_ *Server, _ net.Conn, events chan agent.Event) {
+		{"the client closes", 0, func(_ *Server, c net.Conn, _ chan agent.Event) { c.Close() }},
+		{"the server shuts down", 0, func(s *Server, _ net.Conn, _ chan agent.Event) { go s.Shutdown(context.Background()) }},
+		{"the agent cuts it off", 0, func(_ *Server, _ net.Conn, events chan agent.Event) { close(events) }},
+		{"an event is no JSON", 0, func(_ *Server, _ net.Conn, events chan agent.Event) {
 			events <- agent.Event{Kind: "hook", Data: func() {}}
 		}},
 		// Nobody reads from the pipe any more, so no write gets through.
-		{"the client stops reading", func(_ *Server, _ net.Conn, events chan agent.Event) {
+		{"the client stops reading", streamWrite, func(_ *Server, _ net.Conn, events chan agent.Event) {
 			events <- agent.Event{Kind: "leader", Data: agent.LeaderEvent{}}
 		}},
 	}
@@ -193,8 +194,12 @@ func TestEventsEnd(t *testing.T) {
 				c := p.dial("10.0.0.9:1")
 				defer c.Close()
 				_, _ = next(openStream(t, c))
+				began := time.Now()
 				tt.end(s, c, events)
 				<-ended
+				if took := time.Since(began); took != tt.after {
+					t.Errorf("want it ended after %v, got %v", tt.after, took)
+				}
 				synctest.Wait()
 				if n := len(s.api.streams); n != 0 {
 					t.Errorf("%d streams are still counted", n)

@@ -95,7 +95,7 @@ func origin(a net.Addr) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	host := ap.Addr().Unmap().WithZone("")
+	host := ap.Addr().WithZone("")
 	if host.Is6() && !host.IsLoopback() {
 		prefix, _ := host.Prefix(64)
 		return prefix.Addr()

@@ -26,6 +26,8 @@ func scrape(t *testing.T, f *fake) string {
 func full() *fake {
 	f := newFake()
 	f.state.LeaseMS = 750
+	f.members = append(f.members, agent.MemberInfo{Name: "d", Role: "candidate", Alive: true},
+		agent.MemberInfo{Name: "e", Role: "candidate", Eligible: true})
 	f.state.Findings = []agent.Finding{{What: "name-clash"}, {What: "name-clash"}}
 	f.counters = agent.Counters{
 		Elections: 1, LeaderChanges: 2, Wins: 3,
@@ -45,7 +47,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`doyen_build_info{goversion="go`, `doyen_is_leader 1`, `doyen_has_leader 1`, `doyen_leader_info{leader="a"} 1`,
 		`doyen_term 7`, `doyen_lease_remaining_seconds 0.75`, `doyen_electing 0`, `doyen_ready 1`,
-		`doyen_members{role="candidate"} 2`, `doyen_members{role="witness"} 1`, `doyen_members{role="observer"} 0`,
+		`doyen_members{role="candidate"} 3`, `doyen_members{role="witness"} 1`, `doyen_members{role="observer"} 0`,
 		`doyen_eligible_candidates 2`, `doyen_findings{what="name-clash"} 2`,
 		`doyen_leader_changes_total 2`, `doyen_elections_total 1`, `doyen_leaderships_won_total 3`,
 		`doyen_leaderships_lost_total{reason="lease-lost"} 4`,
@@ -75,7 +77,11 @@ func TestMetricsWithoutLeader(t *testing.T) {
 func TestMetricsWithHostileNames(t *testing.T) {
 	f := newFake()
 	f.state.Leader = new("x\"} 1\ndoyen_is_leader 5\n" + hostile)
-	for l := range strings.SplitSeq(strings.TrimSpace(scrape(t, f)), "\n") {
+	got := scrape(t, f)
+	if !strings.Contains(got, `doyen_leader_info{leader="x\"} 1`) {
+		t.Error("the leader's name failed its metric")
+	}
+	for l := range strings.SplitSeq(strings.TrimSpace(got), "\n") {
 		if strings.HasPrefix(l, "doyen_is_leader") && l != "doyen_is_leader 1" {
 			t.Errorf("a name made a sample: %s", l)
 		}

@@ -329,6 +329,19 @@ func TestJudgePutsWhatNeedsAHandFirst(t *testing.T) {
 	}
 }
 
+// TestJudgeLimitsEachMember sees that one member cannot crowd out the rest.
+func TestJudgeLimitsEachMember(t *testing.T) {
+	g := newGroup().of("a b", func(s *agent.State) {
+		for i := range maxFindings {
+			s.Findings = append(s.Findings, agent.Finding{What: fmt.Sprint(s.Name, i)})
+		}
+	})
+	_, notes, _ := split(judge(g.evidence).Findings)
+	if want := 2*maxReported + 1; len(notes) != want { // and split-possible
+		t.Errorf("want %d notes, got %d: %q", want, len(notes), notes)
+	}
+}
+
 // TestJudgeIsDeterministic compares verdicts of the same evidence.
 func TestJudgeIsDeterministic(t *testing.T) {
 	g := newGroup().of("b", follows("b", 8)).of("c", follows("x", 9)).of("b", func(s *agent.State) { s.Rule = "bully" })
