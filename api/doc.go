@@ -44,8 +44,9 @@
 //
 // # Limits
 //
-// Header 16 KiB in 5 s, body 4 KiB in 10 s, answer 10 s after a handler has
-// it, idle connection 60 s. 256 connections from elsewhere, 64 from one address
+// Header 16 KiB in 5 s, body 4 KiB in 10 s, answer in 10 s, or 10 s after what
+// the handler waits for (a survey 30 s at most, a hand-over 10 minutes, an event
+// until there is one, and then 5 s). Idle connection 60 s. 256 connections from elsewhere, 64 from one address
 // (one /64 of IPv6); loopback has 64 of its own, so that a flood from
 // outside cannot lock out this host's operator. 64 event streams, 8 surveys at a
 // time. What is refused is counted by reason in doyen_http_refused_total.

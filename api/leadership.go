@@ -40,7 +40,7 @@ func (q *inquiry) eachLeader() {
 		advice = "stop one of them: this cannot happen while --voters is the same on every member and clocks run; " +
 			"check both, and whether a host was paused with its clock"
 	}
-	if len(q.yielding) > 0 || q.electing() != nil {
+	if len(q.yielding) > 0 || len(q.electing()) > 0 {
 		advice = "a hand-over or an election is under way and the answers may be from before and after it: " + askAgain + "; if it stays, " + advice
 	}
 	for _, name := range q.leading {
@@ -91,7 +91,7 @@ func (q *inquiry) whyNone() (why, advice string) {
 	case len(q.answered) == 0:
 		return "no member answered", "look at the agent's log"
 	case len(q.yielding) > 0:
-		return list(q.yielding) + " is handing over: its release is under way",
+		return list(q.yielding) + " " + verb(len(q.yielding), "is", "are") + " handing over: the release is under way",
 			"wait: it ends with the hook's release, after --hook-timeout at the latest"
 	case q.quorum() && len(voting) < needed:
 		return fmt.Sprintf("%d of %s answered (%s) and %d must confirm a leader",
@@ -100,7 +100,7 @@ func (q *inquiry) whyNone() (why, advice string) {
 	case !slices.ContainsFunc(q.answered, q.mayLead):
 		return "no member that answered may lead: " + q.whyNot(),
 			"start a member with --role candidate, or mend what keeps these from leading (a failed hook, a failed health check, a step-down)"
-	case electing != nil:
+	case len(electing) > 0:
 		return "an election is under way; " + list(electing) + " " + verb(len(electing), "stands", "stand"),
 			askAgain + "; if it stays, GET /events shows who objects and why"
 	case !q.quorum() && len(q.answered)+len(q.silent) == 1:
@@ -112,7 +112,7 @@ func (q *inquiry) whyNone() (why, advice string) {
 }
 
 // electing returns the members that claim, or if none does those that see an
-// election; nil without an election.
+// election and may claim; none without an election.
 func (q *inquiry) electing() []string {
 	var claiming, watching []string
 	for _, name := range q.answered {
