@@ -1,0 +1,45 @@
+// Failoverlab measures, from outside, how long the clients of a floating address
+// miss it when things go wrong, and whether two hosts ever hold it at once.
+//
+//	failoverlab [-subjects LIST] [-scenarios LIST] [-runs N] [-json FILE]
+//
+// It builds three hosts, a client and a watcher as network namespaces with a
+// switch between them, runs the agent on the hosts, or keepalived as a peer to
+// compare with, does to them what each scenario says, and prints a table. It
+// needs root, and for the peer Debian's package keepalived.
+//
+// # What is measured
+//
+// The client sends a small UDP packet to the address every 5 ms, through its
+// kernel's ordinary ARP, and notes when answers come and from which host: the
+// longest time without an answer, less the 5 ms, is the outage. The watcher,
+// whose own cables no fault touches, asks every host separately, by a ping sent
+// to its hardware address, and all of them by ARP, every 4 ms: so every holder
+// answers, wherever the client's packets go. And a third observer hears the
+// kernel of each host say when the address comes and goes.
+//
+//   - outage: the longest that the client had no answer after the fault
+//   - takeover: from the fault to the first answer of another host; missing if
+//     there was none within 20 s
+//   - overlap: how long two hosts answered the watcher. It counts a host as
+//     holding only between an answer received and a question sent later that it
+//     answered too, so that it never counts too much, and less than 10 ms
+//     (two rounds) may escape it
+//   - overlap-address: how long two hosts had the address on their interfaces, by
+//     the kernels' own events; a host whose programs are all dead or frozen does
+//     not count from then on, since nobody is there to take it off
+//   - old-answers: how long after the fault the former holder still answered
+//   - old-address: how long after the fault its interface still had the address
+//   - heal-outage, heal-overlap, heal-settle: the same after the fault is
+//     undone; heal-settle is when the last but one holder has answered last
+//   - failovers: how often the answering host changed
+//
+// The programs that observe run with real-time priority, so that a busy machine
+// delays what is measured and not the measuring.
+//
+// # What is touched
+//
+// Everything runs in process, mount and network namespaces that are this
+// program's own. Whatever ends it, kill -9 included, the kernel ends the rest;
+// so nothing is left over, and two labs can run at the same time.
+package main

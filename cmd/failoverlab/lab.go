@@ -1,0 +1,247 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// lab is one subject on one network.
+type lab struct {
+	o       *options
+	subject *subject
+	stderr  io.Writer
+	dice    *rand.Rand
+	net     *network
+	record  *record
+	eyes    *observers
+	hogs    []*exec.Cmd
+}
+
+// newLab builds the network, starts the observers, and the subject on all hosts.
+func newLab(o *options, s *subject, stderr io.Writer) (*lab, error) {
+	l := &lab{o: o, subject: s, stderr: stderr, dice: rand.New(rand.NewPCG(o.seed, 0))}
+	if err := l.build(); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *lab) build() error {
+	var err error
+	if l.net, err = newNetwork(); err != nil {
+		return err
+	}
+	l.record = new(record)
+	if l.eyes, err = observe(l.net, l.record); err != nil {
+		return err
+	}
+	for _, h := range l.net.hosts {
+		if err := l.start(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lab) close() {
+	endHogs(l, nil) // they may have ended
+	if l.eyes != nil {
+		l.eyes.stop()
+		l.eyes = nil
+	}
+	if l.net != nil {
+		l.net.close()
+		l.net = nil
+	}
+}
+
+// start starts the subject on a host.
+func (l *lab) start(h *host) error {
+	cmd, err := l.subject.command(l.o, h, l.o.dir)
+	if err != nil {
+		return fmt.Errorf("preparing %s on %s: %w", l.subject.name, h.name, err)
+	}
+	if l.o.logs != "" {
+		name := filepath.Join(l.o.logs, l.subject.name+"-"+h.name+".log")
+		log, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			return fmt.Errorf("-logs: %w", err)
+		}
+		defer log.Close()
+		cmd.Stdout, cmd.Stderr = log, log
+	}
+	return h.start(cmd)
+}
+
+// others are the nodes of all hosts but v.
+func (l *lab) others(v *host) (list []*node) {
+	for _, h := range l.net.hosts {
+		if h != v {
+			list = append(list, h.node)
+		}
+	}
+	return list
+}
+
+// result is what one run of one scenario showed.
+type result struct {
+	Scenario string             `json:"scenario"`
+	Run      int                `json:"run"`
+	Figures  map[string]float64 `json:"figures"` // milliseconds, except failovers
+	Error    string             `json:"error,omitempty"`
+}
+
+// all runs every scenario as often as wanted, taking turns, so that whatever
+// else the machine does is spread over all. After a run that failed it starts
+// with a new network; it gives up when nothing but failures follow each other.
+func (l *lab) all(ctx context.Context) ([]result, error) {
+	const patience = 5
+	var results []result
+	failures := 0
+	for run := 1; run <= l.o.runs; run++ {
+		for _, s := range l.o.scenarios {
+			figures, err := l.run(ctx, s)
+			if ctx.Err() != nil {
+				return results, ctx.Err()
+			}
+			r := result{Scenario: s.name, Run: run, Figures: figures}
+			if err == nil {
+				failures = 0
+			} else {
+				failures++
+				r.Error = err.Error()
+				fmt.Fprintf(l.stderr, "%s, %s, run %d: %v\n", l.subject.name, s.name, run, err)
+			}
+			results = append(results, r)
+			if failures == patience {
+				return results, fmt.Errorf("given up after %d failures, the last in %s: %w", failures, s.name, err)
+			}
+			if err == nil {
+				continue
+			}
+			l.close()
+			if err := l.build(); err != nil {
+				return results, err
+			}
+		}
+	}
+	return results, nil
+}
+
+// The lab's patience.
+const (
+	settleLimit   = 60 * time.Second
+	takeoverLimit = 20 * time.Second
+	lookEvery     = 20 * time.Millisecond
+)
+
+// run does one scenario and returns its figures.
+func (l *lab) run(ctx context.Context, s *scenario) (map[string]float64, error) {
+	former, err := l.settle(ctx, time.Second)
+	if err != nil {
+		return nil, fmt.Errorf("before the fault: %w", err)
+	}
+	// Timers have phases: the fault comes at any of them.
+	if err := sleep(ctx, time.Duration(l.dice.Int64N(int64(time.Second)))); err != nil {
+		return nil, err
+	}
+	l.record.forget(now() - time.Second)
+	victim := l.victim(s.victim, former)
+	t := times{former: former, fault: now()}
+	if err := s.inject(l, victim); err != nil {
+		return nil, errors.Join(fmt.Errorf("injecting the fault: %w", err), s.heal(l, victim))
+	}
+	waited := l.during(ctx, s, former, t.fault)
+	t.heal = now()
+	if err := s.heal(l, victim); err != nil {
+		return nil, errors.Join(fmt.Errorf("putting right: %w", err), waited)
+	}
+	if waited != nil {
+		return nil, waited
+	}
+	final, err := l.settle(ctx, 1500*time.Millisecond)
+	if err != nil {
+		return nil, fmt.Errorf("after the fault: %w", err)
+	}
+	t.final, t.end = final, now()
+	return measureRun(l.record.view(), s, t), nil
+}
+
+func (l *lab) victim(r role, former int) *host {
+	switch r {
+	case leader:
+		return l.net.hosts[former]
+	case follower:
+		return l.net.hosts[(former+1)%hostCount]
+	default:
+		return nil
+	}
+}
+
+// during waits until the fault has lasted long enough, and where another host
+// should take over, until one serves. That none does is for the figures to say.
+func (l *lab) during(ctx context.Context, s *scenario, former int, fault time.Duration) error {
+	lasts := s.lasts
+	if s.calm {
+		lasts = l.o.calm
+	}
+	if err := sleep(ctx, fault+lasts-now()); err != nil || s.steady {
+		return err
+	}
+	for now() < fault+takeoverLimit {
+		if l.served(former) {
+			return nil
+		}
+		if err := sleep(ctx, lookEvery); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// served reports whether the client has been served by another host than former
+// for a while; former may answer the watcher still.
+func (l *lab) served(former int) bool {
+	const while = 300 * time.Millisecond
+	v := l.record.view()
+	end := now()
+	for _, x := range v.replies {
+		if x.at >= end-while && x.host == former {
+			return false
+		}
+	}
+	return outage(v.replies, end-while, end) < while/3
+}
+
+// settle waits until exactly one host serves, has done so for a while, and all
+// agents agree on it. It returns that host.
+func (l *lab) settle(ctx context.Context, while time.Duration) (int, error) {
+	for end := now() + settleLimit; now() < end; {
+		if err := sleep(ctx, lookEvery); err != nil {
+			return 0, err
+		}
+		if host, ok := l.record.serving(while); ok && l.subject.ready(ctx, l.net, host) {
+			return host, nil
+		}
+	}
+	return 0, fmt.Errorf("not one host that serves alone, with everybody's consent, within %v", settleLimit)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,174 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The main thread stays with main: no goroutine that moves its thread into a
+// host's namespace may get it, since it stands for the whole process in /proc.
+func init() { runtime.LockOSThread() }
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == hogCommand {
+		hog()
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run returns the exit status: 0 for a complete report, 1 if a run could not be
+// measured, 2 for a command line that makes no sense.
+func run(args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "failoverlab:", err)
+		return 2
+	}
+	if !inSandbox() {
+		return enterSandbox(stderr)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := measure(ctx, o, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "failoverlab:", err)
+		return 1
+	}
+	return 0
+}
+
+// measure runs every scenario of every subject and writes the report.
+func measure(ctx context.Context, o *options, stdout, stderr io.Writer) error {
+	if err := prepareSandbox(); err != nil {
+		return err
+	}
+	if err := o.provide(ctx); err != nil {
+		return err
+	}
+	report := newReport(o)
+	var failed error
+	for _, s := range o.subjects {
+		l, err := newLab(o, s, stderr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		runs, err := l.all(ctx)
+		report.add(s, runs)
+		l.close()
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	report.print(stdout)
+	if o.json != "" {
+		failed = errors.Join(failed, report.write(o.json))
+	}
+	return failed
+}
+
+// options is the command line.
+type options struct {
+	subjects  []*subject
+	scenarios []*scenario
+	runs      int
+	calm      time.Duration
+	agent     string
+	hook      string
+	json      string
+	logs      string
+	seed      uint64
+	dir       string // for files, in the sandbox
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := new(options)
+	f := flag.NewFlagSet("failoverlab", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Usage = func() { usage(f) }
+	subjectNames := f.String("subjects", "doyen-fast,doyen-lan,keepalived", "what to measure, comma-separated")
+	scenarioNames := f.String("scenarios", "faults", "what to do to it, comma-separated; faults: all but the calm ones; all")
+	f.IntVar(&o.runs, "runs", 20, "how often each scenario is run")
+	f.DurationVar(&o.calm, "calm", 10*time.Minute, "how long each run of a calm scenario lasts")
+	f.StringVar(&o.agent, "agent", "", "agent binary (default: built from ./cmd/agent)")
+	f.StringVar(&o.hook, "hook", "examples/hooks/floating-ip.sh", "hook of the subjects that use one")
+	f.StringVar(&o.json, "json", "", "file to write everything measured to")
+	f.StringVar(&o.logs, "logs", "", "directory to keep the logs of all processes in (default: none are kept)")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of the pauses before the faults")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("argument %q is not understood", f.Arg(0))
+	}
+	if o.runs < 1 || o.calm <= 0 {
+		return nil, errors.New("-runs and -calm must be positive")
+	}
+	var err error
+	if o.subjects, err = pick("subjects", *subjectNames, subjects, func(s *subject) string { return s.name }, nil); err != nil {
+		return nil, err
+	}
+	groups := map[string]func(*scenario) bool{
+		"all":    func(*scenario) bool { return true },
+		"faults": func(s *scenario) bool { return !s.calm },
+		"calm":   func(s *scenario) bool { return s.calm },
+	}
+	o.scenarios, err = pick("scenarios", *scenarioNames, scenarios, func(s *scenario) string { return s.name }, groups)
+	return o, err
+}
+
+// pick chooses from all by name, or by the name of a group.
+func pick[T any](flag, names string, all []T, name func(T) string, groups map[string]func(T) bool) ([]T, error) {
+	var list []T
+	for _, want := range strings.Split(names, ",") {
+		in, ok := groups[want]
+		if !ok {
+			in = func(x T) bool { return name(x) == want }
+		}
+		found := false
+		for _, x := range all {
+			if in(x) {
+				list, found = append(list, x), true
+			}
+		}
+		if !found {
+			var known []string
+			for _, x := range all {
+				known = append(known, name(x))
+			}
+			return nil, fmt.Errorf("-%s: %q is none of %s", flag, want, strings.Join(known, ", "))
+		}
+	}
+	return list, nil
+}
+
+func usage(f *flag.FlagSet) {
+	w := f.Output()
+	fmt.Fprintln(w, "failoverlab measures how long clients of a floating address miss it, on hosts made of network namespaces.")
+	fmt.Fprintln(w, "It needs root, and touches nothing outside the namespaces that it makes.")
+	fmt.Fprintln(w)
+	f.PrintDefaults()
+	fmt.Fprintln(w, "\nSubjects:")
+	for _, s := range subjects {
+		fmt.Fprintf(w, "  %-22s %s\n", s.name, s.about)
+	}
+	fmt.Fprintln(w, "\nScenarios:")
+	for _, s := range scenarios {
+		fmt.Fprintf(w, "  %-22s %s\n", s.name, s.about)
+	}
+}

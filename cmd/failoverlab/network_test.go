@@ -1,0 +1,169 @@
+//go:build linux
+
+package main
+
+import (
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+// needRoot skips the test without root, or fails it where it is required.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
+		t.Fatal("needs root to make network namespaces")
+	}
+	t.Skip("needs root to make network namespaces")
+}
+
+// observed builds a network and its observers, without a subject.
+func observed(t *testing.T) (*network, *record) {
+	t.Helper()
+	needRoot(t)
+	n, err := newNetwork()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.close)
+	r := new(record)
+	eyes, err := observe(n, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(eyes.stop)
+	return n, r
+}
+
+// give puts the floating address on a host, or takes it off.
+func give(t *testing.T, h *host, has bool) {
+	t.Helper()
+	err := h.do(func() error {
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		addr, err := netlink.ParseAddr(netip.PrefixFrom(floatIP, floatLen).String())
+		if err != nil {
+			return err
+		}
+		if has {
+			return netlink.AddrAdd(eth0, addr)
+		}
+		return netlink.AddrDel(eth0, addr)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// within waits for what a kernel or another thread does.
+func within(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	const patience = 20 * time.Second
+	for end := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// TestObservers has two hosts hold the address at once, as a bad failover would.
+func TestObservers(t *testing.T) {
+	n, r := observed(t)
+	serves := func(want int) func() bool {
+		return func() bool { host, ok := r.serving(200 * time.Millisecond); return ok && host == want }
+	}
+	give(t, n.hosts[0], true)
+	within(t, "host 0 serves alone", serves(0))
+	from := now()
+	give(t, n.hosts[2], true)
+	answers := func() time.Duration { return answerOverlap(r.view(), from, now()) }
+	within(t, "both answer", func() bool { return answers() > 50*time.Millisecond })
+	if _, ok := r.serving(30 * time.Millisecond); ok {
+		t.Error("want nobody to serve alone while two hosts answer")
+	}
+	v := r.view()
+	for name, proofs := range map[string][]proof{"pings": v.pings, "ARP": v.arps} {
+		if overlap(held(proofs, from, now())) == 0 {
+			t.Errorf("want %s to show the overlap", name)
+		}
+	}
+	give(t, n.hosts[0], false)
+	within(t, "host 0 answers no more", func() bool {
+		end := now()
+		return lastAnswer(r.view().pings, func(h int) bool { return h == 0 }, end-100*time.Millisecond, end) == 0
+	})
+	shown := onInterfaces(r.view().changes, from, now(), -1, 0)
+	if len(shown[0]) != 1 || len(shown[1]) != 0 || len(shown[2]) != 1 || overlap(shown) == 0 {
+		t.Errorf("want the kernels' events of hosts 0 and 2, with an overlap, got %v", shown)
+	}
+}
+
+func TestCables(t *testing.T) {
+	n, r := observed(t)
+	h := n.hosts[1]
+	give(t, h, true)
+	answered := func() bool { return outage(r.view().replies, now()-100*time.Millisecond, now()) < 50*time.Millisecond }
+	silent := func() bool { return outage(r.view().replies, now()-100*time.Millisecond, now()) > 90*time.Millisecond }
+	within(t, "the client is answered", answered)
+	for name, cut := range map[string][]spoil{
+		"both ways": both(h.node, n.client), "to the host": in(h.node, n.client), "from the host": out(h.node, n.client),
+	} {
+		if err := n.cables.set(cut...); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "no answer with the cable cut "+name, silent)
+		if host, _ := lastHost(r.view().pings); host != h.index {
+			t.Errorf("cut %s: want the watcher to be answered still", name)
+		}
+		if err := n.cables.set(); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "the client is answered again after the cut "+name, answered)
+	}
+	if err := n.unplug(h.node); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "no answer without a carrier", silent)
+	if err := n.plugIn(h.node); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the client is answered with the carrier back", answered)
+}
+
+func lastHost(proofs []proof) (host int, ok bool) {
+	if len(proofs) == 0 {
+		return -1, false
+	}
+	return proofs[len(proofs)-1].host, true
+}
+
+// TestLoss looks at the share of a thousand questions; at 30 % each way, 49 % are
+// answered, and ten points beside that are six standard deviations.
+func TestLoss(t *testing.T) {
+	n, r := observed(t)
+	give(t, n.hosts[0], true)
+	within(t, "the client is answered", func() bool { return len(r.view().replies) > 10 })
+	if err := n.cables.set(lossy(30, n.hosts[0].node, n.client)...); err != nil {
+		t.Fatal(err)
+	}
+	const questions = 1000
+	from := now()
+	within(t, "a thousand questions were asked", func() bool { return now() > from+questions*clientEvery })
+	got := 0
+	for _, x := range r.view().replies {
+		if x.at > from && x.at <= from+questions*clientEvery {
+			got++
+		}
+	}
+	if got < 390 || got > 590 {
+		t.Errorf("want about 490 of %d questions answered, got %d", questions, got)
+	}
+}
