@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"doyen/agent/clock"
 )
 
 // echo answers UDP packets to the floating addresses, while they are there.
@@ -101,7 +103,7 @@ func (h *host) listen(protocol uint16) *ear {
 				continue
 			}
 			e.mu.Lock()
-			e.heard, e.at = append(e.heard, bytes.Clone(buffer[:n])), append(e.at, boot())
+			e.heard, e.at = append(e.heard, bytes.Clone(buffer[:n])), append(e.at, clock.Boot())
 			e.mu.Unlock()
 		}
 	}()

@@ -15,7 +15,7 @@ type Config struct {
 	// Leads says whether this node leads at the moment of the call. It is asked
 	// before every address put and every packet sent, and must not block.
 	Leads func() bool
-	// Now reads the boot time (CLOCK_BOOTTIME), the clock of Take and Renew.
+	// Now reads the boot time, the clock of Take and Renew; nil: clock.Boot.
 	Now func() time.Duration
 	// Report, if not nil, is told of what a person should know. It must not
 	// block, nor call the Set.

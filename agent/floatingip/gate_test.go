@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"doyen/agent/clock"
 )
 
 // knock sends a host, again and again, what would make it answer as one of the
@@ -41,7 +43,7 @@ func (h *host) knock() *knock {
 					return
 				}
 				if err == nil {
-					k.answered <- boot()
+					k.answered <- clock.Boot()
 				}
 			}
 		}()
@@ -90,11 +92,11 @@ func TestGateShutsInTime(t *testing.T) {
 	s := a.run("a")
 	for round := range 5 {
 		k := b.knock()
-		until := boot() + 250*time.Millisecond
+		until := clock.Boot() + 250*time.Millisecond
 		if err := s.Take(until); err != nil {
 			t.Fatal(err)
 		}
-		for boot() < until {
+		for clock.Boot() < until {
 			k.once()
 			time.Sleep(500 * time.Microsecond)
 		}
@@ -135,15 +137,15 @@ func TestRenewalsLoseNothing(t *testing.T) {
 			}
 		}
 	}()
-	until := boot() + time.Minute
+	until := clock.Boot() + time.Minute
 	var longest time.Duration
 	for range 300 {
 		until += time.Millisecond
-		before := boot()
+		before := clock.Boot()
 		if err := s.Renew(until); err != nil {
 			t.Fatal(err)
 		}
-		longest = max(longest, boot()-before)
+		longest = max(longest, clock.Boot()-before)
 	}
 	close(stop)
 	<-stopped
@@ -162,9 +164,9 @@ func TestLateRenewalShuts(t *testing.T) {
 		t.Fatal("want an answer while the address is held")
 	}
 	// The process is stopped within the renewal: the clock jumps over the end.
-	now := boot()
+	now := clock.Boot()
 	s.cfg.Now = func() time.Duration { now += time.Minute; return now }
-	if err := s.Renew(boot() + 90*time.Second); !errors.Is(err, ErrNotLeading) {
+	if err := s.Renew(clock.Boot() + 90*time.Second); !errors.Is(err, ErrNotLeading) {
 		t.Errorf("want ErrNotLeading, got %v", err)
 	}
 	if b.asks(float4, 50*time.Millisecond) {
@@ -181,17 +183,17 @@ func TestLifetimeTakesAddressesAway(t *testing.T) {
 		if !guarded {
 			withoutGate(t, a, s)
 		}
-		start := boot()
+		start := clock.Boot()
 		until := start + 3200*time.Millisecond
 		if err := s.Take(until); err != nil {
 			t.Fatal(err)
 		}
 		s.leads.Store(false) // else the Set, alive in this test, would put them back
 		within(t, "the addresses are gone", func() bool { return len(a.addrs()) == 3 })
-		if !guarded && boot() > until {
-			t.Errorf("want the addresses gone by the end of the lease, got %v later", boot()-until)
+		if !guarded && clock.Boot() > until {
+			t.Errorf("want the addresses gone by the end of the lease, got %v later", clock.Boot()-until)
 		}
-		t.Logf("guarded %v: gone %v after Take with a lease of 3.2 s", guarded, (boot() - start).Round(time.Millisecond))
+		t.Logf("guarded %v: gone %v after Take with a lease of 3.2 s", guarded, (clock.Boot() - start).Round(time.Millisecond))
 		a.do(func() {
 			routes, err := netlink.RouteList(link(t, "eth0"), netlink.FAMILY_ALL)
 			must(t, err)
@@ -224,10 +226,10 @@ func TestWithoutGateAShortLeaseIsRefused(t *testing.T) {
 	a, _ := pair(t)
 	s := a.run("a")
 	withoutGate(t, a, s)
-	if err := s.Take(boot() + s.CutOff() - time.Millisecond); !errors.Is(err, ErrNotLeading) {
+	if err := s.Take(clock.Boot() + s.CutOff() - time.Millisecond); !errors.Is(err, ErrNotLeading) {
 		t.Errorf("want ErrNotLeading, got %v", err)
 	}
-	if err := s.Take(boot() + s.CutOff() + time.Minute); err != nil {
+	if err := s.Take(clock.Boot() + s.CutOff() + time.Minute); err != nil {
 		t.Error(err)
 	}
 }

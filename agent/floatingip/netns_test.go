@@ -143,13 +143,5 @@ func within(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func boot() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		panic(err)
-	}
-	return time.Duration(ts.Nano())
-}
-
 // forward lets the calling thread's namespace route packets.
 func forward() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"doyen/agent/clock"
 )
 
 // Set is the floating addresses of one agent. Its methods are safe for
@@ -38,6 +40,9 @@ type Set struct {
 func New(cfg Config) (*Set, error) {
 	if err := Capable(); err != nil {
 		return nil, err
+	}
+	if cfg.Now == nil {
+		cfg.Now = clock.Boot
 	}
 	s := &Set{cfg: cfg, again: make(chan struct{}, 1), done: make(chan struct{})}
 	removals, err := s.open()

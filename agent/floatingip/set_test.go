@@ -14,6 +14,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"doyen/agent/clock"
 )
 
 var (
@@ -46,7 +48,7 @@ func (h *host) runWith(name string, list ...string) *subject {
 	s.leads.Store(true)
 	h.do(func() {
 		s.Set, err = New(Config{
-			Addresses: addrs, Cluster: "test", Name: name, Leads: s.leads.Load, Now: boot,
+			Addresses: addrs, Cluster: "test", Name: name, Leads: s.leads.Load,
 			Report: func(f Finding) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -75,7 +77,7 @@ func (s *subject) hasFound(what string) bool {
 // take takes the addresses for long enough for any test.
 func (s *subject) take(t *testing.T) {
 	t.Helper()
-	if err := s.Take(boot() + time.Minute); err != nil {
+	if err := s.Take(clock.Boot() + time.Minute); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -148,11 +150,11 @@ func TestTakeWithoutLeading(t *testing.T) {
 	a, _ := pair(t)
 	s := a.run("a")
 	s.leads.Store(false)
-	if err := s.Take(boot() + time.Minute); !errors.Is(err, ErrNotLeading) {
+	if err := s.Take(clock.Boot() + time.Minute); !errors.Is(err, ErrNotLeading) {
 		t.Errorf("want ErrNotLeading, got %v", err)
 	}
 	s.leads.Store(true)
-	if err := s.Take(boot() - time.Second); !errors.Is(err, ErrNotLeading) {
+	if err := s.Take(clock.Boot() - time.Second); !errors.Is(err, ErrNotLeading) {
 		t.Errorf("want ErrNotLeading for a lease that is over, got %v", err)
 	}
 	if len(a.addrs()) != 3 {
@@ -166,7 +168,7 @@ func TestLosingWhileTaking(t *testing.T) {
 	// The node leads for the first question only: before the first address.
 	var asked atomic.Int32
 	s.cfg.Leads = func() bool { return asked.Add(1) == 1 }
-	if err := s.Take(boot() + time.Minute); !errors.Is(err, ErrNotLeading) {
+	if err := s.Take(clock.Boot() + time.Minute); !errors.Is(err, ErrNotLeading) {
 		t.Errorf("want ErrNotLeading, got %v", err)
 	}
 	if len(a.addrs()) != 3 {
@@ -213,7 +215,7 @@ func TestMissingInterface(t *testing.T) {
 	if err := s.links.Usable(); !errors.Is(err, ErrNoInterface) {
 		t.Errorf("want ErrNoInterface, got %v", err)
 	}
-	if err := s.Take(boot() + time.Minute); !errors.Is(err, ErrNoInterface) {
+	if err := s.Take(clock.Boot() + time.Minute); !errors.Is(err, ErrNoInterface) {
 		t.Errorf("want ErrNoInterface, got %v", err)
 	}
 	if len(a.addrs()) != 3 {
@@ -296,7 +298,7 @@ func TestTablesFlushedByOthersComeBack(t *testing.T) {
 		conn.FlushRuleset()
 		must(t, conn.Flush())
 	})
-	if err := s.Renew(boot() + 2*time.Minute); err != nil {
+	if err := s.Renew(clock.Boot() + 2*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.tables(); len(got) != 1 || !s.hasFound("floating-ip-tables-removed") {
