@@ -1,0 +1,313 @@
+package keeper
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"doyen/agent/clock"
+	"doyen/agent/hook"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// mark tells a keeper process that it is one. Hooks never see it.
+	mark = "DOYEN_KEEPER"
+	// wordSize is the size of the shared memory: the word, and its term.
+	wordSize = 16
+	// maxMessage limits one message between agent and keeper; the largest is
+	// a report with MaxOutput bytes, each escaped.
+	maxMessage = 128 << 10
+	// helloLimit is how long a keeper process may take to say that it is one.
+	helloLimit = 10 * time.Second
+	// The pause before a keeper that died is replaced doubles with each failure.
+	minRespawn, maxRespawn = 10 * time.Millisecond, 10 * time.Second
+)
+
+// Start starts a keeper process: this program once more, whose main must call
+// Init. The word is shut until the keeper's release at start has ended.
+func Start(cfg Config) (*Keeper, error) {
+	cfg, err := cfg.checked()
+	if err != nil {
+		return nil, err
+	}
+	if os.Getenv(mark) != "" {
+		return nil, errors.New("this process was itself started as a keeper, but its main does not call keeper.Init first")
+	}
+	memory, err := newMemory()
+	if err != nil {
+		return nil, err
+	}
+	word, err := mapWord(int(memory.Fd()))
+	if err != nil {
+		memory.Close()
+		return nil, err
+	}
+	word.shut()
+	p, err := spawn(&cfg, memory)
+	if err != nil {
+		memory.Close()
+		return nil, err
+	}
+	k := newKeeper(&cfg, word, newMailbox(), newOutbox())
+	var parts sync.WaitGroup
+	parts.Go(k.pump)
+	parts.Go(func() {
+		defer memory.Close()
+		defer k.out.close()
+		k.tend(p, &cfg, memory)
+	})
+	go func() {
+		parts.Wait()
+		close(k.ended)
+	}()
+	return k, nil
+}
+
+// tend talks to the keeper process, and replaces it when it dies.
+func (k *Keeper) tend(p *process, cfg *Config, memory *os.File) {
+	for {
+		err := k.talk(p)
+		k.pid.Store(0)
+		// Nobody watches the deadline any more, so nobody may lead.
+		k.word.shut()
+		if k.isClosing() {
+			return
+		}
+		if cfg.Hook != "" {
+			err = errors.Join(err, hook.Sweep(cfg.Cluster, cfg.Node))
+		}
+		k.out.add(Report{KeeperDied: true, Err: errText(err)})
+		if p = k.respawn(cfg, memory); p == nil {
+			return
+		}
+	}
+}
+
+// respawn starts another keeper process; nil if Close was called.
+func (k *Keeper) respawn(cfg *Config, memory *os.File) *process {
+	for pause := minRespawn; ; pause = min(2*pause, maxRespawn) {
+		select {
+		case <-k.closing:
+			return nil
+		case <-time.After(pause):
+		}
+		p, err := spawn(cfg, memory)
+		if err == nil {
+			return p
+		}
+		k.out.add(Report{KeeperDied: true, Err: errText(err)})
+	}
+}
+
+// talk hands orders to the keeper process and takes its reports until it has
+// ended, and says how it has.
+func (k *Keeper) talk(p *process) error {
+	k.pid.Store(int64(p.Pid))
+	ended := make(chan struct{})
+	var parts sync.WaitGroup
+	parts.Go(func() { k.dictate(p, ended) })
+	parts.Go(func() { k.partWith(p, ended) })
+	defer parts.Wait()
+	defer p.socket.Close() // which also ends a write to a process that is stopped
+	defer close(ended)
+	buf := make([]byte, maxMessage)
+	for {
+		var r Report
+		if err := p.read(buf, &r); err != nil {
+			break
+		}
+		k.out.add(r)
+	}
+	select {
+	case <-k.abandon:
+		return p.Release()
+	default:
+	}
+	if !k.isClosing() {
+		p.Kill() // whoever has closed its end of the socket does nothing useful
+	}
+	state, err := p.Wait()
+	if err != nil {
+		return err
+	}
+	return errors.New(state.String())
+}
+
+// dictate writes the newest order whenever there is one.
+func (k *Keeper) dictate(p *process, ended <-chan struct{}) {
+	for {
+		order := k.box.take()
+		if p.write(&order) != nil {
+			p.hangUp() // it then ends, which the reader notices
+			return
+		}
+		select {
+		case <-k.box.full:
+		case <-ended:
+			return
+		}
+	}
+}
+
+// partWith lets the process clean up and end once Close is called.
+func (k *Keeper) partWith(p *process, ended <-chan struct{}) {
+	select {
+	case <-k.closing:
+		p.hangUp()
+	case <-ended:
+		return
+	}
+	select {
+	case <-k.abandon:
+		p.socket.Close()
+	case <-ended:
+	}
+}
+
+func (k *Keeper) isClosing() bool {
+	select {
+	case <-k.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// process is a keeper process and this side of the socket to it.
+type process struct {
+	*os.Process
+	socket *os.File
+}
+
+// spawn starts a keeper process and waits until it says that it is one.
+func spawn(cfg *Config, memory *os.File) (*process, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, fmt.Errorf("starting the keeper: %w", err)
+	}
+	defer theirs.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("starting the keeper: %w", err)
+	}
+	defer null.Close()
+	// It is in a session of its own, so that what is typed at the terminal, or
+	// its closing, reaches the agent alone.
+	proc, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], Command, cfg.Node}, &os.ProcAttr{
+		Env:   append(os.Environ(), mark+"=1"),
+		Files: []*os.File{null, null, os.Stderr, theirs, memory},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("starting the keeper: %w", err)
+	}
+	p := &process{proc, ours}
+	if err := p.greet(cfg); err != nil {
+		p.Kill()
+		p.Wait()
+		ours.Close()
+		return nil, fmt.Errorf("starting the keeper: %w", err)
+	}
+	return p, nil
+}
+
+// greet hands the configuration over and waits for the first report.
+func (p *process) greet(cfg *Config) error {
+	p.socket.SetDeadline(time.Now().Add(helloLimit))
+	defer p.socket.SetDeadline(time.Time{})
+	if err := p.write(cfg); err != nil {
+		return err
+	}
+	var hello Report
+	if err := p.read(make([]byte, maxMessage), &hello); err != nil {
+		return fmt.Errorf("it does not answer; main must call keeper.Init first: %w", err)
+	}
+	if hello.Err != "" {
+		return errors.New(hello.Err)
+	}
+	return nil
+}
+
+// hangUp tells the other side that no more will come.
+func (p *process) hangUp() {
+	if raw, err := p.socket.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_WR) })
+	}
+}
+
+func (p *process) read(buf []byte, v any) error { return readMessage(p.socket, buf, v) }
+func (p *process) write(v any) error            { return writeMessage(p.socket, v) }
+
+// socketPair returns the two ends of a socket that keeps messages whole.
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "keeper"), os.NewFile(uintptr(fds[1]), "agent"), nil
+}
+
+// readMessage reads one message. The end of the other side is an error.
+func readMessage(from *os.File, buf []byte, v any) error {
+	n, err := from.Read(buf)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(buf[:n], v)
+}
+
+// writeMessage writes one message: whole, or not at all.
+func writeMessage(to *os.File, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(b) > maxMessage {
+		return fmt.Errorf("a message of %d bytes is longer than %d", len(b), maxMessage)
+	}
+	_, err = to.Write(b)
+	return err
+}
+
+// newMemory returns memory to share with keeper processes, of a size that
+// nobody can change: a smaller one would kill whoever reads it.
+func newMemory() (*os.File, error) {
+	fd, err := unix.MemfdCreate("doyen-deadline", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("creating shared memory: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "doyen-deadline")
+	if err := file.Truncate(wordSize); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("creating shared memory: %w", err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("sealing shared memory: %w", err)
+	}
+	return file, nil
+}
+
+// mapWord returns the word in shared memory. It stays mapped for as long as the
+// process lives, because somebody may ask at any time whether this node leads.
+func mapWord(fd int) (*Word, error) {
+	b, err := unix.Mmap(fd, 0, wordSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mapping shared memory: %w", err)
+	}
+	return &Word{
+		bits: (*atomic.Uint64)(unsafe.Pointer(&b[0])),
+		term: (*atomic.Uint64)(unsafe.Pointer(&b[8])),
+		now:  clock.Boot,
+	}, nil
+}
