@@ -31,8 +31,19 @@ type checker struct {
 	topTerm  uint64
 	shown    map[uint64]uint64 // run → the term of the leader last shown
 	confirms map[vote]bool
+	claimed  map[vote]time.Duration   // when a claim was first made, by that host's clock
+	met      map[uint64]bool          // runs that have had to do with another
+	reigned  map[uint64]time.Duration // run → when it began to lead, global
 	quiet    bool
 	leader   string
+}
+
+// newChecker returns a checker that has seen nothing.
+func newChecker(w *World) checker {
+	return checker{
+		w: w, leaders: map[uint64]uint64{}, shown: map[uint64]uint64{}, confirms: map[vote]bool{},
+		claimed: map[vote]time.Duration{}, reigned: map[uint64]time.Duration{}, met: map[uint64]bool{},
+	}
 }
 
 // vote is a confirm that was delivered: of whose claim, by whom.
@@ -44,10 +55,8 @@ type vote struct {
 // delivered takes note of a message that reaches its receiver.
 func (c *checker) delivered(to *host, m *seniority.Message) {
 	if m.Kind == seniority.Confirm && m.Incarnation == to.run {
-		if c.confirms == nil {
-			c.confirms = map[vote]bool{}
-		}
 		c.confirms[vote{to.run, m.Term, m.From}] = true
+		c.met[to.run] = true
 	}
 }
 
@@ -56,27 +65,29 @@ func (c *checker) notes(h *host, in seniority.Input, out *seniority.Output) {
 	w := c.w
 	for _, n := range out.Notes {
 		w.covered.note(n)
-		if n.Kind == seniority.Won {
+		switch {
+		case n.Kind == seniority.Won:
 			c.won(h, n, out)
+		case n.Kind == seniority.Claimed:
+			c.claimed[vote{run: h.run, term: n.Term}] = h.clock.boot(w.now)
+		case n.Kind == seniority.Lost && n.Reason == seniority.Merged:
+			c.yielded(h)
 		}
 	}
 	if out.Status.Leader != "" {
-		if c.shown == nil {
-			c.shown = map[uint64]uint64{}
-		}
 		if out.Status.Term < c.shown[h.run] {
 			w.fail("%s shows term %d after %d", h.name, out.Status.Term, c.shown[h.run])
 		}
 		c.shown[h.run] = out.Status.Term
+		if out.Status.Leader != h.name {
+			c.met[h.run] = true
+		}
 	}
 }
 
 func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 	w := c.w
 	w.won++
-	if c.leaders == nil {
-		c.leaders = map[uint64]uint64{}
-	}
 	if other := c.leaders[n.Term]; other != 0 && w.opt.Quorum {
 		w.fail("term %d has two leaders: runs %d and %d", n.Term, other, h.run)
 	}
@@ -97,18 +108,51 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 		}
 		return
 	}
-	if n.Reason == seniority.Merged || !c.quiet {
+	if n.Reason == seniority.Merged {
 		return
 	}
+	c.reigned[h.run] = w.now
+	// All that this host sees must have confirmed, but for the leader before;
+	// short of that time must have passed, more without a majority.
+	asked, votes, missing := 1, 1, 0
 	for _, m := range h.core.Order() {
-		if m.Name != h.name && m.Votes() && !c.confirms[vote{h.run, n.Term, m.Name}] && w.up(m.Name) {
-			w.fail("%s wins term %d without the confirm of %s, which is up", h.name, n.Term, m.Name)
+		switch {
+		case m.Name == h.name || !m.Votes():
+		case c.confirms[vote{h.run, n.Term, m.Name}]:
+			asked, votes = asked+1, votes+1
+		default:
+			asked, missing = asked+1, missing+1
 		}
+	}
+	waited := h.clock.boot(w.now) - c.claimed[vote{run: h.run, term: n.Term}]
+	switch {
+	case missing <= 1 && c.led(h):
+	case missing > 0 && waited < w.timing.Confirm:
+		w.fail("%s wins term %d after %v with %d of %d votes", h.name, n.Term, waited, votes, asked)
+	case 2*votes < asked-1 && waited < 3*w.timing.Confirm:
+		w.fail("%s wins term %d after %v with a minority, %d of %d votes", h.name, n.Term, waited, votes, asked)
 	}
 }
 
-func (w *World) up(name string) bool {
-	return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.name == name && h.up })
+// led reports whether the host has known another leader, who may be missing.
+func (c *checker) led(h *host) bool { return c.met[h.run] }
+
+// yielded checks that of two leaderships that met the longer one stays, as far
+// as the difference is larger than what messages and clocks blur.
+func (c *checker) yielded(h *host) {
+	w := c.w
+	if w.rule.Preempts() || w.chaos || !c.led(h) || w.now-c.reigned[h.run] < 2*w.timing.Lease {
+		return
+	}
+	for _, o := range w.hosts {
+		if o == h || !o.says() || !c.led(o) {
+			continue
+		}
+		if c.reigned[o.run] < c.reigned[h.run]+w.timing.Lease {
+			return
+		}
+	}
+	w.fail("%s yields though nobody has led for longer than its %v", h.name, w.now-c.reigned[h.run])
 }
 
 // world looks at all hosts at this instant.
@@ -199,5 +243,3 @@ func (w *World) summary() string {
 	}
 	return b.String()
 }
-
-var _ = time.Second

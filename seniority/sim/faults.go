@@ -273,7 +273,30 @@ func (w *World) settleDown() {
 	w.check.calm(true)
 	w.runUntil(w.now + 5*w.timing.Lease)
 	w.check.settled()
+	if len(w.hosts) > 2 && (w.opt.Quorum || !w.rule.Preempts()) {
+		w.visit()
+		w.check.settled()
+	}
 	w.check.calm(false)
+}
+
+// visit cuts one that does not lead off for a while, one way or both, and lets
+// it come back: that must not cost the leader its lead.
+func (w *World) visit() {
+	h := w.hosts[w.rng.IntN(len(w.hosts))]
+	if h.says() {
+		return
+	}
+	w.trace("%s is away", h.name)
+	ways := w.rng.IntN(3)
+	for i := range w.hosts {
+		w.setCut(h.id, i, ways != 1)
+		w.setCut(i, h.id, ways != 2)
+	}
+	w.topology()
+	w.runUntil(w.now + w.span(0, leaveTime+2*w.timing.Lease))
+	w.heal()
+	w.runUntil(w.now + w.settleBound())
 }
 
 // settleBound is how long after the last fault a group may take to have its

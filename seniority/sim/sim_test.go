@@ -14,12 +14,13 @@ import (
 )
 
 var (
-	flagSeed  = flag.Uint64("sim.seed", 0, "replay this seed with a transcript")
-	flagMode  = flag.String("sim.mode", "available", "mode of the replay: available or quorum")
-	flagSeeds = flag.Int("sim.seeds", 1000, "how many seeds each mode runs")
-	flagFor   = flag.Duration("sim.for", 0, "run seeds for this long instead")
-	flagFirst = flag.Uint64("sim.first", 1, "the first seed")
-	flagCover = flag.Bool("sim.cover", false, "print which transitions the runs covered")
+	flagSeed     = flag.Uint64("sim.seed", 0, "replay this seed with a transcript")
+	flagMode     = flag.String("sim.mode", "available", "mode of the replay: available or quorum")
+	flagSeeds    = flag.Int("sim.seeds", 1000, "how many seeds each mode runs")
+	flagFor      = flag.Duration("sim.for", 0, "run seeds for this long instead")
+	flagFirst    = flag.Uint64("sim.first", 1, "the first seed")
+	flagFailures = flag.Int("sim.failures", 3, "stop after this many violations")
+	flagCover    = flag.Bool("sim.cover", false, "print which transitions the runs covered")
 )
 
 func TestAvailableMode(t *testing.T) { many(t, Options{}) }
@@ -36,13 +37,14 @@ func many(t *testing.T, opt Options) {
 	var virtual time.Duration
 	covered := Coverage{}
 	failures := 0
+	var over atomic.Bool
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for {
 				o := opt
 				o.Seed = next.Add(1) - 1
-				if *flagFor > 0 && time.Since(began) > *flagFor || *flagFor == 0 && o.Seed >= last {
+				if over.Load() || *flagFor > 0 && time.Since(began) > *flagFor || *flagFor == 0 && o.Seed >= last {
 					return
 				}
 				res, err := Run(o)
@@ -57,10 +59,10 @@ func many(t *testing.T, opt Options) {
 					failures++
 					t.Error(err)
 				}
-				stop := failures >= 3
+				stop := failures >= *flagFailures
 				mu.Unlock()
 				if stop {
-					return
+					over.Store(true)
 				}
 			}
 		})

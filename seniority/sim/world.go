@@ -76,7 +76,7 @@ func (v *Violation) Error() string {
 // Run plays one seed to its end.
 func Run(opt Options) (res Result, err error) {
 	w := &World{opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 0x5eed))}
-	w.check.w = w
+	w.check = newChecker(w)
 	defer func() {
 		res = Result{Steps: w.steps, Elections: w.won, Virtual: w.now, Covered: w.covered}
 		switch v := recover().(type) {
