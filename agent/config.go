@@ -10,7 +10,11 @@ import (
 	"time"
 	"unicode"
 
+	"doyen/agent/clock"
+	"doyen/agent/keeper"
 	"doyen/seniority"
+
+	"github.com/hashicorp/memberlist"
 )
 
 // The defaults of Config that are no zero values.
@@ -101,7 +105,7 @@ type Config struct {
 	CheckInterval time.Duration
 	// Keeper is "on": a second process runs the hook and cleans up after a
 	// crash; or "off": this process runs it, and what needs the second one is
-	// withdrawn in Ready. "": on if the program calls keeper.Main, else off.
+	// withdrawn in Ready. "": on if the program's main calls Init, else off.
 	Keeper string
 
 	// HTTP tells the other members where this one answers HTTP: "" on the
@@ -116,6 +120,15 @@ type Config struct {
 
 	// Logger receives what the agent has to say; nil: slog.Default().
 	Logger *slog.Logger
+
+	seams seams
+}
+
+// seams are where tests put their own clock, network and keeper.
+type seams struct {
+	now       func() seniority.Now
+	transport memberlist.NodeAwareTransport
+	keeper    func(*Agent) (hands, error)
 }
 
 // Validate reports the first thing that is wrong with the configuration, as
@@ -135,6 +148,9 @@ type settings struct {
 	timing   seniority.Timing
 	loneWait time.Duration
 	preempt  bool
+	// now reads both clocks of this host, alarm goes off by them.
+	now   func() seniority.Now
+	alarm func() clock.Alarm
 }
 
 // quorum reports whether the electorate is a fixed list of voters.
@@ -151,7 +167,11 @@ func (s *settings) mode() string {
 // validate fills in the defaults and checks everything that can be checked
 // without asking the network or the disk.
 func (c Config) validate() (*settings, error) {
-	s := &settings{Config: c}
+	s := &settings{Config: c, now: c.seams.now}
+	s.alarm = func() clock.Alarm { return clock.NewTimerAlarm(func() time.Duration { return s.now().Boot }) }
+	if s.now == nil {
+		s.now, s.alarm = clock.Now, clock.NewAlarm
+	}
 	s.BindAddr = cmp.Or(s.BindAddr, DefaultBindAddr)
 	s.Cluster = cmp.Or(s.Cluster, DefaultCluster)
 	s.Rule = cmp.Or(s.Rule, DefaultRule)
@@ -270,7 +290,13 @@ func checkHook(s *settings) (err error) {
 	if s.HookTimeout < 0 {
 		return fmt.Errorf("hook-timeout of %v is negative", s.HookTimeout)
 	}
-	if s.Keeper != "" && s.Keeper != On && s.Keeper != Off {
+	if s.Keeper == "" {
+		s.Keeper = Off
+		if keeper.Available() {
+			s.Keeper = On
+		}
+	}
+	if s.Keeper != On && s.Keeper != Off {
 		return fmt.Errorf("keeper %q is neither on nor off", s.Keeper)
 	}
 	if s.Hook == "" {

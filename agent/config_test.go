@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"doyen/seniority"
+)
+
+func TestZeroConfigIsTheDefaults(t *testing.T) {
+	s, err := Config{}.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lan, _ := seniority.Profile("lan")
+	if s.BindAddr != "0.0.0.0" || s.port != 4000 || s.Cluster != "default" || s.Rule != "seniority" ||
+		s.role != seniority.Candidate || s.loneWait != 10*time.Second || s.preempt || s.timing != lan ||
+		s.HookTimeout != 30*time.Second || s.CheckInterval != 5*time.Second || s.mode() != "available" {
+		t.Errorf("not the defaults: %+v", s)
+	}
+}
+
+func TestZeroCanMeanSomething(t *testing.T) {
+	s, err := Config{
+		BindPort: new(0), LoneWait: new(time.Duration(0)), Preempt: new(false), Rule: "bully",
+		Timing: seniority.Timing{ReleaseBudget: -1},
+	}.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.port != 0 || s.loneWait != 0 || s.preempt || s.timing.ReleaseBudget != 0 {
+		t.Errorf("zero was taken for the default: %+v", s)
+	}
+}
+
+func TestBullyPreemptsByDefault(t *testing.T) {
+	if s, err := (Config{Rule: "bully"}).validate(); err != nil || !s.preempt {
+		t.Errorf("want true, got %v (%v)", s.preempt, err)
+	}
+}
+
+func TestALeaseBringsItsRenewal(t *testing.T) {
+	s, err := Config{Timing: seniority.Timing{Lease: 600 * time.Millisecond}}.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.timing.Renewal != 200*time.Millisecond {
+		t.Errorf("renewal: want 200ms, got %v", s.timing.Renewal)
+	}
+}
+
+func TestSettingsShareNothingWithTheConfig(t *testing.T) {
+	c := Config{Seeds: []string{"a:1"}, Voters: []string{"seeds"}}
+	s, err := c.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Seeds[0] = "b:1"
+	if s.Seeds[0] != "a:1" || s.Voters[0] != "a:1" {
+		t.Errorf("a later change of the config shows: %v, %v", s.Seeds, s.Voters)
+	}
+}
+
+func TestBadConfigIsASentenceThatNamesTheFlag(t *testing.T) {
+	for want, c := range map[string]Config{
+		"bind-port of 70000 is not between 0 and 65535":                         {BindPort: new(70000)},
+		`name of "a b" contains a space`:                                        {Name: "a b"},
+		"cluster of 201 bytes is longer than 200":                               {Cluster: strings.Repeat("c", 201)},
+		"seeds contain an empty entry":                                          {Seeds: []string{"a", " "}},
+		`rule "oldest" is none of`:                                              {Rule: "oldest"},
+		`role "king" is none of`:                                                {Role: "king"},
+		`profile "slow" is none of`:                                             {Profile: "slow"},
+		"with profile lan, renewal of 1s is more than half":                     {Timing: seniority.Timing{Renewal: time.Second}},
+		"with profile lan, lease of 500ms is shorter than":                      {Voters: []string{"a"}, Timing: seniority.Timing{Lease: 500 * time.Millisecond}},
+		"preempt-delay of -1s is negative":                                      {PreemptDelay: -time.Second},
+		"hook-timeout of -1s is negative":                                       {HookTimeout: -time.Second},
+		`keeper "maybe" is neither on nor off`:                                  {Keeper: "maybe"},
+		"voters are the seeds, and there are no seeds":                          {Voters: []string{"seeds"}},
+		"voters contain a:1 twice":                                              {Voters: []string{"a:1", "b:1", "a:1"}},
+		"voters entry srv+_x may stand for several nodes; name each voter":      {Voters: []string{"srv+_x"}},
+		"voters entry exec:/bin/x may stand for several nodes; name each voter": {Voters: []string{"exec:/bin/x"}},
+	} {
+		err := c.Validate()
+		if err == nil {
+			t.Errorf("want %q, got no error", want)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("want one sentence with %q, got %q", want, err)
+		}
+	}
+}

@@ -1,0 +1,345 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestThreeElectTheFirstStarted(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(nil)
+		if !a.IsLeader() || b.IsLeader() || c.IsLeader() {
+			t.Errorf("leads: want m0 alone, got %v, %v, %v", a.IsLeader(), b.IsLeader(), c.IsLeader())
+		}
+		time.Sleep(3 * time.Second) // for join numbers to go round
+		for _, m := range g.members {
+			var line []string
+			for _, i := range m.Members() {
+				line = append(line, i.Name)
+			}
+			if want := []string{"m0", "m1", "m2"}; !slices.Equal(want, line) {
+				t.Errorf("line of succession at %s: want %v, got %v", m.Name(), want, line)
+			}
+			s := m.State()
+			if s.Leader == nil || *s.Leader != "m0" || s.IsLeader != (m == a) || len(s.Members) != 3 || *s.KeeperPID != 42 || s.Term == 0 {
+				t.Errorf("state of %s: %+v", m.Name(), s)
+			}
+			if err := m.Joined(); err != nil {
+				t.Errorf("%s has joined, but says %v", m.Name(), err)
+			}
+			if err := m.Live(0); err != nil {
+				t.Errorf("%s is live, but says %v", m.Name(), err)
+			}
+			if r := m.Ready(); !r.Ready || r.WouldLead == nil || *r.WouldLead != "m1" || r.WorstFailoverMS <= 0 {
+				t.Errorf("readiness of %s: %+v", m.Name(), r)
+			}
+		}
+		if got := a.hands.done(); !slices.Equal([]string{"acquire"}, got) {
+			t.Errorf("hook of m0: want acquire, got %v", got)
+		}
+		h := a.History()
+		if len(h) != 1 || h[0].Leader != "m0" || h[0].To != nil || h[0].HookMS != 7 {
+			t.Errorf("history of m0: %+v", h)
+		}
+	})
+}
+
+func TestFailover(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(nil)
+		time.Sleep(5 * time.Second)
+		g.crash(a)
+		took := g.await(1500*time.Millisecond, "m1 leads", func() bool { return b.follows("m1") && c.follows("m1") })
+		t.Logf("failover took %v", took)
+		if l := c.History(); len(l) < 2 || l[0].Leader != "m1" || l[1].EndReason != "leader-silent" {
+			t.Errorf("history of m2: %+v", l)
+		}
+		if l := b.History()[0]; l.DetectionMS <= 0 || l.ConfirmMS < 0 {
+			t.Errorf("m1 does not tell how long detection and confirmation took: %+v", l)
+		}
+	})
+}
+
+func TestGracefulEndHandsOverFirst(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(func(_ *Config, h *fakeHands) { h.takes = 200 * time.Millisecond })
+		time.Sleep(5 * time.Second)
+		a.leave()
+		g.await(time.Second, "m0 steps down", func() bool { return !a.IsLeader() })
+		for len(a.ended) == 0 {
+			if b.IsLeader() || c.IsLeader() {
+				if got := a.hands.done(); !slices.Equal([]string{"acquire", "release"}, got) {
+					t.Fatalf("another leads although the hook of m0 did only %v", got)
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if err := <-a.ended; err != nil {
+			t.Errorf("Run of m0: %v", err)
+		}
+		took := g.await(1500*time.Millisecond, "m1 leads", func() bool { return b.follows("m1") && c.follows("m1") })
+		t.Logf("m1 leads %v after m0 has left", took)
+		if b.History()[0].Reason != "succeeded" {
+			t.Errorf("reason: want succeeded, got %s", b.History()[0].Reason)
+		}
+		g.await(5*time.Second, "m0 is forgotten", func() bool { return len(b.Members()) == 2 && len(c.Members()) == 2 })
+	})
+}
+
+func TestStepDown(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, _ := g.three(func(_ *Config, h *fakeHands) { h.takes = 50 * time.Millisecond })
+		time.Sleep(5 * time.Second)
+		if _, err := b.StepDown(t.Context()); err == nil {
+			t.Error("a follower stepped down")
+		}
+		began := time.Now()
+		r, err := a.StepDown(t.Context())
+		if err != nil || !r.OK || r.Leader != "m1" {
+			t.Fatalf("step-down: %+v, %v", r, err)
+		}
+		if took := time.Since(began); took < 50*time.Millisecond {
+			t.Errorf("the answer came after %v, before release had ended", took)
+		}
+		g.await(time.Second, "m1 leads", func() bool { return a.follows("m1") })
+	})
+}
+
+func TestAloneNobodyStepsDown(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		m := g.add(func(c *Config, _ *fakeHands) { c.LoneWait = new(time.Duration(0)) })
+		g.await(10*time.Second, "m0 leads", m.IsLeader)
+		if _, err := m.StepDown(t.Context()); err == nil {
+			t.Error("it stepped down although there is nobody else")
+		}
+		if r, err := m.Elect(t.Context()); err != nil || r.Note == "" || r.Leader != "m0" {
+			t.Errorf("an election under a healthy leader: %+v, %v", r, err)
+		}
+		if r := m.Ready(); r.Ready || len(r.Reasons) == 0 {
+			t.Errorf("a member alone says a failover would work: %+v", r)
+		}
+		if r, err := m.Leave(t.Context()); err != nil || !r.OK {
+			t.Errorf("leave: %+v, %v", r, err)
+		}
+		if err := <-m.ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if got, want := m.hands.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
+			t.Errorf("hook: want %v, got %v", want, got)
+		}
+		if m.IsLeader() {
+			t.Error("it leads although it has left")
+		}
+		if _, err := m.StepDown(t.Context()); err == nil {
+			t.Error("a stopped agent stepped down")
+		}
+	})
+}
+
+func TestFailingAcquireHandsOver(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		for n := range 3 {
+			g.add(func(_ *Config, h *fakeHands) { h.fails = n == 0 })
+			time.Sleep(time.Millisecond)
+		}
+		a, b := g.members[0], g.members[1]
+		g.await(10*time.Second, "m1 leads", func() bool { return a.follows("m1") && b.follows("m1") })
+		s := a.State()
+		if len(s.Findings) == 0 || s.Findings[0].What != hookFailed || s.Eligible {
+			t.Errorf("m0 does not tell of its hook: %+v", s.Findings)
+		}
+	})
+}
+
+func TestAWordThatCannotBeExtendedEndsTheLeadership(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, _ := g.three(nil)
+		time.Sleep(5 * time.Second)
+		a.hands.ahead.Store(int64(time.Hour)) // to the word, every deadline has passed
+		time.Sleep(time.Second)
+		a.hands.ahead.Store(0)
+		if a.IsLeader() {
+			t.Error("m0 says that it leads although its word could not be extended")
+		}
+		g.await(2*time.Second, "m1 leads", func() bool { return b.follows("m1") && a.follows("m1") })
+	})
+}
+
+func TestLead(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, _ := g.three(nil)
+		time.Sleep(5 * time.Second)
+		var running []string
+		var mu sync.Mutex
+		work := func(m *member) func(context.Context) error {
+			return func(ctx context.Context) error {
+				mu.Lock()
+				running = append(running, m.Name())
+				if len(running) > 1 {
+					t.Errorf("running at once: %v", running)
+				}
+				mu.Unlock()
+				if term, ok := Term(ctx); !ok || term == 0 {
+					t.Errorf("no term in the context at %s", m.Name())
+				}
+				<-ctx.Done()
+				if context.Cause(ctx) != ErrLeadershipOver && m == a {
+					t.Errorf("cause: want %v, got %v", ErrLeadershipOver, context.Cause(ctx))
+				}
+				time.Sleep(300 * time.Millisecond) // cleaning up
+				mu.Lock()
+				running = slices.DeleteFunc(running, func(n string) bool { return n == m.Name() })
+				mu.Unlock()
+				return nil
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var leads sync.WaitGroup
+		for _, m := range g.members {
+			leads.Go(func() {
+				if err := m.Lead(ctx, work(m)); err != context.Canceled {
+					t.Errorf("Lead at %s: want %v, got %v", m.Name(), context.Canceled, err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		if _, err := a.StepDown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < 300*time.Millisecond {
+			t.Errorf("the hand-over took %v and did not wait for the function", took)
+		}
+		g.await(time.Second, "m1 leads", b.IsLeader)
+		time.Sleep(time.Second)
+		if want := []string{"m1"}; !slices.Equal(want, running) {
+			t.Errorf("running: want %v, got %v", want, running)
+		}
+		cancel()
+		leads.Wait()
+	})
+}
+
+func TestSurveyNamesWhoDoesNotAnswer(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, _, c := g.three(nil)
+		g.crash(c)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		answers := a.Survey(ctx)
+		if len(answers) != 3 {
+			t.Fatalf("want 3 answers, got %v", answers)
+		}
+		for name, answer := range answers {
+			if fails := answer.Err != nil; fails != (name == "m2") {
+				t.Errorf("%s: %s, %v", name, answer.State, answer.Err)
+			}
+		}
+	})
+}
+
+func TestPartitionHeals(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(nil)
+		time.Sleep(5 * time.Second)
+		g.cutInTwo(1)
+		g.await(time.Minute, "a leader on either side", func() bool {
+			return a.follows("m0") && b.follows("m1") && c.follows("m1")
+		})
+		time.Sleep(5 * time.Minute) // longer than memberlist remembers
+		checks := a.hands.wanted().CheckNow
+		g.heal()
+		took := g.await(10*time.Second, "m0 leads all", func() bool {
+			return a.follows("m0") && b.follows("m0") && c.follows("m0")
+		})
+		t.Logf("merged %v after the heal", took)
+		if got, want := b.hands.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
+			t.Errorf("hook of m1: want %v, got %v", want, got)
+		}
+		if a.hands.wanted().CheckNow == checks {
+			t.Error("m0 does not check its hook although another led as well")
+		}
+	})
+}
+
+func TestBullyPreemptsByHandOver(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		for n := range 3 {
+			g.add(func(c *Config, _ *fakeHands) { c.Rule, c.ID = "bully", uint64(n+1) })
+			time.Sleep(2 * time.Second)
+		}
+		c := g.members[2]
+		never := func() bool { // two at once
+			n := 0
+			for _, m := range g.members {
+				if m.IsLeader() {
+					n++
+				}
+			}
+			if n > 1 {
+				t.Fatalf("%d leaders at once", n)
+			}
+			return c.IsLeader()
+		}
+		g.await(10*time.Second, "the highest id leads", never)
+		if got := g.members[1].hands.done(); len(got) > 0 && got[len(got)-1] != "release" {
+			t.Errorf("m1 was preempted without a release: %v", got)
+		}
+	})
+}
+
+func TestAMemberIsMuteWhileItsDiskFails(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		dir := t.TempDir()
+		inTheWay := filepath.Join(dir, termFile+".new", "in the way")
+		if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		m := g.add(func(c *Config, _ *fakeHands) { c.StateDir, c.LoneWait = dir, new(time.Duration(0)) })
+		for range 20 {
+			time.Sleep(time.Second)
+			if m.IsLeader() {
+				t.Fatal("it leads under a term that is not on disk")
+			}
+		}
+		if f := m.State().Findings; !slices.ContainsFunc(f, func(f Finding) bool { return f.What == stateUnwritable }) {
+			t.Errorf("it does not say why: %+v", f)
+		}
+		if err := os.RemoveAll(filepath.Dir(inTheWay)); err != nil {
+			t.Fatal(err)
+		}
+		g.await(20*time.Second, "it leads", m.IsLeader)
+		if f := m.State().Findings; slices.ContainsFunc(f, func(f Finding) bool { return f.What == stateUnwritable }) {
+			t.Errorf("the finding stays: %+v", f)
+		}
+	})
+}
+
+func TestTermsAndHistorySurviveARestart(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		dir := t.TempDir()
+		alone := func(c *Config, _ *fakeHands) { c.Name, c.StateDir, c.LoneWait = "m", dir, new(time.Duration(0)) }
+		first := g.add(alone)
+		g.await(20*time.Second, "it leads", first.IsLeader)
+		term := first.State().Term
+		if _, err := first.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-first.ended
+
+		g.back = 24 * time.Hour // the clock is set back meanwhile
+		second := g.add(alone)
+		g.await(20*time.Second, "it leads again", second.IsLeader)
+		if now := second.State().Term; now <= term {
+			t.Errorf("the term fell from %d to %d", term, now)
+		}
+		if h := second.History(); len(h) != 2 || h[1].Term != term || h[1].EndReason != "departed" {
+			t.Errorf("history: %+v", h)
+		}
+	})
+}

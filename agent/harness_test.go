@@ -1,0 +1,216 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"doyen/agent/keeper"
+	"doyen/gossip/simnet"
+	"doyen/seniority"
+)
+
+// fakeHands is a keeper whose hook takes as long as the test says, in virtual
+// time, and which writes down what it was told to do.
+type fakeHands struct {
+	word    *keeper.Word
+	ahead   atomic.Int64 // of the word's clock
+	reports chan keeper.Report
+	takes   time.Duration
+
+	mu    sync.Mutex
+	order keeper.Order
+	did   []string
+	fails bool // acquire fails
+}
+
+func newFakeHands(now func() seniority.Now) *fakeHands {
+	h := &fakeHands{reports: make(chan keeper.Report, 1000)}
+	h.word = keeper.NewWord(func() time.Duration { return now().Boot + time.Duration(h.ahead.Load()) })
+	h.reports <- keeper.Report{StartupDone: true}
+	return h
+}
+
+func (h *fakeHands) Order(o keeper.Order) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was := h.order
+	h.order = o
+	switch {
+	case o.ReleaseTerm != 0 && o.ReleaseTerm != was.ReleaseTerm:
+		h.did = append(h.did, "release")
+		time.AfterFunc(h.takes, func() {
+			h.reports <- keeper.Report{Event: "release", Term: o.ReleaseTerm, Duration: h.takes, Released: o.ReleaseTerm}
+		})
+	case o.Lead && !was.Lead && h.fails:
+		for n := 1; n <= 3; n++ {
+			h.reports <- keeper.Report{Event: "acquire", Term: o.Term, Exit: 1, AcquireFailures: n}
+		}
+	case o.Lead && !was.Lead:
+		h.did = append(h.did, "acquire")
+		h.reports <- keeper.Report{Event: "acquire", Term: o.Term, Duration: 7 * time.Millisecond, Held: true}
+	}
+}
+
+func (h *fakeHands) Reports() <-chan keeper.Report { return h.reports }
+func (h *fakeHands) Word() *keeper.Word            { return h.word }
+func (h *fakeHands) PID() int                      { return 42 }
+func (h *fakeHands) Close(context.Context) error   { return nil }
+
+// wanted is the newest order.
+func (h *fakeHands) wanted() keeper.Order {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.order
+}
+
+func (h *fakeHands) done() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.did)
+}
+
+// member is one agent of a test group.
+type member struct {
+	*Agent
+	t     *testing.T
+	hands *fakeHands
+	host  *simnet.Host
+	leave context.CancelFunc
+	ended chan error
+}
+
+// cutInTwo parts the members into those before n and the rest.
+func (g *group) cutInTwo(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.side = map[netip.AddrPort]bool{}
+	for _, m := range g.members[n:] {
+		g.side[m.host.Addr()] = true
+	}
+}
+
+// heal undoes cutInTwo.
+func (g *group) heal() { g.cutInTwo(len(g.members)) }
+
+// crash ends the member without a word: nothing it sends arrives any more. Its
+// goroutines end later, when the test does.
+func (g *group) crash(m *member) {
+	g.mu.Lock()
+	g.dead[m.host.Addr()] = true
+	g.mu.Unlock()
+}
+
+// group is some agents on one simulated network, in a synctest bubble.
+type group struct {
+	t       *testing.T
+	net     simnet.Network
+	epoch   time.Time
+	back    time.Duration // by how much the wall clock has been set back
+	members []*member
+	mu      sync.Mutex
+	dead    map[netip.AddrPort]bool
+	side    map[netip.AddrPort]bool
+}
+
+// inGroup runs a test in a bubble, and checks that every agent still there
+// ends as it should and leaves nothing behind: a bubble waits for all its
+// goroutines.
+func inGroup(t *testing.T, f func(t *testing.T, g *group)) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &group{t: t, epoch: time.Now(), dead: map[netip.AddrPort]bool{}}
+		g.net.Cut(func(from, to netip.AddrPort) bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.dead[from] || g.dead[to] || g.side[from] != g.side[to]
+		})
+		f(t, g)
+		for _, m := range g.members {
+			m.leave()
+		}
+		for _, m := range g.members {
+			<-m.ended
+		}
+		time.Sleep(time.Minute) // for the probes that memberlist has under way
+	})
+}
+
+// now is the virtual time as both clocks of a host show it.
+func (g *group) now() seniority.Now {
+	return seniority.Now{Boot: time.Since(g.epoch) + time.Hour, Wall: time.Now().Add(-g.back).UnixMilli()}
+}
+
+// add starts a member; the name is m0, m1, … by default.
+func (g *group) add(change func(*Config, *fakeHands)) *member {
+	g.t.Helper()
+	host := g.net.Host()
+	h := newFakeHands(g.now)
+	c := Config{
+		Name: fmt.Sprintf("m%d", len(g.members)), Seeds: []string{"10.0.0.1:4000", "10.0.0.2:4000", "10.0.0.3:4000"},
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	if testing.Verbose() {
+		c.Logger = slog.New(slog.NewTextHandler(g.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("at", c.Name)
+	}
+	c.seams = seams{now: g.now, transport: host, keeper: func(*Agent) (hands, error) { return h, nil }}
+	if change != nil {
+		change(&c, h)
+	}
+	a, err := New(c)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &member{Agent: a, t: g.t, hands: h, host: host, leave: cancel, ended: make(chan error, 1)}
+	g.members = append(g.members, m)
+	go func() {
+		m.ended <- a.Run(ctx)
+		close(m.ended)
+	}()
+	return m
+}
+
+// three starts three members, a millisecond apart, and waits until they agree.
+func (g *group) three(change func(*Config, *fakeHands)) (a, b, c *member) {
+	g.t.Helper()
+	for range 3 {
+		g.add(change)
+		time.Sleep(time.Millisecond)
+	}
+	a, b, c = g.members[0], g.members[1], g.members[2]
+	g.await(5*time.Second, "m0 leads", func() bool { return a.follows("m0") && b.follows("m0") && c.follows("m0") })
+	return a, b, c
+}
+
+// await waits, in virtual time, until something holds, and says how long.
+func (g *group) await(limit time.Duration, what string, ok func() bool) time.Duration {
+	g.t.Helper()
+	began := time.Now()
+	for !ok() {
+		if time.Since(began) > limit {
+			for _, m := range g.members[:min(len(g.members), 5)] {
+				text, _ := json.Marshal(m.State())
+				g.t.Logf("%s", text)
+			}
+			g.t.Fatalf("not within %v: %s", limit, what)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+	}
+	return time.Since(began)
+}
+
+// follows reports whether the member believes that name leads; "" for nobody.
+func (m *member) follows(name string) bool {
+	l, _ := m.Leader()
+	return l.Leader == name
+}

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+
+	"doyen/agent/hook"
+	"doyen/agent/keeper"
+	"doyen/gossip"
+)
+
+// Init must come first in the main of a program that wants a keeper process:
+// that process is the same program again, in which Init does not return.
+// Without it agents run the hook in their own process; see Config.Keeper.
+func Init() { keeper.Init(keeperTools) }
+
+// keeperTools is what a keeper does besides running hooks.
+var keeperTools = keeper.Tools{Deliver: deliverWill}
+
+// deliverWill sends a dead leader's will. Nobody is left to tell of a failure,
+// and whoever does not get it waits for the lease to run out.
+func deliverWill(packet []byte, targets []string) {
+	addrs := make([]netip.AddrPort, 0, len(targets))
+	for _, t := range targets {
+		if a, err := netip.ParseAddrPort(t); err == nil {
+			addrs = append(addrs, a)
+		}
+	}
+	_ = gossip.SendWill(packet, addrs)
+}
+
+// hands is what the loop needs of the keeper; *keeper.Keeper is one.
+type hands interface {
+	Order(keeper.Order)
+	Reports() <-chan keeper.Report
+	Word() *keeper.Word
+	PID() int
+	Close(context.Context) error
+}
+
+// startKeeper starts the keeper that the configuration asks for.
+func startKeeper(a *Agent) (hands, error) {
+	level, json := logStyle(a.cfg.Logger)
+	c := keeper.Config{
+		Node: a.self.Name, Addr: a.addr, Cluster: a.cfg.Cluster, Rule: a.cfg.rule.Name(),
+		Hook: a.cfg.Hook, HookTimeout: a.cfg.HookTimeout, CheckInterval: a.cfg.CheckInterval,
+		Quorum: a.cfg.quorum(), ReleaseBudget: a.cfg.timing.ReleaseBudget,
+		Logger: a.log, LogLevel: level, LogJSON: json,
+	}
+	switch {
+	case a.cfg.Keeper == Off:
+		return keeper.Local(c, keeperTools)
+	case !keeper.Available():
+		return nil, errors.New("keeper is on, but the main of this program does not call agent.Init")
+	}
+	return keeper.Start(c)
+}
+
+// logStyle finds out how a logger writes, for a keeper that goes on alone.
+func logStyle(log *slog.Logger) (level slog.Level, json bool) {
+	_, json = log.Handler().(*slog.JSONHandler)
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
+		if log.Enabled(context.Background(), level) {
+			return level, json
+		}
+	}
+	return slog.LevelError, json
+}
+
+// hookRefused is the finding about a hook that root does not run.
+const hookRefused = "hook-refused"
+
+// checkHook tells at once of a hook that the keeper will refuse, rather than
+// when it is needed.
+func (l *loop) checkHook() {
+	var refused *hook.RefusedError
+	if l.cfg.Hook == "" || os.Geteuid() != 0 || !errors.As(hook.CheckPath(l.cfg.Hook), &refused) {
+		return
+	}
+	l.findings.set(0, 0, Finding{
+		What: hookRefused, Member: l.self.Name, Evidence: refused.Error(), Degrades: true,
+		Advice: "Let " + cmp.Or(refused.Culprit, refused.Path) + " belong to root and be writable by nobody else.",
+	})
+}

@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// resolveTimeout limits how long the start waits for the names of voters.
+const resolveTimeout = 5 * time.Second
+
+// resolver is the part of net.Resolver that ownVoter needs.
+type resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// ownVoter returns the entry of the list of voters that this member is: the
+// one equal to its name or its advertised address, or the one that resolves to
+// that address; "" if it is none. An entry is one node and a node one entry;
+// anything else is refused, because the votes could not be counted.
+func ownVoter(voters []string, name, addr string, at netip.AddrPort, r resolver) (string, error) {
+	own := ""
+	for _, v := range voters {
+		is := v == name || v == addr
+		if !is {
+			addrs, err := resolveVoter(v, at, r)
+			if err != nil {
+				return "", err
+			}
+			is = slices.Contains(addrs, at)
+		}
+		switch {
+		case is && own != "":
+			return "", fmt.Errorf("voters entries %s and %s are both this node", own, v)
+		case is:
+			own = v
+		}
+	}
+	return own, nil
+}
+
+// resolveVoter returns the address of an entry in the family of at. A name
+// that cannot be resolved now is some other node's: this node's own names must
+// be known to it before it can vote.
+func resolveVoter(entry string, at netip.AddrPort, r resolver) ([]netip.AddrPort, error) {
+	host, portText, err := net.SplitHostPort(entry)
+	if err != nil {
+		host, portText = entry, strconv.Itoa(int(at.Port()))
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("voters entry %s has no port between 0 and 65535", entry)
+	}
+	network := "ip6"
+	if at.Addr().Is4() {
+		network = "ip4"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+	defer cancel()
+	ips, err := r.LookupNetIP(ctx, network, host)
+	if err != nil {
+		return nil, nil
+	}
+	addrs := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range ips {
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+	}
+	slices.SortFunc(addrs, netip.AddrPort.Compare)
+	if addrs = slices.Compact(addrs); len(addrs) > 1 {
+		return nil, fmt.Errorf("voters entry %s has %d addresses, and an entry must be one node", entry, len(addrs))
+	}
+	return addrs, nil
+}
