@@ -42,7 +42,8 @@ func Local(cfg Config, tools Tools) (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	word := NewWord(nil)
+	now, _ := cfg.bootClock()
+	word := NewWord(now)
 	h, err := newHands(cfg, tools, word, false)
 	if err != nil {
 		return nil, err
