@@ -20,7 +20,7 @@
 //
 //   - outage: the longest that the client had no answer after the fault
 //   - takeover: from the fault to the first answer of another host; missing if
-//     there was none within 20 s
+//     there was none within 10 s
 //   - overlap: how long two hosts answered the watcher. It counts a host as
 //     holding only between an answer received and a question sent later that it
 //     answered too, so that it never counts too much, and less than 10 ms

@@ -149,10 +149,10 @@ func addressStayed(changes []change, host int, from, to time.Duration) time.Dura
 func failovers(replies []reply, from, to time.Duration) int {
 	n, host := 0, -1
 	for _, x := range replies {
-		if x.at < from || x.at > to {
-			continue
+		if x.at > to {
+			break
 		}
-		if host >= 0 && x.host != host {
+		if x.at > from && host >= 0 && x.host != host {
 			n++
 		}
 		host = x.host

@@ -141,7 +141,7 @@ func (l *lab) all(ctx context.Context) ([]result, error) {
 // The lab's patience.
 const (
 	settleLimit   = 60 * time.Second
-	takeoverLimit = 20 * time.Second
+	takeoverLimit = 10 * time.Second
 	lookEvery     = 20 * time.Millisecond
 )
 
@@ -161,7 +161,7 @@ func (l *lab) run(ctx context.Context, s *scenario) (map[string]float64, error) 
 	if err := s.inject(l, victim); err != nil {
 		return nil, errors.Join(fmt.Errorf("injecting the fault: %w", err), s.heal(l, victim))
 	}
-	waited := l.during(ctx, s, former, t.fault)
+	waited := l.during(ctx, s, victim, t.fault)
 	t.heal = now()
 	if err := s.heal(l, victim); err != nil {
 		return nil, errors.Join(fmt.Errorf("putting right: %w", err), waited)
@@ -188,9 +188,10 @@ func (l *lab) victim(r role, former int) *host {
 	}
 }
 
-// during waits until the fault has lasted long enough, and where another host
-// should take over, until one serves. That none does is for the figures to say.
-func (l *lab) during(ctx context.Context, s *scenario, former int, fault time.Duration) error {
+// during waits until the fault has lasted long enough, and where a host is to
+// take over, until one serves that is not the victim. That none does is for the
+// figures to say.
+func (l *lab) during(ctx context.Context, s *scenario, victim *host, fault time.Duration) error {
 	lasts := s.lasts
 	if s.calm {
 		lasts = l.o.calm
@@ -198,10 +199,7 @@ func (l *lab) during(ctx context.Context, s *scenario, former int, fault time.Du
 	if err := sleep(ctx, fault+lasts-now()); err != nil || s.steady {
 		return err
 	}
-	for now() < fault+takeoverLimit {
-		if l.served(former) {
-			return nil
-		}
+	for now() < fault+takeoverLimit && !l.served(victim) {
 		if err := sleep(ctx, lookEvery); err != nil {
 			return err
 		}
@@ -209,14 +207,14 @@ func (l *lab) during(ctx context.Context, s *scenario, former int, fault time.Du
 	return nil
 }
 
-// served reports whether the client has been served by another host than former
-// for a while; former may answer the watcher still.
-func (l *lab) served(former int) bool {
+// served reports whether the client has been served for a while, and not by the
+// victim; that one may answer the watcher still.
+func (l *lab) served(victim *host) bool {
 	const while = 300 * time.Millisecond
 	v := l.record.view()
 	end := now()
 	for _, x := range v.replies {
-		if x.at >= end-while && x.host == former {
+		if x.at >= end-while && victim != nil && x.host == victim.index {
 			return false
 		}
 	}

@@ -22,8 +22,8 @@ type scenario struct {
 	heal        func(l *lab, v *host) error
 	// gone: no program of the victim runs, so nobody can take its address off.
 	gone bool
-	// lasts is how long the fault lasts at least; if no other host is expected
-	// to take over (steady), exactly.
+	// lasts is how long the fault lasts at least; if nobody is to take over
+	// (steady), exactly.
 	lasts  time.Duration
 	steady bool
 	// calm: nothing should happen at all, for as long as the command line says.
@@ -60,7 +60,7 @@ var scenarios = []*scenario{
 	{name: "leader-mute", about: "nothing passes from the leader to the other hosts and the client", inject: mute, heal: mend, lasts: briefly},
 	{name: "leader-deaf", about: "nothing passes from the other hosts and the client to the leader", inject: deafen, heal: mend, lasts: briefly},
 	{name: "follower-isolated", about: "as leader-isolated, for a follower", victim: follower, inject: isolate, heal: mend, lasts: longer, steady: true},
-	{name: "restart", about: "all hosts are stopped in good order and started again", victim: nobody, inject: restart, heal: nothing, lasts: briefly, steady: true},
+	{name: "restart", about: "all hosts are stopped in good order and started again", victim: nobody, inject: restart, heal: nothing, lasts: briefly},
 	{name: "loss-10", about: "10 % of the packets between the hosts are lost", victim: nobody, inject: lose(10), heal: mend, lasts: 10 * time.Second, steady: true},
 	{name: "loss-30", about: "30 % of the packets between the hosts are lost", victim: nobody, inject: lose(30), heal: mend, lasts: 10 * time.Second, steady: true},
 	{name: "calm-hog", about: "every core is kept busy by a program of the same priority", victim: nobody, inject: startHogs, heal: endHogs, steady: true, calm: true},
