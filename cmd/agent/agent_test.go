@@ -161,7 +161,7 @@ func TestSecondSignal(t *testing.T) {
 	a.start("--hook", g.hook(), "--lone-wait", "0s", "--hook-timeout", "1s")
 	g.checkLeader(a, a)
 	a.signal(syscall.SIGTERM)
-	g.eventuallyEvent(a.name + " release begin requested") // whatever the reason is called
+	g.eventuallyEvent(a.name + " release begin departed")
 	a.signal(syscall.SIGTERM)
 	if got := a.wait(); got != exitFailed {
 		t.Errorf("exit code: got %d, want %d", got, exitFailed)
@@ -307,12 +307,15 @@ func TestReload(t *testing.T) {
 		}
 	}
 	a := g.nodes[0]
-	write("log-level: info\nlone-wait: 0s\n")
+	write("log-level: error\nlone-wait: 0s\n")
 	a.start("--config", file)
 	g.checkLeader(a, a)
+	if got := a.log(); got != "" {
+		t.Errorf("log at level error: got %q, want nothing", got)
+	}
 	for _, step := range []struct{ content, want string }{
 		{"log-level: loud\n", "was not read again"},
-		{"log-level: debug\n", "level=DEBUG msg"},
+		{"log-level: info\n", "level=INFO msg=\"read the log level"},
 	} {
 		write(step.content)
 		a.signal(syscall.SIGHUP)

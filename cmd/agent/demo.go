@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,10 +32,11 @@ const (
 	demoRestart = 5 * time.Second
 )
 
-// demoHook appends one line per event to the file that the demonstration
-// reads. A file is used because it never makes a hook wait.
+// demoHook appends one line per event, with the time in nanoseconds, to the file
+// that the demonstration reads. A file is used because it never makes a hook
+// wait.
 const demoHook = `#!/bin/sh
-echo "$DOYEN_NODE $1 reason=$DOYEN_REASON leader=$DOYEN_LEADER term=$DOYEN_TERM" >>"${0%/*}/events"
+echo "$(date +%s%N) $DOYEN_NODE $1 reason=$DOYEN_REASON leader=$DOYEN_LEADER term=$DOYEN_TERM" >>"${0%/*}/events"
 `
 
 // A demonstration is three agents on this machine and what they do.
@@ -85,6 +87,10 @@ func (d *demonstration) run(ctx context.Context, keep bool) error {
 			return err
 		}
 		d.say("  agent %s    (pid %d)", strings.Join(n.args(d), " "), n.pid())
+		// One after another, so that it is plain who is the oldest.
+		if err := d.await(ctx, n.addr+" to answer", n.answers); err != nil {
+			return err
+		}
 	}
 	if err := d.await(ctx, "the three to agree", d.agreed(demoNodes)); err != nil {
 		return err
@@ -227,12 +233,22 @@ func (d *demonstration) printEvents(ctx context.Context) {
 		}
 		end := bytes.LastIndexByte(data, '\n') + 1
 		for line := range strings.Lines(string(data[seen:end])) {
-			d.mu.Lock()
-			fmt.Fprintf(d.out, "  %8s  hook on %s", "+"+time.Since(d.t0).Round(time.Millisecond).String(), line)
-			d.mu.Unlock()
+			d.printEvent(line)
 		}
 		seen = end
 	}
+}
+
+// printEvent prints one line of the hook.
+func (d *demonstration) printEvent(line string) {
+	at, what, _ := strings.Cut(line, " ")
+	nanos, err := strconv.ParseInt(at, 10, 64)
+	if err != nil {
+		nanos = time.Now().UnixNano() // a date that knows no %N
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintf(d.out, "  %8s  hook on %s", "+"+time.Unix(0, nanos).Sub(d.t0).Round(time.Millisecond).String(), what)
 }
 
 func (d *demonstration) hook() string { return filepath.Join(d.dir, "hook.sh") }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +27,12 @@ type demoNode struct {
 func (n *demoNode) pid() int { return n.cmd.Process.Pid }
 
 func (n *demoNode) client() *client { return &client{addr: n.addr, timeout: answerTime} }
+
+// answers reports whether the agent answers at all.
+func (n *demoNode) answers(ctx context.Context) bool {
+	_, err := n.client().get(ctx, "/ping", http.StatusOK)
+	return err == nil
+}
 
 // args is the agent's command line.
 func (n *demoNode) args(d *demonstration) []string {

@@ -4,14 +4,12 @@ import (
 	"context"
 	"os"
 
-	"doyen/agent/keeper"
+	"doyen/agent"
 )
 
 func main() {
-	// The keeper is this program again, started by the agent: it must not wait
-	// for, or fail on, anything that a command line needs.
-	if len(os.Args) > 1 && os.Args[1] == keeper.Command {
-		os.Exit(keeper.Main(os.Args[2:]))
-	}
+	// The keeper is this program again: it must not wait for, or fail on,
+	// anything that a command line needs.
+	agent.Init()
 	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
 }

@@ -120,11 +120,13 @@ func (g *group) names() []string {
 	return names
 }
 
-// start starts the agents one after another.
+// start starts the agents one after another, each when the one before listens,
+// so that the first is the oldest.
 func (g *group) start(more ...string) *group {
 	g.t.Helper()
 	for _, n := range g.nodes {
 		n.start(more...)
+		n.listens()
 	}
 	return g
 }
@@ -210,6 +212,17 @@ func (n *node) start(more ...string) {
 		n.err = cmd.Wait()
 		close(done)
 	}()
+}
+
+// listens waits until the agent listens.
+func (n *node) listens() {
+	n.g.t.Helper()
+	n.g.eventually(func() error {
+		if !strings.Contains(n.log(), "listening on ") {
+			return fmt.Errorf("%s does not say that it listens", n.name)
+		}
+		return nil
+	})
 }
 
 func (n *node) logFile() string {

@@ -218,7 +218,7 @@ func (o *options) checkFiles() error {
 		}
 	}
 	if o.Hook != "" {
-		if err := hook.Check(o.Hook); err != nil {
+		if err := hook.CheckPath(o.Hook); err != nil {
 			return fmt.Errorf("--hook: %w", err)
 		}
 	}
