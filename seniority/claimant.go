@@ -33,8 +33,10 @@ type claim struct {
 	will       [32]byte // the hash that goes with asked
 	successor  string
 	ending     Reason
-	overcame   uint64 // the term of the last leadership that yielded to this one
-	rival      string // the preferred member that waits to preempt
+	other      Message       // the last claim of another leader that was met
+	confrontAt time.Duration // not before this is it asked again
+	overcame   uint64        // the term of the last leadership that yielded to this one
+	rival      string        // the preferred member that waits to preempt
 	rivalSince time.Duration
 	ballots    map[string]ballot
 	sent       [sentRing]struct {

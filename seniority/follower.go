@@ -44,7 +44,6 @@ func (c *Core) follow(now Now, m *Message) {
 	} else {
 		c.adopt(now, m, now.Boot+silentLeases*m.Lease, false)
 	}
-	c.met = true
 	if m.Given.Number != 0 {
 		c.renumber(m.Given)
 	}
@@ -61,7 +60,6 @@ func (c *Core) listen(now Now, m *Message) {
 		return
 	}
 	c.adopt(now, m, now.Boot+silentLeases*m.Lease, false)
-	c.met = true
 	if m.Given.Number != 0 {
 		c.renumber(m.Given)
 	}
@@ -81,7 +79,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	}
 	c.led.said.Gossiped, c.led.said.To, c.led.said.Given = true, "", Join{}
 	c.phase, c.electAt, c.waitFrom = Following, 0, 0
-	c.everLed, c.failures = true, 0
+	c.everLed, c.met, c.failures = true, true, 0
 	c.absolve(m)
 	clear(c.courtesy)
 }

@@ -143,20 +143,48 @@ func (c *Core) defend(now Now, m *Message) {
 			c.note(Note{Kind: OtherLeader, Peer: m.Leader, Term: m.Known})
 			c.enlighten(m.Leader)
 		}
+	case LeadsToo:
+		c.decide(now, m)
 	case AnotherPreferred:
-		if m.Leader == m.From && m.From < c.self.Name {
+		if m.Leader == m.From && m.From < c.self.Name && c.fresh(now, m) {
 			c.yield(now, m.From)
 		}
 	}
 }
 
-// confront settles which of two leaders that have met stays. Elapsed times
-// grow while messages travel, so both must not compare: each could find itself
-// the longer. The one with the lower name decides, and the other obeys.
+// confront begins to settle which of two leaders that have met stays. Elapsed
+// times grow while messages travel, so both must not compare: each could find
+// itself the longer. The one with the lower name decides, and the other obeys.
+// Neither acts on a claim that may be old: the decider asks first, and both
+// believe only what echoes a round of their own of the last lease.
 func (c *Core) confront(now Now, m *Message) {
 	c.note(Note{Kind: OtherLeader, Peer: m.From, Term: m.Term})
-	if c.self.Name > m.From {
-		c.enlighten(m.From)
+	if c.self.Name < m.From {
+		c.claim.other = *m
+		if now.Boot >= c.claim.confrontAt {
+			c.claim.confrontAt = now.Boot + c.timing.Confirm
+			c.enlighten(m.From)
+		}
+		return
+	}
+	c.send(Message{
+		Kind: Object, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq, Lease: m.Lease,
+		Reason: LeadsToo, Leader: c.self.Name, Held: c.held, Met: c.met, Known: c.claim.term,
+	})
+	c.enlighten(m.From)
+}
+
+// fresh reports whether an answer echoes a round of the last lease.
+func (c *Core) fresh(now Now, m *Message) bool {
+	sent := c.claim.sent[m.Seq%sentRing]
+	return sent.seq == m.Seq && now.Boot-sent.at <= c.timing.Lease
+}
+
+// decide compares this leadership with another that has just shown that it
+// lives. The other must have sent a claim of its own, for the verdict to echo.
+func (c *Core) decide(now Now, m *Message) {
+	o := &c.claim.other
+	if c.self.Name > m.From || o.From != m.From || o.Term != m.Known || !c.fresh(now, m) {
 		return
 	}
 	mine := Leadership{Leader: c.self, Held: c.held, Met: c.met}
@@ -169,11 +197,11 @@ func (c *Core) confront(now Now, m *Message) {
 		return
 	}
 	c.send(Message{
-		Kind: Object, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq, Lease: m.Lease,
-		Reason: AnotherPreferred, Leader: c.self.Name, Held: c.held, Known: c.claim.term,
+		Kind: Object, To: o.From, Incarnation: o.Incarnation, Term: o.Term, Seq: o.Seq, Lease: o.Lease,
+		Reason: AnotherPreferred, Leader: c.self.Name, Known: c.claim.term,
 	})
-	if c.claim.overcame < m.Term {
-		c.claim.overcame = m.Term
+	if c.claim.overcame < o.Term {
+		c.claim.overcame = o.Term
 		c.raise(now)
 	}
 }

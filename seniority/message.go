@@ -82,10 +82,11 @@ type Message struct {
 
 	// Stand, of a Claim, says whether the claimant leads already.
 	Stand Stand
-	// Held, of a Claim that leads or an Object by a leader, is how long the
-	// leadership has lasted by its own clock.
+	// Held, of a Claim that leads or an Object that says LeadsToo, is how long
+	// the sender's leadership has lasted by its own clock; of an Object that says
+	// HeldByAnother or JustStarted, how long until the vote may be free.
 	Held time.Duration
-	// Met, of a Claim, is false of a leader that has never met another member.
+	// Met, of a Claim and of an Object that says LeadsToo, is false of a leader that has never met another member.
 	Met bool
 	// Watch, of a Claim that leads, says that renewals follow: if they stop, the
 	// receiver is to start an election.

@@ -52,7 +52,11 @@ func AppendMessage(b []byte, m *Message) []byte {
 		b = appendJoin(b, m.Given)
 		b = append(b, m.Will[:]...)
 	case Object:
-		b = append(b, byte(m.Reason))
+		met := byte(0)
+		if m.Met {
+			met = 1
+		}
+		b = append(b, byte(m.Reason), met)
 		b = binary.AppendUvarint(b, uint64(m.Held))
 		b = binary.AppendUvarint(b, m.Known)
 		b = appendString(b, m.Leader)
@@ -104,6 +108,11 @@ func ParseMessage(b []byte) (Message, error) {
 	case Confirm:
 	case Object:
 		m.Reason = Reason(d.byte())
+		met := d.byte()
+		m.Met = met == 1
+		if met > 1 {
+			d.fail(fmt.Errorf("objection with met %d", met))
+		}
 		m.Held = d.duration()
 		m.Known = d.uint()
 		m.Leader = d.string()

@@ -16,6 +16,7 @@ func samples() []Message {
 		{Kind: Claim, From: "a:4000", Incarnation: 7, Term: 1, Lease: time.Second},
 		{Kind: Confirm, From: "b:4000", To: "a:4000", Incarnation: 7, Term: 1770000000000001, Seq: 9, Lease: time.Second, Voter: "b:4000", Voters: voters},
 		{Kind: Object, From: "b:4000", To: "a:4000", Incarnation: 7, Term: 3, Seq: 9, Lease: time.Second, Reason: HeldByAnother, Held: 30 * time.Millisecond, Known: 12, Leader: "c:4000"},
+		{Kind: Object, From: "b:4000", To: "a:4000", Incarnation: 7, Term: 3, Reason: LeadsToo, Held: time.Hour, Met: true, Known: 12, Leader: "b:4000"},
 		{Kind: Release, From: "a:4000", Incarnation: 7, Term: 3, Reason: Preempted, Leader: "b:4000", Will: [32]byte{31: 9}},
 	}
 }
