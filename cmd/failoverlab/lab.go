@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -71,16 +72,31 @@ func (l *lab) start(h *host) error {
 	if err != nil {
 		return fmt.Errorf("preparing %s on %s: %w", l.subject.name, h.name, err)
 	}
-	if l.o.logs != "" {
-		name := filepath.Join(l.o.logs, l.subject.name+"-"+h.name+".log")
-		log, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-		if err != nil {
-			return fmt.Errorf("-logs: %w", err)
-		}
-		defer log.Close()
-		cmd.Stdout, cmd.Stderr = log, log
+	log, err := os.OpenFile(l.logName(h), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("-logs: %w", err)
 	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
 	return h.start(cmd)
+}
+
+func (l *lab) logName(h *host) string {
+	return filepath.Join(l.o.logs, l.subject.name+"-"+h.name+".log")
+}
+
+// ended returns an error if the subject has ended by itself on a host, with the
+// last it said.
+func (l *lab) ended() error {
+	for _, h := range l.net.hosts {
+		if h.main.running() {
+			continue
+		}
+		text, _ := os.ReadFile(l.logName(h)) // without it the error is poorer, no more
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		return fmt.Errorf("%s on %s has ended by itself: %s", l.subject.name, h.name, lines[len(lines)-1])
+	}
+	return nil
 }
 
 // others are the nodes of all hosts but v.
@@ -226,6 +242,9 @@ func (l *lab) served(victim *host) bool {
 func (l *lab) settle(ctx context.Context, while time.Duration) (int, error) {
 	for end := now() + settleLimit; now() < end; {
 		if err := sleep(ctx, lookEvery); err != nil {
+			return 0, err
+		}
+		if err := l.ended(); err != nil {
 			return 0, err
 		}
 		if host, ok := l.record.serving(while); ok && l.subject.ready(ctx, l.net, host) {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -195,7 +196,7 @@ func (o *options) provide(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a directory for files: %w", err)
 	}
-	o.dir = dir
+	o.dir, o.logs = dir, cmp.Or(o.logs, dir)
 	names := func(part string) bool {
 		return slices.ContainsFunc(o.subjects, func(s *subject) bool { return strings.Contains(s.name, part) })
 	}
