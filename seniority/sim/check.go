@@ -32,7 +32,7 @@ type checker struct {
 	shown    map[uint64]uint64 // run → the term of the leader last shown
 	confirms map[vote]bool
 	claimed  map[vote]time.Duration   // when a claim was first made, by that host's clock
-	met      map[uint64]bool          // runs that have had to do with another
+	met      map[uint64]time.Duration // run → when it first had to do with another, global
 	reigned  map[uint64]time.Duration // run → when it began to lead, global
 	quiet    bool
 	leader   string
@@ -42,7 +42,7 @@ type checker struct {
 func newChecker(w *World) checker {
 	return checker{
 		w: w, leaders: map[uint64]uint64{}, shown: map[uint64]uint64{}, confirms: map[vote]bool{},
-		claimed: map[vote]time.Duration{}, reigned: map[uint64]time.Duration{}, met: map[uint64]bool{},
+		claimed: map[vote]time.Duration{}, reigned: map[uint64]time.Duration{}, met: map[uint64]time.Duration{},
 	}
 }
 
@@ -56,7 +56,9 @@ type vote struct {
 func (c *checker) delivered(to *host, m *seniority.Message) {
 	if m.Kind == seniority.Confirm && m.Incarnation == to.run {
 		c.confirms[vote{to.run, m.Term, m.From}] = true
-		c.met[to.run] = true
+		if to.says() && to.word.term == m.Term {
+			c.meets(to)
+		}
 	}
 }
 
@@ -80,7 +82,7 @@ func (c *checker) notes(h *host, in seniority.Input, out *seniority.Output) {
 		}
 		c.shown[h.run] = out.Status.Term
 		if out.Status.Leader != h.name {
-			c.met[h.run] = true
+			c.meets(h)
 		}
 	}
 }
@@ -124,9 +126,12 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 			asked, missing = asked+1, missing+1
 		}
 	}
+	if votes > 1 {
+		c.meets(h)
+	}
 	waited := h.clock.boot(w.now) - c.claimed[vote{run: h.run, term: n.Term}]
 	switch {
-	case missing <= 1 && c.led(h):
+	case missing <= 1 && c.met[h.run] != 0:
 	case missing > 0 && waited < w.timing.Confirm:
 		w.fail("%s wins term %d after %v with %d of %d votes", h.name, n.Term, waited, votes, asked)
 	case 2*votes < asked-1 && waited < 3*w.timing.Confirm:
@@ -134,8 +139,17 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 	}
 }
 
-// led reports whether the host has known another leader, who may be missing.
-func (c *checker) led(h *host) bool { return c.met[h.run] }
+// meets notes that a run has had to do with another.
+func (c *checker) meets(h *host) {
+	if c.met[h.run] == 0 {
+		c.met[h.run] = c.w.now
+	}
+}
+
+// led reports whether the host has long known another, who may be missing.
+func (c *checker) led(h *host) bool {
+	return c.met[h.run] != 0 && c.w.now-c.met[h.run] > c.w.timing.Lease
+}
 
 // yielded checks that of two leaderships that met the longer one stays, as far
 // as the difference is larger than what messages and clocks blur.
