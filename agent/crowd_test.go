@@ -1,0 +1,33 @@
+package agent
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestFiftyMembers(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		for range 50 {
+			g.add(nil)
+			time.Sleep(time.Millisecond)
+		}
+		alive := slices.Clone(g.members)
+		follow := func(name string) func() bool {
+			return func() bool {
+				return !slices.ContainsFunc(alive, func(m *member) bool { return !m.follows(name) })
+			}
+		}
+		g.await(time.Minute, "all follow m0", follow("m0"))
+		time.Sleep(10 * time.Second) // for join numbers to go round
+		line := alive[0].Members()
+		for n := range 10 {
+			next := line[n+1].Name
+			g.crash(alive[slices.IndexFunc(alive, func(m *member) bool { return m.Name() == line[n].Name })])
+			alive = slices.DeleteFunc(alive, func(m *member) bool { return m.Name() == line[n].Name })
+			took := g.await(10*time.Second, "all follow "+next, follow(next))
+			t.Logf("all follow %s after %v", next, took)
+			time.Sleep(15 * time.Second) // for gossip to notice some of it
+		}
+	})
+}
