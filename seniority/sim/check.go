@@ -159,10 +159,7 @@ func (c *checker) yielded(h *host) {
 		return
 	}
 	for _, o := range w.hosts {
-		if o == h || !o.says() || !c.led(o) {
-			continue
-		}
-		if c.reigned[o.run] < c.reigned[h.run]+w.timing.Lease {
+		if o != h && o.says() && (!c.led(o) || c.reigned[o.run] < c.reigned[h.run]+w.timing.Lease) {
 			return
 		}
 	}
