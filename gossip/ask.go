@@ -94,19 +94,18 @@ func (g *Gossip) askTCP(ctx context.Context, member string, addr netip.AddrPort)
 		return nil, err
 	}
 	frame, err := readFrame(c, maxAnswer)
-	if errors.Is(err, io.EOF) {
-		return nil, errNoAnswer
-	}
 	if err != nil {
 		return nil, err
+	}
+	if len(frame) == 0 {
+		return nil, errNoAnswer
 	}
 	return open(g.keyring, frame, append([]byte("answer"), question...))
 }
 
 // answer answers the question on a connection whose head has been read.
 func (g *Gossip) answer(c net.Conn) {
-	f := g.onAsk.Load()
-	if f == nil || c.SetDeadline(time.Now().Add(streamLimit)) != nil {
+	if c.SetDeadline(time.Now().Add(streamLimit)) != nil {
 		return
 	}
 	frame, err := readFrame(c, maxQuestion)
@@ -121,6 +120,11 @@ func (g *Gossip) answer(c net.Conn) {
 	}
 	if len(question) != questionSize {
 		g.ledger.count("question-malformed")
+		return
+	}
+	f := g.onAsk.Load()
+	if f == nil {
+		_, _ = c.Write(appendFrame(nil, nil))
 		return
 	}
 	sealed, err := seal(g.keyring, (*f)(), append([]byte("answer"), question...))

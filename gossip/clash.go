@@ -66,7 +66,9 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	was, now := addrOf(existing), addrOf(other)
 	d.ledger.count("name-clash")
 	d.ledger.find(foundClash, existing.Name, "the name belongs to "+was.String()+"; "+now.String()+" has it, too, and is refused")
-	if self := d.roster.own(); existing.Name == self.Name {
+	// A merge has told more of the namesake, and judged it before. One that only
+	// gossip tells of is in the group by way of others, and so has met some.
+	if self := d.roster.own(); existing.Name == self.Name && !d.roster.judged(now) {
 		if p, err := parseMeta(other.Name, now, other.Meta); err == nil {
 			d.clash(&self, &p, true)
 		}
@@ -108,6 +110,14 @@ func (r *roster) rival(addr netip.AddrPort, first bool) {
 	}
 	r.mu.Unlock()
 	r.clashed(first)
+}
+
+// judged reports whether there is a verdict on the namesake at addr.
+func (r *roster) judged(addr netip.AddrPort) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.known[r.self.Name]
+	return k != nil && k.addr == addr
 }
 
 // own returns this member's own entry.

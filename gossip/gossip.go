@@ -23,6 +23,9 @@ const (
 	resolveLimit = 2 * lookupLimit
 	// streamLimit bounds the exchange of states with one member.
 	streamLimit = 5 * time.Second
+	// exchangeInterval is how often a member exchanges states with another;
+	// memberlist makes it longer by itself in groups of more than 32.
+	exchangeInterval = 10 * time.Second
 )
 
 // Gossip is one member's part in the group. All methods are safe for
@@ -208,6 +211,9 @@ func (g *Gossip) listConfig() *memberlist.Config {
 	// A name that died may come back at another address at once: whether it
 	// is dead was decided before.
 	c.DeadNodeReclaimTime = time.Nanosecond
+	// Who joins while many others do is missed by some; exchanges of whole
+	// states make that good, and in small groups they cost next to nothing.
+	c.PushPullInterval = exchangeInterval
 	// Packets are small, and compressing each costs more than it saves.
 	c.EnableCompression = false
 	c.LogOutput = io.Discard

@@ -82,14 +82,14 @@ func (w *memberlistLog) admit(text string) (int, bool) {
 // memberlist tells of two things by nothing but a line in its log. The texts
 // are those of memberlist 0.7.0; a test keeps them.
 var (
-	received   = regexp.MustCompile(`^(?:Decrypt packet failed|failed to receive): (.*) from=(\S+)$`)
-	wrongKey   = regexp.MustCompile(`no installed keys could decrypt|payload is too small to decrypt|unsupported encryption version|remote state is (?:not )?encrypted`)
-	udpBlocked = regexp.MustCompile(`^Was able to connect to (.+) over TCP but UDP probes failed`)
+	notReceived = regexp.MustCompile(`^(?:Decrypt packet failed|failed to receive): (.*) from=(\S+)$`)
+	wrongKey    = regexp.MustCompile(`no installed keys could decrypt|payload is too small to decrypt|unsupported encryption version|remote state is (?:not )?encrypted`)
+	udpBlocked  = regexp.MustCompile(`^Was able to connect to (.+) over TCP but UDP probes failed`)
 )
 
 // learn takes from a line what cannot be learned otherwise.
 func (w *memberlistLog) learn(text string) {
-	if m := received.FindStringSubmatch(text); m != nil && wrongKey.MatchString(m[1]) {
+	if m := notReceived.FindStringSubmatch(text); m != nil && wrongKey.MatchString(m[1]) {
 		w.ledger.undecryptable(m[2])
 	}
 	if m := udpBlocked.FindStringSubmatch(text); m != nil {

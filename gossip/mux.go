@@ -31,6 +31,9 @@ const (
 	// maxUndecided bounds the connections that have not; beyond it the oldest
 	// is closed, for those that mean something say so at once.
 	maxUndecided = 128
+	// packetBacklog is how many packets wait for memberlist, which sends while
+	// it handles one: two members must not wait for each other.
+	packetBacklog = 1024
 	// maxStreams and maxHTTP bound the connections of either kind.
 	maxStreams = 512
 	maxHTTP    = 512
@@ -66,7 +69,7 @@ type mux struct {
 func newMux(inner memberlist.NodeAwareTransport, label string, l *ledger) *mux {
 	return &mux{
 		NodeAwareTransport: inner, label: label, ledger: l,
-		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
+		packets: make(chan *memberlist.Packet, packetBacklog), streams: make(chan net.Conn),
 		done: make(chan struct{}), undecided: list.New(),
 		open: map[*conn]struct{}{}, failed: map[string]error{},
 	}
@@ -150,7 +153,8 @@ func (m *mux) packet(p *memberlist.Packet) {
 		default:
 			select {
 			case m.packets <- p:
-			case <-m.done:
+			default:
+				m.ledger.count("packet-overflow")
 			}
 		}
 	case first <= lastMemberlistByte:

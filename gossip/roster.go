@@ -59,6 +59,7 @@ type roster struct {
 // known is a member that has been in the view.
 type known struct {
 	addr    netip.AddrPort
+	run     uint64    // its incarnation
 	missing time.Time // since when; zero: in the view
 	due     time.Time // when it is to be dialled
 	delay   time.Duration
@@ -114,7 +115,7 @@ func (r *roster) put(p Peer) {
 		r.over(Gone{p.Name, old.Incarnation})
 	}
 	r.members[p.Name] = p
-	r.remember(p.Name, p.Addr)
+	r.remember(&p)
 	r.touch()
 }
 
@@ -133,12 +134,13 @@ func (r *roster) remove(name string) {
 	r.touch()
 }
 
-// goodbye takes out a member that has left, and forgets it.
+// goodbye takes out a member that has left, and forgets it; false: that is no
+// news. memberlist may have taken it out already, as one that died.
 func (r *roster) goodbye(name string, incarnation uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p, ok := r.members[name]
-	if !ok || p.Incarnation != incarnation {
+	k := r.known[name]
+	if k == nil || k.run != incarnation {
 		return false
 	}
 	delete(r.members, name)
@@ -165,14 +167,14 @@ func (r *roster) over(g Gone) {
 }
 
 // remember notes, with mu held, where a member in the view is reached.
-func (r *roster) remember(name string, addr netip.AddrPort) {
-	if _, ok := r.known[name]; !ok && len(r.known) >= maxKnown {
+func (r *roster) remember(p *Peer) {
+	if _, ok := r.known[p.Name]; !ok && len(r.known) >= maxKnown {
 		r.forgetLongest()
 	}
-	r.known[name] = &known{addr: addr}
+	r.known[p.Name] = &known{addr: p.Addr, run: p.Incarnation}
 	for other, k := range r.known {
 		// A process has taken the address over: nobody else will answer there.
-		if k.addr == addr && other != name && !k.missing.IsZero() {
+		if k.addr == p.Addr && other != p.Name && !k.missing.IsZero() {
 			delete(r.known, other)
 		}
 	}

@@ -1,0 +1,344 @@
+package gossip
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"doyen/gossip/simnet"
+	"doyen/seniority"
+
+	"github.com/hashicorp/memberlist"
+)
+
+func TestMembersFindEachOtherBySeeds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		seeds := []string{"10.0.0.1:4000", "10.0.0.2:4000", "10.0.0.3:4000"}
+		var all []*Gossip
+		for range 3 {
+			all = append(all, start(t, Config{Transport: n.Host(), Seeds: seeds}))
+		}
+		time.Sleep(2 * time.Second)
+		for _, g := range all {
+			wantNames(t, g, all...)
+			if !g.View().Settled {
+				t.Errorf("want %s settled, got %+v", g.Name(), g.View())
+			}
+			if f := g.Findings(); len(f) > 0 {
+				t.Errorf("want no findings, got %v", f)
+			}
+		}
+	})
+}
+
+func TestViewCarriesWhatMembersPublish(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		all := group(t, &n, 3)
+		want := all[1].roster.own()
+		want.Join = seniority.Join{Group: 7, Number: 2}
+		want.Eligible = false
+		all[1].SetSelf(want.Member)
+		time.Sleep(2 * time.Second)
+		if got, _ := all[2].roster.member(want.Name); got != want {
+			t.Errorf("want %+v, got %+v", want, got)
+		}
+	})
+}
+
+func TestSettledOnceEverySeedHasAnsweredOrRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		silent := netip.MustParseAddrPort("10.9.9.9:4000")
+		n.Cut(func(_, to netip.AddrPort) bool { return to == silent })
+		g := start(t, Config{Transport: n.Host(), Seeds: []string{"10.0.0.1:4000", "10.8.8.8:4000"}})
+		h := start(t, Config{Transport: n.Host(), Seeds: []string{silent.String()}})
+		time.Sleep(time.Second)
+		if !g.View().Settled {
+			t.Error("want a refusal to settle")
+		}
+		time.Sleep(time.Minute)
+		if h.View().Settled {
+			t.Error("want silence not to settle")
+		}
+		found(t, h, foundSeed)
+		n.Cut(nil)
+		time.Sleep(8 * time.Second)
+		if !h.View().Settled {
+			t.Error("want the refusal after the silence to settle")
+		}
+	})
+}
+
+// A partition is cut for so long that memberlist has forgotten the others.
+func TestPartitionOfAnyLengthHeals(t *testing.T) {
+	for _, oneWay := range []bool{false, true} {
+		t.Run(fmt.Sprintf("oneWay=%v", oneWay), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var n simnet.Network
+				all := group(t, &n, 4)
+				time.Sleep(5 * time.Second)
+				left := func(a netip.AddrPort) bool { return a == all[0].AddrPort() || a == all[1].AddrPort() }
+				n.Cut(func(from, to netip.AddrPort) bool {
+					return left(from) && !left(to) || !oneWay && !left(from) && left(to)
+				})
+				time.Sleep(time.Hour)
+				if !oneWay {
+					wantNames(t, all[0], all[0], all[1])
+					wantNames(t, all[3], all[2], all[3])
+				}
+				n.Cut(nil)
+				time.Sleep(10 * time.Second)
+				for _, g := range all {
+					wantNames(t, g, all...)
+				}
+			})
+		})
+	}
+}
+
+func TestRestartUnderTheSameNameIsANewMember(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		all := group(t, &n, 3)
+		time.Sleep(5 * time.Second)
+		old := all[1]
+		old.Close()
+		again := start(t, Config{Transport: n.HostAt(old.AddrPort()), Seeds: []string{"10.0.0.1:4000"}})
+		time.Sleep(time.Second)
+		for _, g := range []*Gossip{all[0], all[2]} {
+			p, ok := g.roster.member(old.Name())
+			if !ok || p.Incarnation != again.cfg.Incarnation {
+				t.Errorf("want %s with incarnation %d in the view of %s, got %+v", old.Name(), again.cfg.Incarnation, g.Name(), p)
+			}
+			select {
+			case got := <-g.Gone():
+				if want := (Gone{old.Name(), old.cfg.Incarnation}); got != want {
+					t.Errorf("want %+v, got %+v", want, got)
+				}
+			default:
+				t.Errorf("want %s to be told that the old run is gone", g.Name())
+			}
+		}
+		wantNames(t, again, all...)
+	})
+}
+
+func TestDeadMembersComeBackWhenTheyRestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		all := group(t, &n, 3)
+		time.Sleep(5 * time.Second)
+		all[2].Close()
+		time.Sleep(time.Hour)
+		wantNames(t, all[0], all[0], all[1])
+		// It knows no seed; the others dial it.
+		again := start(t, Config{Transport: n.HostAt(all[2].AddrPort())})
+		time.Sleep(10 * time.Second)
+		wantNames(t, again, all...)
+		wantNames(t, all[0], all...)
+	})
+}
+
+func TestLeaveIsFastAndFinal(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		all := group(t, &n, 5)
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		if err := all[4].Leave(t.Context()); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if d := time.Since(began); d > time.Millisecond {
+			t.Errorf("want no waiting, got %v", d)
+		}
+		all[4].Close()
+		for _, g := range all[:4] {
+			wantNames(t, g, all[:4]...)
+			if _, ok := g.roster.addrOf(all[4].Name()); ok {
+				t.Errorf("want %s to forget who has left", g.Name())
+			}
+		}
+		alone := start(t, Config{Transport: n.Host()})
+		began = time.Now()
+		if err := alone.Leave(t.Context()); err != nil || time.Since(began) > time.Millisecond {
+			t.Errorf("want no waiting alone, got %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestFiftyMembersHearABroadcast(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		all := group(t, &n, 50)
+		time.Sleep(30 * time.Second)
+		const last = 10
+		for seq := range uint64(last) {
+			all[7].Send(claimOf(all[7], 9, seq+1))
+			time.Sleep(300 * time.Millisecond)
+		}
+		time.Sleep(2 * time.Second)
+		for _, g := range all {
+			wantNames(t, g, all...)
+			newest := uint64(0)
+			for _, m := range received(g) {
+				if m.Seq <= newest || !m.Gossiped || m.From != all[7].Name() || g == all[7] {
+					t.Errorf("want only newer claims of %s, got %+v at %s", all[7].Name(), m, g.Name())
+				}
+				newest = m.Seq
+			}
+			// Gossip may miss a member once in some thousand times.
+			if g != all[7] && newest < last-1 {
+				t.Errorf("want %s to hear the newest claim, got %d", g.Name(), newest)
+			}
+		}
+	})
+}
+
+func TestDirectMessagesAndTheGreeting(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		a := start(t, Config{Transport: n.Host()})
+		a.SetGreeting(seniority.AppendMessage(nil, claimOf(a, 5, 1)))
+		b := start(t, Config{Transport: n.Host(), Seeds: []string{a.Addr()}})
+		time.Sleep(time.Second)
+		if got := received(b); len(got) == 0 || got[0].Term != 5 || !got[0].Gossiped {
+			t.Errorf("want the greeting, got %+v", got)
+		}
+		want := claimOf(b, 6, 2)
+		want.To = a.Name()
+		b.Send(want)
+		synctest.Wait()
+		if got := received(a); len(got) != 1 || got[0].Term != 6 || got[0].Gossiped {
+			t.Errorf("want one direct message, got %+v", got)
+		}
+		a.Close()
+		time.Sleep(time.Minute)
+		wantNames(t, b, b)
+		again := start(t, Config{Transport: n.HostAt(a.AddrPort()), Cluster: "elsewhere"})
+		b.Send(want)
+		synctest.Wait()
+		if again.Counters()["other-cluster"] == 0 {
+			t.Error("want a message to go to the last known address of a member that is gone")
+		}
+	})
+}
+
+func TestFullInboxDropsTheOldest(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		g := start(t, Config{Transport: n.Host()})
+		for i := range inboxSize + 10 {
+			g.inbox.put(seniority.Message{Seq: uint64(i)})
+		}
+		got := received(g)
+		if len(got) != inboxSize || got[0].Seq != 10 {
+			t.Errorf("want %d messages from 10 on, got %d from %d", inboxSize, len(got), got[0].Seq)
+		}
+		if c := g.Counters()["inbox-full"]; c != 10 {
+			t.Errorf("want 10 counted, got %d", c)
+		}
+	})
+}
+
+func TestOtherClustersAndProgramsAreRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		a := start(t, Config{Transport: n.Host()})
+		other := start(t, Config{Transport: n.Host(), Cluster: "other", Seeds: []string{a.Addr()}})
+		c := memberlist.DefaultLANConfig()
+		c.Name, c.Transport, c.Logger = "foreign", n.Host(), nil
+		c.LogOutput = newLockedBuffer()
+		foreign, err := memberlist.Create(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer foreign.Shutdown()
+		if _, err := foreign.Join([]string{a.Addr()}); err == nil {
+			t.Error("want a foreign program refused")
+		}
+		time.Sleep(30 * time.Second)
+		wantNames(t, a, a)
+		wantNames(t, other, other)
+		if f := found(t, a, foundOtherCluster); f.Member != "10.0.0.2" {
+			t.Errorf("want the finding to be about 10.0.0.2, got %+v", f)
+		}
+		found(t, a, foundForeign)
+		found(t, other, foundSeed)
+		if c := a.Counters(); c["other-cluster"] == 0 || c["foreign-program"] == 0 {
+			t.Errorf("want both counted, got %v", c)
+		}
+		if other.View().Settled {
+			t.Error("want a seed that is of another cluster not to settle")
+		}
+	})
+}
+
+func TestDifferentRulesAreFound(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		a := start(t, Config{Transport: n.Host()})
+		b := newMember(t, Config{Transport: n.Host(), Seeds: []string{a.Addr()}})
+		if err := b.Start(seniority.Member{}, Extra{Rule: "bully", Mode: "quorum"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if f := found(t, a, foundRule); f.Member != b.Name() || !f.Degrades {
+			t.Errorf("want it to be about %s and to degrade, got %+v", b.Name(), f)
+		}
+		found(t, b, foundMode)
+	})
+}
+
+// memberlist's own network in memory serves as a transport, too. It blocks
+// whoever sends to a member that does not read any more, so somebody reads on.
+func TestMockNetwork(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n memberlist.MockNetwork
+		var transports []*memberlist.MockTransport
+		for i := range 10 {
+			transports = append(transports, n.NewTransport(fmt.Sprint("m", i)))
+		}
+		ended := make(chan struct{})
+		t.Cleanup(func() {
+			time.Sleep(10 * time.Second)
+			close(ended)
+		})
+		var all []*Gossip
+		for i, tr := range transports {
+			c := Config{Name: fmt.Sprint("m", i), Transport: tr, Seeds: []string{"127.0.0.1:1"}}
+			all = append(all, start(t, c))
+		}
+		t.Cleanup(func() {
+			for _, tr := range transports {
+				go swallow(tr, ended)
+			}
+		})
+		time.Sleep(10 * time.Second)
+		for _, g := range all {
+			wantNames(t, g, all...)
+		}
+		all[3].OnAsk(func() []byte { return []byte("state") })
+		answer, udp, err := all[5].Ask(t.Context(), "m3")
+		if string(answer) != "state" || !udp || err != nil {
+			t.Errorf("want an answer, got %q, %v, %v", answer, udp, err)
+		}
+	})
+}
+
+// swallow reads what is sent to a transport until the end.
+func swallow(tr *memberlist.MockTransport, ended <-chan struct{}) {
+	for {
+		select {
+		case <-tr.PacketCh():
+		case c := <-tr.StreamCh():
+			c.Close()
+		case <-ended:
+			return
+		}
+	}
+}
