@@ -146,6 +146,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer l.alarm.Close()
 	defer func() {
 		closing, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 		defer cancel()

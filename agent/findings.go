@@ -69,7 +69,7 @@ func (l *loop) refreshFindings(now time.Duration) {
 		f.published = append(f.published, n.Finding)
 	}
 	for _, g := range l.gossip.Findings() {
-		f.published = append(f.published, Finding{What: g.What, Member: g.Member, Evidence: g.Evidence, Advice: g.Advice, Degrades: true})
+		f.published = append(f.published, Finding(g))
 	}
 	slices.SortFunc(f.published, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Member, b.Member), cmp.Compare(a.Evidence, b.Evidence))

@@ -343,3 +343,33 @@ func TestTermsAndHistorySurviveARestart(t *testing.T) {
 		}
 	})
 }
+
+func TestQuorum(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(func(c *Config, _ *fakeHands) { c.Voters = []string{VotersSeeds} })
+		time.Sleep(5 * time.Second)
+		if s := a.State(); s.Mode != "quorum" || len(s.Voters) != 3 || s.LeaseMS <= 0 {
+			t.Errorf("state: %+v", s)
+		}
+		if r := b.Ready(); !r.Ready || r.ReleaseBudgetMS != 300 {
+			t.Errorf("readiness: %+v", r)
+		}
+		g.cutInTwo(1)
+		g.await(5*time.Second, "m1 leads, and never with m0", func() bool {
+			if a.IsLeader() && (b.IsLeader() || c.IsLeader()) {
+				t.Fatal("two leaders")
+			}
+			return b.follows("m1") && c.follows("m1")
+		})
+		if got, want := a.hands.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
+			t.Errorf("hook of m0: want %v, got %v", want, got)
+		}
+		g.crash(c)
+		g.await(time.Minute, "one voter of three does not lead", func() bool { return !b.IsLeader() })
+		g.await(2*time.Minute, "m1 says why", func() bool { return len(b.Ready().Reasons) > 0 && len(b.snap.Load().missing) == 2 })
+		r := b.Ready()
+		if want := "there is no leader now: only 1 of 3 voters are there, and a majority must confirm"; r.Ready || r.Reasons[0] != want {
+			t.Errorf("want %q, got %+v", want, r)
+		}
+	})
+}

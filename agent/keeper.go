@@ -77,8 +77,11 @@ const hookRefused = "hook-refused"
 // checkHook tells at once of a hook that the keeper will refuse, rather than
 // when it is needed.
 func (l *loop) checkHook() {
-	var refused *hook.RefusedError
-	if l.cfg.Hook == "" || os.Geteuid() != 0 || !errors.As(hook.CheckPath(l.cfg.Hook), &refused) {
+	if l.cfg.Hook == "" || os.Geteuid() != 0 {
+		return
+	}
+	refused, ok := errors.AsType[*hook.RefusedError](hook.CheckPath(l.cfg.Hook))
+	if !ok {
 		return
 	}
 	l.findings.set(0, 0, Finding{

@@ -87,7 +87,6 @@ func (l *loop) join() error {
 
 // run turns the loop until this member has left the group.
 func (l *loop) run(ctx context.Context) {
-	defer l.alarm.Close()
 	ended := ctx.Done()
 	l.look()
 	for !l.gone() {
