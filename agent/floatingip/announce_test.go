@@ -67,6 +67,14 @@ func TestCapable(t *testing.T) {
 	}
 }
 
+func TestLinksOfNoAddresses(t *testing.T) {
+	var l *Links
+	if err := l.Usable(); err != nil || l.Changed() != nil {
+		t.Errorf("want always usable links that never change, got %v", err)
+	}
+	l.Close()
+}
+
 func TestLinks(t *testing.T) {
 	a, b := pair(t)
 	addrs, err := ParseAll([]string{float4Net + "@eth0"})

@@ -11,7 +11,7 @@ import (
 )
 
 // Links watches the interfaces of floating addresses. It needs no capability and
-// is safe for concurrent use.
+// is safe for concurrent use. A nil Links is that of no addresses.
 type Links struct {
 	ifaces  []string
 	handle  *netlink.Handle
@@ -52,16 +52,27 @@ func WatchLinks(addrs []Address) (*Links, error) {
 // sentence names the interface; it wraps ErrNoInterface (the node is no
 // candidate) or ErrNoCarrier (a leader hands over).
 func (l *Links) Usable() error {
+	if l == nil {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state
 }
 
 // Changed receives after what Usable returns has changed.
-func (l *Links) Changed() <-chan struct{} { return l.changed }
+func (l *Links) Changed() <-chan struct{} {
+	if l == nil {
+		return nil
+	}
+	return l.changed
+}
 
 // Close ends the watch.
 func (l *Links) Close() {
+	if l == nil {
+		return
+	}
 	close(l.done)
 	<-l.exited
 	l.handle.Close()
