@@ -14,16 +14,11 @@ import (
 // TestShortForm runs the program itself, once through the faults that matter
 // most, with agents and with keepalived.
 func TestShortForm(t *testing.T) {
+	if os.Getenv("DOYEN_TEST_REQUIRE") != "1" {
+		t.Skip("takes two minutes and needs keepalived: DOYEN_TEST_REQUIRE=1 runs it")
+	}
 	needRoot(t)
-	if testing.Short() {
-		t.Skip("takes a minute or two")
-	}
-	subjects := "doyen-fast,doyen-fast-quorum"
-	if _, err := exec.LookPath("keepalived"); err == nil {
-		subjects += ",keepalived"
-	} else if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-		t.Fatal("keepalived is wanted as a peer: ", err)
-	}
+	const subjects = "doyen-fast,doyen-fast-quorum,keepalived"
 	const scenarios = "stop,kill-agent,kill-all,freeze-all,host-death,link-cut,leader-isolated"
 	dir := t.TempDir()
 	program, agent, out := filepath.Join(dir, "failoverlab"), filepath.Join(dir, "agent"), filepath.Join(dir, "report.json")
