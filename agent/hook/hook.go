@@ -192,7 +192,7 @@ func notStarted(err error) Result {
 	case errors.Is(err, syscall.ENOEXEC):
 		res.Unusable = true
 		err = fmt.Errorf("%w; a script begins with a line such as #!/bin/sh", err)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOTDIR):
 		res.Unusable = true
 	}
 	res.Err = fmt.Errorf("the hook could not be started: %w", err)

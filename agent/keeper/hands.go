@@ -322,7 +322,9 @@ func (h *hands) ended(res hook.Result) {
 			h.told = r.about
 		}
 	}
-	h.report(rep)
+	if !r.idle || res.Err != nil || r.event == hook.Acquire {
+		h.report(rep)
+	}
 	if r.event == hook.Release {
 		h.tried(res.Err, res.Unusable)
 	}

@@ -1,0 +1,256 @@
+//go:build linux
+
+package keeper
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"doyen/agent/clock"
+)
+
+// stubborn is the end of a hook that never ends, ignores signals, and has a
+// child in another session.
+const stubborn = `trap '' TERM INT HUP
+setsid sh -c 'trap "" TERM; echo $$ >>$D/pids; echo >$D/hangs; exec sleep 1000' &
+sleep 1000`
+
+func TestWholeLifeOfAKeeper(t *testing.T) {
+	s := newStage(t, `[ $DOYEN_EVENT = release ] && echo "released" >>$D/log; exit 0`)
+	k, err := Start(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.Word().Extend(1, clock.Boot()+time.Hour) {
+		t.Error("a leadership began before the release at start")
+	}
+	r := &rig{Keeper: k, s: s}
+	r.until("the release at start", func(r Report) bool { return r.StartupDone })
+	pid := r.PID()
+	if pid == 0 || !alive(pid) || r.leads() {
+		t.Errorf("want a keeper and no leader, got process %d, leads %v", pid, r.leads())
+	}
+	r.lead(1)
+	if rep := r.ended("acquire"); rep.Exit != 0 || !rep.Held || rep.Term != 1 {
+		t.Errorf("want term 1 held, got %+v", rep)
+	}
+	r.ended("change")
+	r.stepDown(1, 0)
+	if rep := r.until("the release", func(r Report) bool { return r.Released == 1 }); rep.ReleaseFailed || rep.Held {
+		t.Errorf("want it released, got %+v", rep)
+	}
+	r.lead(2)
+	r.ended("acquire")
+	r.close()
+	if alive(pid) {
+		t.Error("the keeper still runs")
+	}
+	if r.leads() {
+		t.Error("the word says that this node leads, after Close")
+	}
+	s.whole("release 0 startup", "released", "acquire 1 elected", "change 1 elected", "release 1 requested", "released",
+		"acquire 2 elected", "release 2 leader-died", "released", "will of 2")
+}
+
+func TestAgentKilled(t *testing.T) {
+	s := newStage(t, `[ $DOYEN_EVENT$DOYEN_TERM = release1 ] && echo "released" >>$D/log; exit 0`)
+	a := s.startAgent(time.Hour)
+	s.await("release 0 startup", "acquire 1 elected", "change 1 elected")
+	a.kill()
+	// The will comes after the release: the others may elect at once.
+	s.whole("release 0 startup", "acquire 1 elected", "change 1 elected", "release 1 leader-died", "released", "will of 1")
+}
+
+func TestAgentKilledDuringAcquire(t *testing.T) {
+	s := newStage(t, `[ $DOYEN_EVENT = acquire ] || exit 0
+`+stubborn)
+	a := s.startAgent(time.Hour)
+	s.awaitFile("hangs")
+	a.kill()
+	s.whole("release 0 startup", "acquire 1 elected", "release 1 leader-died", "will of 1")
+	s.wantNothingLeft()
+}
+
+func TestAgentKilledDuringStart(t *testing.T) {
+	s := newStage(t, stubborn)
+	a := s.startAgent(time.Hour)
+	s.awaitFile("hangs")
+	a.kill()
+	s.whole("release 0 startup")
+	s.wantNothingLeft()
+}
+
+func TestAgentStopped(t *testing.T) {
+	s := newStage(t, "exit 0")
+	a := s.startAgent(300 * ms)
+	s.await("release 0 startup", "acquire 1 elected", "change 1 elected")
+	a.signal(syscall.SIGSTOP)
+	s.await("release 1 lease-lost", "will of 1")
+	a.signal(syscall.SIGCONT)
+	a.until("the firing", func(r Report) bool { return r.Fired == 1 })
+	a.until("the release", func(r Report) bool { return r.Released == 1 })
+	a.until("the end of change", func(r Report) bool { return r.Event == "change" && !r.Running })
+	a.kill()
+	s.whole("release 0 startup", "acquire 1 elected", "change 1 elected", "release 1 lease-lost", "will of 1", "change 1 asleep")
+}
+
+func TestStoppedAgentDoesNotHoldTheKeeperUp(t *testing.T) {
+	// The agent does not read, and the reports soon fill the socket.
+	s := newStage(t, `yes | head -c 8000; [ $DOYEN_EVENT = release ] || [ $(wc -l <$D/log) -gt 80 ]`)
+	s.cfg.RetryAfter = 100 * time.Microsecond
+	a := s.startAgent(time.Hour)
+	s.await("acquire 1 elected")
+	a.signal(syscall.SIGSTOP)
+	for end := time.Now().Add(limit); len(s.log()) <= 80; time.Sleep(ms) {
+		if time.Now().After(end) {
+			t.Fatalf("the keeper has stopped after %d runs", len(s.log()))
+		}
+	}
+	a.signal(syscall.SIGCONT)
+	a.until("the last acquire", func(r Report) bool { return r.Held })
+}
+
+func TestSignalsForTheAgentDoNotEndTheKeeper(t *testing.T) {
+	s := newStage(t, "exit 0")
+	r := s.start(Start)
+	pid := r.PID()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE} {
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.lead(1)
+	r.ended("acquire")
+	if !alive(pid) || r.PID() != pid {
+		t.Error("the keeper has ended")
+	}
+}
+
+func TestKeeperKilled(t *testing.T) {
+	s := newStage(t, `[ $DOYEN_EVENT$DOYEN_TERM = acquire1 ] || exit 0
+`+stubborn)
+	r := s.start(Start)
+	r.lead(1)
+	s.awaitFile("hangs")
+	first := r.PID()
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	rep := r.until("its death", func(r Report) bool { return r.KeeperDied })
+	if !strings.Contains(rep.Err, "killed") {
+		t.Errorf("want to know how it died, got %q", rep.Err)
+	}
+	if r.leads() {
+		t.Error("the node leads without a keeper")
+	}
+	if r.Word().Extend(1, clock.Boot()+time.Hour) {
+		t.Error("a leadership whose keeper died was extended")
+	}
+	s.wantNothingLeft()
+	r.stepDown(1, 0)
+	r.until("the release", func(r Report) bool { return r.Released == 1 })
+	if r.PID() == first {
+		t.Error("there is no new keeper")
+	}
+	r.lead(2)
+	r.ended("acquire")
+	// The new keeper may start its release before it hears what it is for.
+	log := s.log()
+	if len(log) != 4 && len(log) != 5 || !strings.HasPrefix(log[2], "release") || log[3] != "acquire 2 elected" {
+		t.Errorf("want release, acquire, release, acquire, got\n%s", strings.Join(log, "\n"))
+	}
+}
+
+func TestSuccessorWaitsForTheKeeperOfTheDead(t *testing.T) {
+	s := newStage(t, `[ $DOYEN_EVENT$DOYEN_TERM = release1 ] || exit 0
+echo >$D/releasing
+while ! [ -e $D/go ]; do sleep 0.01; done
+echo done >>$D/log`)
+	a := s.startAgent(time.Hour)
+	s.await("release 0 startup", "acquire 1 elected", "change 1 elected")
+	a.Process.Kill()
+	s.awaitFile("releasing")
+	successor, err := Start(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{Keeper: successor, s: s}
+	defer r.close()
+	stop := make(chan error, 1)
+	go func() { stop <- ReleaseNow(context.Background(), s.cfg, Tools{}) }()
+	s.touch("go")
+	r.until("the release at start", func(r Report) bool { return r.StartupDone })
+	a.kill()
+	if got := strings.Join(s.log()[3:], ", "); !strings.HasPrefix(got, "release 1 leader-died, done, ") || strings.Contains(got, "OVERLAP") {
+		t.Errorf("want the dead agent's release to be done before any other, got %s", got)
+	}
+	r.close()
+	if err := <-stop; err != nil {
+		t.Error(err)
+	}
+	s.mustContain("release 0 stop")
+}
+
+func TestStartSaysWhatIsWrong(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		want string
+	}{
+		"no name":        {Config{}, "no name"},
+		"relative hook":  {Config{Node: "n", Hook: "hook"}, "hook hook is not an absolute path"},
+		"no addresses":   {Config{Node: "n", Addresses: []string{"192.0.2.1/24@lo"}}, "floating-ip"},
+		"negative limit": {Config{Node: "n", HookTimeout: -1}, "hook-timeout"},
+	} {
+		if _, err := Start(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: want an error with %q, got %v", name, c.want, err)
+		}
+	}
+	t.Setenv(mark, "1")
+	if _, err := Start(Config{Node: "n"}); err == nil || !strings.Contains(err.Error(), "keeper.Init") {
+		t.Errorf("a keeper that starts a keeper: got %v", err)
+	}
+}
+
+func TestMissingHookEndsTheReleaseAtStart(t *testing.T) {
+	s := newStage(t, "")
+	s.cfg.Hook = s.path("nowhere")
+	r := s.start(Start)
+	rep := r.got[len(r.got)-1]
+	if !rep.ReleaseFailed || !strings.Contains(r.got[len(r.got)-2].Err, "no such file") {
+		t.Errorf("want a failed release, got %+v", r.got)
+	}
+	r.lead(1)
+	for n := 1; n <= 3; n++ {
+		if rep := r.ended("acquire"); rep.AcquireFailures != n || rep.Term != 1 {
+			t.Errorf("want failure %d, got %+v", n, rep)
+		}
+	}
+	r.stepDown(1, 0)
+	r.until("the release", func(r Report) bool { return r.Released == 1 && r.ReleaseFailed })
+}
+
+// wantNothingLeft checks that no process that a run has noted lives.
+func (s *stage) wantNothingLeft() {
+	s.t.Helper()
+	b, err := os.ReadFile(s.path("pids"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, word := range strings.Fields(string(b)) {
+		if pid, err := strconv.Atoi(word); err != nil || alive(pid) {
+			s.t.Errorf("process %s of the hook still runs (%v)", word, err)
+		}
+	}
+}
+
+func (s *stage) mustContain(line string) {
+	s.t.Helper()
+	if !strings.Contains("\n"+strings.Join(s.log(), "\n")+"\n", "\n"+line+"\n") {
+		s.t.Errorf("want the line %q in\n%s", line, strings.Join(s.log(), "\n"))
+	}
+}
