@@ -34,7 +34,7 @@ func (c *Core) settleTerm(now Now, r Reason) {
 	c.learn(now, c.claim.term, true)
 	c.note(Note{Kind: Won, Peer: c.self.Name, Term: c.claim.term, Reason: r})
 	if c.met {
-		c.assign()
+		c.assign(now)
 	}
 	c.extend(now)
 	c.renew(now)
@@ -105,7 +105,7 @@ func (c *Core) resend(now Now) {
 func (c *Core) confirmed(now Now, m *Message, first bool) {
 	if first && !c.met {
 		c.met = true
-		c.assign()
+		c.assign(now)
 		c.enlighten(m.From) // with its number
 	}
 	c.extend(now)

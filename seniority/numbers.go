@@ -1,70 +1,114 @@
 package seniority
 
-// numbers are the join numbers that a leader has given out and that their
-// owners do not show yet.
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// numbers are the join numbers that a leader gives out.
 type numbers struct {
 	group uint64
-	given map[string]Join
+	// open is until when the founder of the group still sorts newcomers in by
+	// start time: hosts that boot together do not all find each other at once.
+	open  time.Duration
+	given map[string]gift
+}
+
+// gift is what a run of a member was last given; a restart is a new member.
+type gift struct {
+	incarnation uint64
+	join        Join
+}
+
+// of returns what this run of the member was given, or zero.
+func (n *numbers) of(m *Member) Join {
+	if g := n.given[m.Name]; g.incarnation == m.Incarnation {
+		return g.join
+	}
+	return Join{}
 }
 
 // pending returns the number that a member is still to be told, or zero.
 func (n *numbers) pending(m *Member) Join {
-	if m == nil || m.Join.Group == n.group && m.Join.Number != 0 {
+	if m == nil || n.of(m) == m.Join {
 		return Join{}
 	}
-	return n.given[m.Name]
+	return n.of(m)
 }
 
 // assign numbers the members that have no place in the leader's group yet,
 // after all that have, in the order they stand in: their own group's, or by
 // start time. A group is founded by the first leadership that met anybody.
-func (c *Core) assign() {
+func (c *Core) assign(now Now) {
 	n := &c.numbers
-	if n.given == nil {
-		n.given = map[string]Join{}
-	}
 	members := c.view.members
-	n.group = c.self.Join.Group
-	for i := 0; n.group == 0 && i < len(members); i++ {
-		n.group = members[i].Join.Group
+	group := c.self.Join.Group
+	for i := 0; group == 0 && i < len(members); i++ {
+		group = members[i].Join.Group
 	}
-	if n.group == 0 {
-		n.group = c.claim.term
+	switch {
+	case group == 0:
+		c.found(now)
+		return
+	case group != n.group:
+		*n = numbers{group: group, given: map[string]gift{}}
+	case now.Boot < n.open:
+		c.found(now)
+		return
 	}
 	last := uint64(0)
 	for i := range members {
-		if j := members[i].Join; j.Group == n.group {
+		if j := members[i].Join; j.Group == group {
 			last = max(last, j.Number)
 		}
 	}
-	for name, j := range n.given {
-		if c.view.member(name) == nil || j.Group != n.group {
+	for name, g := range n.given {
+		last = max(last, g.join.Number)
+		if m := c.view.member(name); m == nil || m.Incarnation != g.incarnation {
 			delete(n.given, name)
-			continue
 		}
-		last = max(last, j.Number)
 	}
 	var mine Join
 	for i := range members {
 		m := &members[i]
-		if m.Join.Group == n.group && m.Join.Number != 0 {
-			delete(n.given, m.Name)
+		if n.of(m).Number != 0 {
 			continue
 		}
-		if _, ok := n.given[m.Name]; ok {
-			continue
+		j := m.Join
+		if j.Group != group || j.Number == 0 {
+			last++
+			j = Join{Group: group, Number: last}
 		}
-		last++
-		j := Join{Group: n.group, Number: last}
+		n.given[m.Name] = gift{m.Incarnation, j}
 		if m.Name == c.self.Name {
 			mine = j
-			continue
 		}
-		n.given[m.Name] = j
 	}
 	if mine.Number != 0 {
 		c.renumber(mine)
 	}
+}
+
+// found numbers everybody by start time and name. Whoever claims to have
+// started before the leader, which was the first, comes last: its clock is
+// wrong, or it came late, and neither makes it senior to anybody.
+func (c *Core) found(now Now) {
+	n := &c.numbers
+	if c.self.Join.Group == 0 {
+		*n = numbers{group: c.claim.term, open: now.Boot + c.timing.Settle, given: map[string]gift{}}
+	}
+	order := slices.Clone(c.view.members)
+	slices.SortFunc(order, func(a, b Member) int {
+		return cmp.Or(
+			compareBool(a.Name != c.self.Name, b.Name != c.self.Name),
+			compareBool(a.Start < c.self.Start, b.Start < c.self.Start),
+			cmp.Compare(a.Start, b.Start), cmp.Compare(a.Name, b.Name))
+	})
+	for i := range order {
+		n.given[order[i].Name] = gift{order[i].Incarnation, Join{Group: n.group, Number: uint64(i + 1)}}
+	}
+	c.renumber(n.of(&c.self))
 }
 
 // welcome numbers newcomers and tells them who leads.
@@ -75,7 +119,7 @@ func (c *Core) welcome(now Now) {
 		}
 		return
 	}
-	c.assign()
+	c.assign(now)
 	for i := range c.view.members {
 		m := &c.view.members[i]
 		if c.welcomed[m.Name] != m.Incarnation && m.Name != c.self.Name {
