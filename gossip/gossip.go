@@ -52,7 +52,9 @@ type Gossip struct {
 	end  context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows, and starting, leaving and closing
+	exit sync.Mutex // held while memberlist is told to leave or to shut down
+
+	mu     sync.Mutex // guards what follows
 	list   *memberlist.Memberlist
 	joiner *joiner
 	closed bool
@@ -285,17 +287,22 @@ func (g *Gossip) isSelf(a netip.AddrPort) bool {
 // goroutine of this package runs any more; one of memberlist's may wait for
 // the end of a probe, a second usually. Close may be called more than once.
 func (g *Gossip) Close() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.end()
-	var err error
-	if !g.closed && g.list != nil {
-		err = g.list.Shutdown()
-	}
+	g.mu.Lock()
 	g.closed = true
+	list, j := g.list, g.joiner
+	g.mu.Unlock()
+	// Nothing is locked while this waits: what answers a question may ask for
+	// findings.
+	var err error
+	if list != nil {
+		g.exit.Lock()
+		err = list.Shutdown()
+		g.exit.Unlock()
+	}
 	err = errors.Join(err, g.mux.Shutdown())
-	if g.joiner != nil {
-		g.joiner.wg.Wait()
+	if j != nil {
+		j.wg.Wait()
 	}
 	g.wg.Wait()
 	return err

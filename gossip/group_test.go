@@ -294,6 +294,39 @@ func TestDifferentRulesAreFound(t *testing.T) {
 	})
 }
 
+// A crowd converges, and dials no more than it should when a half is gone.
+func TestCrowdDialsInModeration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	bubble(t, func(t *testing.T) {
+		const size = 60
+		var n simnet.Network
+		all := group(t, &n, size)
+		time.Sleep(2 * time.Minute)
+		for _, g := range all {
+			if got := len(g.View().Members); got != size {
+				t.Errorf("want %s to know %d members, got %d", g.Name(), size, got)
+			}
+		}
+		half := func(a netip.AddrPort) bool { return a.Addr().As4()[3]%2 == 0 }
+		n.Cut(func(from, to netip.AddrPort) bool { return half(from) != half(to) })
+		time.Sleep(3 * time.Minute)
+		before := n.Dials()
+		time.Sleep(time.Minute)
+		if dials, limit := n.Dials()-before, size*5*60; dials > limit {
+			t.Errorf("want at most %d dials a minute, got %d", limit, dials)
+		}
+		n.Cut(nil)
+		time.Sleep(30 * time.Second)
+		for _, g := range all {
+			if got := len(g.View().Members); got != size {
+				t.Errorf("want %s to know %d members again, got %d", g.Name(), size, got)
+			}
+		}
+	})
+}
+
 // memberlist's own network in memory serves as a transport, too. It blocks
 // whoever sends to a member that does not read any more, so somebody reads on.
 func TestMockNetwork(t *testing.T) {

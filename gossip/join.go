@@ -292,7 +292,10 @@ func (r *roster) nextMissing(now time.Time) (string, netip.AddrPort, time.Durati
 	next := ""
 	for name, k := range r.known {
 		if name == r.self.Name && now.Sub(k.missing) > findingTTL {
-			delete(r.known, name) // a namesake that is not heard of any more
+			// A namesake that is not heard of any more: its verdict is over.
+			delete(r.known, name)
+			r.clash = time.Time{}
+			r.touch()
 			continue
 		}
 		if !k.missing.IsZero() && (first == nil || k.due.Before(first.due)) {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/memberlist"
 )
 
 const (
@@ -20,14 +22,12 @@ const (
 // memberlist adds to any packet, and Leave returns when they have answered or
 // ctx ends. Close must follow. Members that hear nothing notice by probing.
 func (g *Gossip) Leave(ctx context.Context) error {
-	list, ok := g.running()
+	told := g.roster.some(leaveFanout)
+	list, ok := g.resign()
 	if !ok {
 		return nil
 	}
-	g.end() // from here on nobody is dialled, so nobody takes this member back
-	told := g.roster.some(leaveFanout)
 	bye := g.goodbye()
-	_ = list.Leave(time.Nanosecond)
 	ctx, cancel := context.WithTimeout(ctx, leaveLimit)
 	defer cancel()
 	var acks sync.WaitGroup
@@ -45,4 +45,17 @@ func (g *Gossip) Leave(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// resign has memberlist queue the news that this member leaves; false: it is
+// not running. memberlist panics if it is told so after its end.
+func (g *Gossip) resign() (*memberlist.Memberlist, bool) {
+	g.exit.Lock()
+	defer g.exit.Unlock()
+	list, ok := g.running()
+	if ok {
+		g.end() // from here on nobody is dialled, so nobody takes this member back
+		_ = list.Leave(time.Nanosecond)
+	}
+	return list, ok
 }

@@ -132,6 +132,13 @@ func TestAddressFamilies(t *testing.T) {
 		}
 		c.Close()
 	}
+	one := real(t, Config{})
+	mixed := real(t, Config{BindAddr: "::", Advertise: "127.0.0.1", Seeds: []string{one.Addr()}})
+	eventually(t, "joined over IPv4 from a socket of both families", func() bool { return len(mixed.View().Members) == 2 })
+	one.OnAsk(func() []byte { return []byte("state") })
+	if _, udp, err := mixed.Ask(t.Context(), one.Name()); !udp || err != nil {
+		t.Errorf("want UDP and TCP to work, got %v, %v", udp, err)
+	}
 	v4 := real(t, Config{Advertise: "localhost", Resolver: resolver{hosts: map[string][]netip.Addr{"localhost": addrs("::1", "127.0.0.1")}}})
 	if want := fmt.Sprintf("localhost:%d", v4.port); v4.Name() != want || v4.AddrPort().Addr() != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("want %s at 127.0.0.1, got %s at %s", want, v4.Name(), v4.AddrPort())
@@ -173,7 +180,16 @@ func TestAskOverGossip(t *testing.T) {
 	}
 }
 
-func TestAskTellsWhenOnlyUDPWorks(t *testing.T) {
+func TestAskTellsWhatDoesNotWork(t *testing.T) {
+	mute := real(t, Config{})
+	mute.OnAsk(func() []byte { return []byte("state") })
+	asker := real(t, Config{Seeds: []string{mute.Addr()}})
+	eventually(t, "joined", func() bool { return len(asker.View().Members) == 2 })
+	mute.mux.NodeAwareTransport.(*sockets).udp.Close()
+	if answer, udp, err := asker.Ask(t.Context(), mute.Name()); string(answer) != "state" || udp || err != nil {
+		t.Errorf("want an answer over TCP alone, got %q, %v, %v", answer, udp, err)
+	}
+
 	a := real(t, Config{})
 	b := real(t, Config{Seeds: []string{a.Addr()}})
 	eventually(t, "joined", func() bool { return len(b.View().Members) == 2 })

@@ -191,8 +191,10 @@ func (r *roster) forgetLongest() {
 			longest = name
 		}
 	}
-	delete(r.known, longest)
-	r.drop("members-forgotten")
+	if longest != "" {
+		delete(r.known, longest)
+		r.drop("members-forgotten")
+	}
 }
 
 // addrOf is where a member is reached, or was when it was last in the view.

@@ -27,6 +27,7 @@ type Network struct {
 	hosts map[netip.AddrPort]*Host
 	cut   func(from, to netip.AddrPort) bool
 	next  uint32
+	dials int
 }
 
 // Host is one end: a transport with an address.
@@ -73,6 +74,13 @@ func (n *Network) Cut(cut func(from, to netip.AddrPort) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.cut = cut
+}
+
+// Dials is how often anybody has dialled.
+func (n *Network) Dials() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.dials
 }
 
 // route returns the host at an address, nil if there is none, and whether the
@@ -130,6 +138,9 @@ func (h *Host) DialTimeout(addr string, timeout time.Duration) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
+	h.net.mu.Lock()
+	h.net.dials++
+	h.net.mu.Unlock()
 	late := time.NewTimer(min(timeout, dialLimit))
 	defer late.Stop()
 	if there || back {
