@@ -104,12 +104,11 @@ func TestTakeoverAndFailovers(t *testing.T) {
 
 func TestRecordForgets(t *testing.T) {
 	r := new(record)
-	r.change(change{0, 1 * ms, true})
-	r.change(change{0, 2 * ms, true}) // a renewal
-	r.change(change{1, 3 * ms, true})
-	r.change(change{1, 4 * ms, false})
-	r.reply(reply{1 * ms, 0})
-	r.reply(reply{9 * ms, 0})
+	for _, c := range []change{{0, 1 * ms, true}, {0, 2 * ms, true} /* a renewal */, {1, 3 * ms, true}, {1, 4 * ms, false}} {
+		r.keep(seen{change: &c})
+	}
+	r.keep(seen{reply: &reply{1 * ms, 0}})
+	r.keep(seen{reply: &reply{9 * ms, 0}})
 	r.forget(8 * ms)
 	v := r.view()
 	if want := []change{{0, 8 * ms, true}}; !slices.Equal(v.changes, want) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -42,7 +43,7 @@ func (l *lab) build() error {
 	if l.net, err = newNetwork(); err != nil {
 		return err
 	}
-	l.record = new(record)
+	l.record = newRecord()
 	if l.eyes, err = observe(l.net, l.record); err != nil {
 		return err
 	}
@@ -58,6 +59,7 @@ func (l *lab) close() {
 	endHogs(l, nil) // they may have ended
 	if l.eyes != nil {
 		l.eyes.stop()
+		l.record.close()
 		l.eyes = nil
 	}
 	if l.net != nil {
@@ -171,6 +173,7 @@ func (l *lab) run(ctx context.Context, s *scenario) (map[string]float64, error) 
 	if err := sleep(ctx, time.Duration(l.dice.Int64N(int64(time.Second)))); err != nil {
 		return nil, err
 	}
+	runtime.GC() // prepareSandbox has switched it off for the rest of the run
 	l.record.forget(now() - time.Second)
 	victim := l.victim(s.victim, former)
 	t := times{former: former, fault: now()}

@@ -32,11 +32,12 @@ func observed(t *testing.T) (*network, *record) {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.close)
-	r := new(record)
+	r := newRecord()
 	eyes, err := observe(n, r)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(r.close)
 	t.Cleanup(eyes.stop)
 	return n, r
 }

@@ -82,7 +82,9 @@ func (o *observers) socket(p *node, family, kind, protocol int, bind unix.Sockad
 		}
 		o.fds = append(o.fds, fd)
 		patience := unix.Timeval{Usec: 50_000}
-		return errors.Join(os.NewSyscallError("bind", unix.Bind(fd, bind)), os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience)))
+		return errors.Join(os.NewSyscallError("bind", unix.Bind(fd, bind)),
+			os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience)),
+			os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)))
 	})
 	if err != nil {
 		return -1, fmt.Errorf("on %s: %w", p.name, err)
@@ -143,13 +145,37 @@ func (o *observers) ask(client *node) error {
 	o.loop(client, pace(clientEvery, func(uint64) {
 		unix.Sendto(fd, []byte("ask"), 0, &unix.SockaddrInet4{Port: servicePort, Addr: floatIP.As4()})
 	}))
-	buffer := make([]byte, 64)
+	receive := stamped(fd)
 	o.loop(client, func() {
-		if n, _, err := unix.Recvfrom(fd, buffer, 0); err == nil && n > 0 {
-			o.record.reply(reply{now(), int(buffer[n-1])})
+		if data, at, ok := receive(); ok && len(data) > 0 {
+			o.record.news <- seen{reply: &reply{at, int(data[len(data)-1])}}
 		}
 	})
 	return nil
+}
+
+// stamped makes a function that receives packets with the time at which the
+// kernel got them. The data is good until the next call.
+func stamped(fd int) func() (data []byte, at time.Duration, ok bool) {
+	data, control := make([]byte, 2048), make([]byte, 128)
+	return func() ([]byte, time.Duration, bool) {
+		n, nc, _, _, err := unix.Recvmsg(fd, data, control, 0)
+		at := now()
+		if err != nil {
+			return nil, 0, false
+		}
+		messages, err := unix.ParseSocketControlMessage(control[:nc])
+		if err != nil {
+			return nil, 0, false
+		}
+		for _, m := range messages {
+			if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= int(unsafe.Sizeof(unix.Timespec{})) {
+				stamp := *(*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
+				at = time.Unix(stamp.Unix()).Sub(epoch.Round(0)) // Round strips the monotonic clock, which the kernel's stamp lacks
+			}
+		}
+		return data[:n], at, true
+	}
 }
 
 // pace makes a step that waits for the next round and then does f. It sleeps in
@@ -187,7 +213,7 @@ func (o *observers) hear(h *host) error {
 		}
 		for _, m := range messages {
 			if isFloat(&m) {
-				o.record.change(change{h.index, at, m.Header.Type == unix.RTM_NEWADDR})
+				o.record.news <- seen{change: &change{h.index, at, m.Header.Type == unix.RTM_NEWADDR}}
 			}
 		}
 	})
@@ -232,10 +258,10 @@ func (o *observers) watch(n *network) error {
 	}
 	w := &watcher{n: n, record: o.record, fd: fd}
 	o.loop(n.watch, pace(watchEvery, w.round))
-	buffer := make([]byte, 2048)
+	receive := stamped(fd)
 	o.loop(n.watch, func() {
-		if n, _, err := unix.Recvfrom(fd, buffer, 0); err == nil {
-			w.receive(buffer[:n], now())
+		if data, at, ok := receive(); ok {
+			w.receive(data, at)
 		}
 	})
 	return nil
@@ -287,7 +313,7 @@ func (w *watcher) receive(f []byte, at time.Duration) {
 		id, number := binary.BigEndian.Uint16(f[icmp+4:]), binary.BigEndian.Uint16(f[icmp+6:])
 		host := int(id) - pingMark
 		if f[ipProto] == unix.IPPROTO_ICMP && f[icmp] == 0 && bytes.Equal(f[ipFrom:ipFrom+4], float) && host >= 0 && host < hostCount {
-			w.record.ping(proof{host, time.Duration(w.sent[number].Load()), at})
+			w.record.news <- seen{ping: &proof{host, time.Duration(w.sent[number].Load()), at}}
 		}
 	case isARP:
 		sender := net.HardwareAddr(f[arpSender : arpSender+6])
@@ -295,7 +321,8 @@ func (w *watcher) receive(f []byte, at time.Duration) {
 		if f[arpOp+1] == layers.ARPReply && ours && bytes.Equal(f[arpSender+6:arpSender+10], float) {
 			for _, h := range w.n.hosts {
 				if bytes.Equal(h.mac, sender) {
-					w.record.arp(proof{h.index, time.Duration(w.sent[binary.BigEndian.Uint16(f[arpTarget+4:])].Load()), at})
+					number := binary.BigEndian.Uint16(f[arpTarget+4:])
+					w.record.news <- seen{arp: &proof{h.index, time.Duration(w.sent[number].Load()), at}}
 				}
 			}
 		}

@@ -34,8 +34,20 @@ type change struct {
 	has  bool
 }
 
-// record is what the observers saw. It is safe for concurrent use.
+// seen is what an observer notes: exactly one of its fields is set.
+type seen struct {
+	reply     *reply
+	ping, arp *proof
+	change    *change
+}
+
+// record is what the observers saw. It is safe for concurrent use. Observers put
+// into a channel and never wait for a lock, which a thread without their
+// priority might hold for long.
 type record struct {
+	news  chan seen
+	ended chan struct{}
+
 	mu      sync.Mutex
 	replies []reply
 	pings   []proof
@@ -44,32 +56,39 @@ type record struct {
 	has     [hostCount]bool // the state after all changes
 }
 
-func (r *record) reply(x reply) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.replies = append(r.replies, x)
+// newRecord starts a record. The channel holds what comes in about a minute.
+func newRecord() *record {
+	r := &record{news: make(chan seen, 1<<16), ended: make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		for x := range r.news {
+			r.keep(x)
+		}
+	}()
+	return r
 }
 
-func (r *record) ping(x proof) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pings = append(r.pings, x)
+// close ends a record, after the observers have been stopped.
+func (r *record) close() {
+	close(r.news)
+	<-r.ended
 }
 
-func (r *record) arp(x proof) {
+// keep takes one note in. A change that only repeats what is known, as the
+// renewal of an address's lifetime does, is left out.
+func (r *record) keep(x seen) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.arps = append(r.arps, x)
-}
-
-// change notes an event unless it only repeats what is known, as the renewal of
-// an address's lifetime does.
-func (r *record) change(x change) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.has[x.host] != x.has {
-		r.has[x.host] = x.has
-		r.changes = append(r.changes, x)
+	switch {
+	case x.reply != nil:
+		r.replies = append(r.replies, *x.reply)
+	case x.ping != nil:
+		r.pings = append(r.pings, *x.ping)
+	case x.arp != nil:
+		r.arps = append(r.arps, *x.arp)
+	case r.has[x.change.host] != x.change.has:
+		r.has[x.change.host] = x.change.has
+		r.changes = append(r.changes, *x.change)
 	}
 }
 

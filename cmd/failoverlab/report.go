@@ -30,6 +30,7 @@ type machine struct {
 	Kernel string `json:"kernel"`
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
+	Load   string `json:"load"` // averages before the first run
 }
 
 type subjectReport struct {
@@ -59,6 +60,8 @@ func thisMachine() machine {
 	if unix.Uname(&uts) == nil {
 		m.Kernel = unix.ByteSliceToString(uts.Sysname[:]) + " " + unix.ByteSliceToString(uts.Release[:]) + " " + unix.ByteSliceToString(uts.Machine[:])
 	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	m.Load = strings.TrimSpace(string(load))
 	info, _ := os.ReadFile("/proc/cpuinfo") // without it the report is poorer, no more
 	for line := range bytes.Lines(info) {
 		if name, ok := strings.CutPrefix(string(line), "model name"); ok {
@@ -126,7 +129,7 @@ var (
 
 // print prints tables in Markdown: median (minimum–maximum), in milliseconds.
 func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d cores (%s), %s. Milliseconds: median (minimum–maximum).\n", r.Machine.Kernel, r.Machine.Cores, r.Machine.CPU, r.When.Format(time.DateOnly))
+	fmt.Fprintf(w, "%s, %d cores (%s), load %s, %s. Milliseconds: median (minimum–maximum).\n", r.Machine.Kernel, r.Machine.Cores, r.Machine.CPU, r.Machine.Load, r.When.Format(time.DateOnly))
 	for _, s := range r.Subjects {
 		fmt.Fprintf(w, "- %s: %s; %s\n", s.Name, s.About, s.Version)
 	}

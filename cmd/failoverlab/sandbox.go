@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,9 +75,12 @@ func boolToInt(b bool) int {
 
 // prepareSandbox gives the sandbox its own /proc, and an empty /run for the
 // files of the programs measured. More processors than there are let the threads
-// that observe run as soon as the kernel wakes them.
+// that observe run as soon as the kernel wakes them, and nothing stops them for a
+// collection of garbage while something is measured.
 func prepareSandbox() error {
 	runtime.GOMAXPROCS(16)
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(1 << 30)
 	for _, m := range []struct {
 		source, target, kind string
 		flags                uintptr
