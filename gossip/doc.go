@@ -1,0 +1,80 @@
+// Package gossip is one member's part in the group: it finds the others, says
+// who is there, and carries the messages of the election. It knows nothing of
+// who leads. It is memberlist (SWIM gossip) with a transport of its own.
+//
+// # One port
+//
+// TCP and UDP on one port carry everything. The first byte tells what a
+// connection or a packet is:
+//
+//	244      memberlist, behind its label "doyen/CLUSTER"; may be encrypted
+//	A–Z, 22  HTTP, or a TLS handshake: handed to the listener of HTTP
+//	0xD9     a question to this member, see Ask; encrypted if there are keys
+//	0xDA     a leader's will, see Will; plain, it proves itself by its secret
+//	0–13     a memberlist without a label: refused as a foreign program
+//
+// Each connection is read in a goroutine of its own, under a deadline, until it
+// has said what it is. At most 128 may be undecided; then the oldest is closed.
+// So whatever strangers do on the port, gossip goes on. Everything refused is
+// counted by its reason (Counters), and what a person should know is kept with
+// the evidence (Findings) for a minute after its last sign.
+//
+// # Members
+//
+// A member is a name, an address, and a meta of at most 512 bytes that ranks it
+// (meta.go). Its name is the address that it advertises, unless another is
+// given; the address is the one given, else the one bound, else the one from
+// which this host would call the first seed, else an interface's, private ones
+// first. A name with addresses of both families means the family bound; bound
+// to ::, IPv4 is preferred, for a peer bound to IPv4 alone cannot reach IPv6.
+//
+// The seeds are resolved again and dialled for ever while they are missing from
+// the view; so is every member that has ever been in it and did not say
+// good-bye, up to 4096. memberlist forgets the dead after half a minute; this
+// is why a partition of any length heals. The pause between two dials of one
+// address grows from a quarter of a second to 5 s, in groups of more than 50
+// to at most a minute; all missing members together are dialled at most some
+// four times a second by each member.
+//
+// A restart is a new member: the meta carries an incarnation. The others take
+// it in as soon as it dials any of them, and learn from Gone that the old run
+// is over.
+//
+// # Names that clash
+//
+// Of two members of one name in one group, the one that the others knew first
+// stays. The other is refused by everybody, takes nobody in, and says so in
+// View.Clash; it goes on dialling and joins once its namesake is gone. Of two
+// that know nobody else, the one that started first stays. When two groups meet
+// and each has a member of one name, each side keeps its own, and the one that
+// started later has Clash set: it should leave, which ends the clash. All that
+// take part report it, and nobody's view changes back and forth.
+//
+// # Messages
+//
+// Send with a receiver is one UDP datagram, at once, to where the receiver was
+// last known. Without a receiver the message goes round by gossip: every member
+// passes the newest of each sender on, within about a second. Either may be
+// lost. SetGreeting is handed to whoever exchanges whole states with this
+// member, newcomers above all.
+//
+// Gone, Changed and Messages never block whoever writes them: news that nobody
+// reads is replaced or dropped, and counted.
+//
+// # Keys
+//
+// With a keyring, everything of memberlist and every question is encrypted with
+// its first key (AES-GCM) and taken under any. Rekey says how to change keys
+// without losing a member. Without one, everything is readable and anybody who
+// reaches the port can join: then the network must be trusted.
+//
+// # Limits
+//
+// Elections need UDP. memberlist keeps a member alive to which only TCP gets
+// through; that is found (udp-blocked), not mended. memberlist notices a death after some seconds; leases,
+// not gossip, decide when a leader is lost. A member with the keys may lie about
+// others, as in any gossip. Two processes with one name and one address, such
+// as a copied --advertise-addr, look like endless restarts; they are reported
+// as a name clash after half a minute and not kept apart. Link-local IPv6
+// addresses cannot be advertised, for memberlist carries no zones.
+package gossip

@@ -1,0 +1,179 @@
+package gossip
+
+import (
+	"container/list"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+const (
+	// sniffLimit is how long a connection may take to say what it is.
+	sniffLimit = 5 * time.Second
+	// maxUndecided bounds the connections that have not; beyond it the oldest
+	// is closed, for those that mean something say so at once.
+	maxUndecided = 128
+	// maxStreams and maxHTTP bound the connections of either kind.
+	maxStreams = 512
+	maxHTTP    = 512
+)
+
+// readStreams sorts the connections.
+func (m *mux) readStreams() {
+	defer m.wg.Done()
+	for {
+		select {
+		case <-m.done:
+			return
+		case c := <-m.NodeAwareTransport.StreamCh():
+			m.wg.Add(1)
+			go m.stream(c)
+		}
+	}
+}
+
+// errRefused is returned for connections whose reason has been counted.
+var errRefused = errors.New("refused")
+
+// stream finds out what a connection is and hands it over.
+func (m *mux) stream(c net.Conn) {
+	defer m.wg.Done()
+	entry, ok := m.enter(c)
+	if !ok {
+		c.Close()
+		return
+	}
+	head, err := m.identify(c)
+	m.mu.Lock()
+	m.undecided.Remove(entry)
+	m.mu.Unlock()
+	if err == nil {
+		err = c.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		c.Close()
+		if err != errRefused && !m.stopped() {
+			m.ledger.count("stream-undecided")
+		}
+		return
+	}
+	switch first := head[0]; {
+	case first == labelByte:
+		m.gossip(c, head)
+	case first == askByte:
+		m.question(c)
+	case first == willByte:
+		m.testament(c, head)
+	default:
+		m.web(c, head)
+	}
+}
+
+// enter takes a connection into the list of the undecided.
+func (m *mux) enter(c net.Conn) (*list.Element, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped() {
+		return nil, false
+	}
+	if m.undecided.Len() >= maxUndecided {
+		// The goroutine of the oldest sees its connection closed and ends.
+		m.undecided.Remove(m.undecided.Front()).(net.Conn).Close()
+	}
+	return m.undecided.PushBack(c), true
+}
+
+// identify reads no more than it takes to tell whose connection it is, and
+// returns that.
+func (m *mux) identify(c net.Conn) ([]byte, error) {
+	if err := c.SetReadDeadline(time.Now().Add(sniffLimit)); err != nil {
+		return nil, err
+	}
+	head := make([]byte, 2, 2+len(m.label))
+	if _, err := io.ReadFull(c, head[:1]); err != nil {
+		return nil, err
+	}
+	switch first := head[0]; {
+	case first == willByte, first == tlsByte, first >= 'A' && first <= 'Z':
+		return head[:1], nil
+	case first == labelByte, first == askByte:
+	case first <= lastMemberlistByte:
+		m.foreign(c.RemoteAddr(), "connection of a memberlist without a label")
+		return nil, errRefused
+	default:
+		m.ledger.count("stream-unknown")
+		return nil, errRefused
+	}
+	if _, err := io.ReadFull(c, head[1:2]); err != nil {
+		return nil, err
+	}
+	label := make([]byte, head[1])
+	if _, err := io.ReadFull(c, label); err != nil {
+		return nil, err
+	}
+	if string(label) != m.label {
+		m.otherLabel(string(label), c.RemoteAddr())
+		return nil, errRefused
+	}
+	return append(head, label...), nil
+}
+
+// gossip hands a connection to memberlist, which closes it.
+func (m *mux) gossip(c net.Conn, head []byte) {
+	if !m.started.Load() {
+		m.ledger.count("stream-before-start")
+		c.Close()
+		return
+	}
+	wrapped, ok := m.track(c, head, maxStreams)
+	if !ok {
+		return
+	}
+	select {
+	case m.streams <- wrapped:
+	case <-m.done:
+		wrapped.Close()
+	}
+}
+
+// question answers the question on a connection.
+func (m *mux) question(c net.Conn) {
+	if wrapped, ok := m.track(c, nil, maxStreams); ok {
+		defer wrapped.Close()
+		m.ask(wrapped)
+	}
+}
+
+// testament reads a will; its end is that of the connection.
+func (m *mux) testament(c net.Conn, head []byte) {
+	wrapped, ok := m.track(c, head, maxStreams)
+	if !ok {
+		return
+	}
+	defer wrapped.Close()
+	if wrapped.SetReadDeadline(time.Now().Add(sniffLimit)) != nil {
+		return
+	}
+	packet, err := io.ReadAll(io.LimitReader(wrapped, maxWill+1))
+	if err != nil {
+		m.ledger.count("will-unread")
+		return
+	}
+	m.will(packet)
+}
+
+// web hands a connection to HTTP, which closes it.
+func (m *mux) web(c net.Conn, head []byte) {
+	if m.httpOpen.Add(1) > maxHTTP {
+		m.httpOpen.Add(-1)
+		m.ledger.count("http-full")
+		c.Close()
+		return
+	}
+	wrapped := &conn{Conn: c, head: head, closed: func() { m.httpOpen.Add(-1) }}
+	if !m.http.offer(wrapped) {
+		m.ledger.count("http-unanswered")
+		wrapped.Close()
+	}
+}
