@@ -32,7 +32,7 @@
 //   - old-address: how long after the fault its interface still had the address
 //   - heal-outage, heal-overlap, heal-settle: the same after the fault is
 //     undone; heal-settle is when the last but one holder has answered last
-//   - failovers: how often the answering host changed
+//   - failovers: how often a host came to have the address on its interface
 //
 // The programs that observe run with real-time priority, so that a busy machine
 // delays what is measured and not the measuring.

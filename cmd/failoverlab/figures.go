@@ -145,17 +145,13 @@ func addressStayed(changes []change, host int, from, to time.Duration) time.Dura
 	return 0
 }
 
-// failovers is how often the host that answered the client changed.
-func failovers(replies []reply, from, to time.Duration) int {
-	n, host := 0, -1
-	for _, x := range replies {
-		if x.at > to {
-			break
-		}
-		if x.at > from && host >= 0 && x.host != host {
+// failovers is how often a host came to have the address.
+func failovers(changes []change, from, to time.Duration) int {
+	n := 0
+	for _, c := range changes {
+		if c.has && c.at > from && c.at <= to {
 			n++
 		}
-		host = x.host
 	}
 	return n
 }

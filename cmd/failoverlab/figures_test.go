@@ -96,8 +96,8 @@ func TestTakeoverAndFailovers(t *testing.T) {
 	if got := lastAnswer(proofs, func(h int) bool { return h == 0 }, 8*ms, time.Second); got != 12*ms {
 		t.Errorf("want the former holder's last answer 12ms after the fault, got %v", got)
 	}
-	answers := []reply{{1 * ms, 0}, {2 * ms, 0}, {3 * ms, 1}, {4 * ms, 0}, {5 * ms, 2}}
-	if got := failovers(answers, 2*ms, 4*ms); got != 2 {
+	changes := []change{{0, 1 * ms, true}, {1, 3 * ms, true}, {0, 4 * ms, false}, {0, 5 * ms, true}, {2, 9 * ms, true}}
+	if got := failovers(changes, 2*ms, 8*ms); got != 2 {
 		t.Errorf("want 2 failovers, got %d", got)
 	}
 }

@@ -29,7 +29,7 @@ func measureRun(v view, s *scenario, t times) map[string]float64 {
 			put("takeover", at)
 		}
 	}
-	f["failovers"] = float64(failovers(v.replies, t.fault, t.heal))
+	f["failovers"] = float64(failovers(v.changes, t.fault, t.heal))
 	put("heal-outage", outage(v.replies, t.heal, t.end))
 	put("heal-overlap", answerOverlap(v, t.heal, t.end))
 	isOther := func(host int) bool { return host != t.final }
