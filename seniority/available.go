@@ -26,7 +26,7 @@ func (e *available) merges() bool { return true }
 // any height, and its terms may not fall; so the others follow it up.
 func (e *available) farAhead(_ Now, term uint64) bool      { return term > maxTerm }
 func (e *available) saw()                                  {}
-func (e *available) heard(*Message)                        {}
+func (e *available) heard(Now, *Message)                   {}
 func (e *available) seats(*Member) bool                    { return true }
 func (e *available) seat() uint64                          { return placeOf(e.self.Name) }
 func (e *available) ballot(m *Message) string              { return m.From }
@@ -42,7 +42,7 @@ func (e *available) belongs(m *Message) Reason {
 	return None
 }
 
-func (e *available) admits(m *Message) Reason {
+func (e *available) admits(_ Now, m *Message) Reason {
 	if e.self.Role == Observer {
 		return NotAVoter
 	}

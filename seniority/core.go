@@ -263,7 +263,7 @@ func (c *Core) receive(now Now, m *Message) {
 	if !m.Gossiped && m.Kind != Release {
 		c.absolve(m)
 	}
-	c.electorate.heard(m)
+	c.electorate.heard(now, m)
 	switch m.Kind {
 	case Claim:
 		c.onClaim(now, m)

@@ -6,11 +6,11 @@ import "time"
 // votes suffice, and how long they carry a leadership.
 type electorate interface {
 	// admits says whether this node's vote may be given to a claim at all.
-	admits(m *Message) Reason
+	admits(now Now, m *Message) Reason
 	// belongs says whether a message is of this kind of electorate.
 	belongs(m *Message) Reason
 	// heard takes note of what a message tells of the electorate.
-	heard(m *Message)
+	heard(now Now, m *Message)
 	// saw takes note of a new view.
 	saw()
 	// seats reports whether a member may lead in this electorate.

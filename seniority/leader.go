@@ -135,7 +135,8 @@ func (c *Core) defend(now Now, m *Message) {
 		return
 	}
 	if !c.electorate.merges() {
-		return // only time ends a lease
+		c.doubt(now, m)
+		return
 	}
 	switch m.Reason {
 	case HeldByAnother:
@@ -149,6 +150,18 @@ func (c *Core) defend(now Now, m *Message) {
 		if m.Leader == m.From && m.From < c.self.Name && c.fresh(now, m) {
 			c.yield(now, m.From)
 		}
+	}
+}
+
+// doubt ends a leadership of quorum mode whose holder's clock must have stood
+// still: a voter whose promise it still counts on has promised another. With
+// clocks that run this cannot happen; else only time ends a lease.
+func (c *Core) doubt(now Now, m *Message) {
+	b := c.claim.ballots[m.Voter]
+	sent := c.claim.sent[m.Seq%sentRing]
+	if m.Reason == HeldByAnother && b.granted && b.confirmed+c.timing.Lease > now.Boot &&
+		sent.seq == m.Seq && sent.at > b.confirmed {
+		c.lose(now, Asleep)
 	}
 }
 
@@ -215,8 +228,14 @@ func (c *Core) raise(now Now) {
 	if term == 0 || c.claim.asked != c.claim.term && c.claim.asked > max(c.highest, c.voter.released) {
 		return
 	}
+	before := c.claim.asked
 	c.askFor(term)
-	c.renew(now)
+	if !c.ask(now, Leading) {
+		c.askFor(before) // this node itself may not promise anything new now
+		return
+	}
+	c.claim.renewAt = now.Boot + c.timing.Renewal
+	c.extend(now)
 	c.settleRaise(now)
 }
 

@@ -17,7 +17,9 @@ type quorum struct {
 	lists map[string][]string // entry → the list that this voter goes by
 	asked []string
 	times []time.Duration
-	far   bool // some voter's list is more than one entry away
+	// farTill is until when this node neither claims nor confirms, because a
+	// voter was heard whose list is more than one entry away.
+	farTill time.Duration
 }
 
 func (e *quorum) merges() bool             { return false }
@@ -40,11 +42,11 @@ func (e *quorum) belongs(m *Message) Reason {
 	return None
 }
 
-func (e *quorum) admits(m *Message) Reason {
+func (e *quorum) admits(now Now, m *Message) Reason {
 	switch {
 	case e.self.Voter == "":
 		return NotAVoter
-	case e.far || m.Voter == "" || !slices.Contains(m.Voters, m.Voter) || distance(e.cfg.Voters, m.Voters) > 1:
+	case now.Boot < e.farTill || m.Voter == "" || !slices.Contains(m.Voters, m.Voter) || distance(e.cfg.Voters, m.Voters) > 1:
 		return WrongElectorate
 	}
 	return None
@@ -61,9 +63,14 @@ func (e *quorum) counts(m *Message) Reason {
 	return None
 }
 
-// heard remembers who a voter is and what list it goes by.
-func (e *quorum) heard(m *Message) {
+// heard remembers who a voter is and what list it goes by. A list too far away
+// counts for some leases only: the message may be older than a restart.
+func (e *quorum) heard(now Now, m *Message) {
 	if m.Voter == "" || m.Gossiped {
+		return
+	}
+	if distance(e.cfg.Voters, m.Voters) > 1 {
+		e.farTill = now.Boot + silentLeases*e.timing.Lease
 		return
 	}
 	if e.names[m.Voter] != m.From || !same(e.lists[m.Voter], m.Voters) {
@@ -86,12 +93,9 @@ func (e *quorum) saw() {
 func (e *quorum) regard(entry, name string) {
 	e.names[entry] = name
 	entries := slices.Clone(e.cfg.Voters)
-	e.far = false
 	for _, l := range e.lists {
-		d := distance(e.cfg.Voters, l)
-		e.far = e.far || d > 1
 		for _, v := range l {
-			if d <= 1 && !slices.Contains(entries, v) {
+			if !slices.Contains(entries, v) {
 				entries = append(entries, v)
 			}
 		}
@@ -112,10 +116,10 @@ func (e *quorum) watches(name string) bool { return slices.Contains(e.asked, nam
 
 // ready: a voter that has just started abstains, for itself too.
 func (e *quorum) ready(now Now) (time.Duration, bool) {
-	if e.self.Voter == "" || e.far {
+	if e.self.Voter == "" {
 		return 0, false
 	}
-	return e.voter.abstainTill, true
+	return max(e.voter.abstainTill, e.farTill), true
 }
 
 func (e *quorum) elects(now Now) bool {

@@ -40,11 +40,11 @@ func (v *voter) promisedTo(name string, incarnation, term uint64) bool {
 // judge says whether a claim may be granted: None, or the reason to refuse it.
 func (c *Core) judge(now Now, m *Message) Reason {
 	v := &c.voter
-	if r := c.electorate.admits(m); r != None {
-		return r
-	}
 	if v.promisedTo(m.From, m.Incarnation, m.Term) {
 		return None // a renewal, whatever else was seen; nothing was promised since
+	}
+	if r := c.electorate.admits(now, m); r != None {
+		return r
 	}
 	mine := v.holder == m.From && v.incarnation == m.Incarnation
 	switch {

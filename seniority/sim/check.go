@@ -174,13 +174,13 @@ func (c *checker) world() {
 	}
 	var says, holds *host
 	for _, h := range w.hosts {
-		if h.says() {
+		if h.says() && !h.isGhost() {
 			if says != nil {
 				w.fail("%s and %s both lead, terms %d and %d", says.name, h.name, says.word.term, h.word.term)
 			}
 			says = h
 		}
-		if h.keeper.holds && !h.keeper.excused {
+		if h.keeper.holds && !h.keeper.excused && h.keeper.holdTerm != h.ghostTerm && !h.frozen {
 			if holds != nil {
 				w.fail("%s and %s both hold, terms %d and %d", holds.name, h.name, holds.keeper.holdTerm, h.keeper.holdTerm)
 			}

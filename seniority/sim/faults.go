@@ -20,13 +20,8 @@ func (w *World) build() {
 	}
 	w.timing, _ = seniority.Profile([]string{"fast", "lan", "lan"}[r.IntN(3)])
 	w.loneWait = w.span(0, 4*time.Second)
-	voters := n
-	if w.opt.Quorum && n > 3 {
-		voters = n - r.IntN(2)
-	}
-	var list []string
-	for i := range voters {
-		list = append(list, fmt.Sprintf("n%d", i+1))
+	if w.opt.Quorum {
+		w.drawLists(n)
 	}
 	drift := w.opt.Drift
 	if drift == 0 {
@@ -40,11 +35,8 @@ func (w *World) build() {
 		if !w.opt.Quorum && r.IntN(8) == 0 {
 			h.clock.wall = []int64{0, base + 366*24*3600*1000}[r.IntN(2)]
 		}
-		if w.opt.Quorum && i < voters {
-			h.voter = h.name
-		}
 		if w.opt.Quorum {
-			h.voters = list
+			h.enter(0)
 		}
 		switch r.IntN(10) {
 		case 0:
@@ -52,7 +44,7 @@ func (w *World) build() {
 				h.role = seniority.Witness
 			}
 		case 1:
-			if i > 1 && h.voter == "" {
+			if i > 1 && !w.opt.Quorum {
 				h.role = seniority.Observer
 			}
 		}
@@ -87,6 +79,9 @@ func (w *World) unleash() {
 	w.dup = []float64{0, 0.05, 0.3}[w.rng.IntN(3)]
 	w.slow = []float64{0, 0.01, 0.1}[w.rng.IntN(3)]
 	end := w.now + w.span(time.Second, 15*time.Second)
+	if w.opt.Quorum && w.rng.IntN(2) == 0 {
+		w.change()
+	}
 	mean := w.span(w.timing.Lease/4, 3*w.timing.Lease)
 	for w.now < end {
 		w.runUntil(w.now + w.span(0, 2*mean))
@@ -106,7 +101,7 @@ func (w *World) strike() {
 		}
 	}
 	o := w.hosts[r.IntN(len(w.hosts))]
-	switch r.IntN(16) {
+	switch r.IntN(17) {
 	case 0: // isolate both ways
 		for i := range w.hosts {
 			w.setCut(h.id, i, true)
@@ -175,9 +170,42 @@ func (w *World) strike() {
 			}
 		}
 	case 15:
+		if w.opt.Stops {
+			w.freeze(h, w.span(w.timing.Lease/2, 4*w.timing.Lease))
+		}
+	case 16:
 		h.feed(seniority.Input{Kind: seniority.Health, Eligible: false})
 		w.after(w.span(0, 3*time.Second), func() { h.feed(seniority.Input{Kind: seniority.Health, Eligible: true}) })
 	}
+}
+
+// freeze stops the clocks of a host, as a hypervisor does.
+func (w *World) freeze(h *host, d time.Duration) {
+	if h.frozen || !h.up {
+		return
+	}
+	w.trace("%s: clocks stop for %v", h.name, d)
+	h.frozen = true
+	run := h.run
+	w.topology()
+	w.after(d, func() {
+		if h.run != run || !h.frozen {
+			return
+		}
+		h.clock.stop(d)
+		h.frozen = false
+		left := h.word.deadline - h.clock.boot(w.now)
+		w.trace("%s: clocks go on, %v of lease left", h.name, left)
+		h.clock.wall += d.Milliseconds() // NTP steps it
+		h.ghostTerm, h.ghostTill = h.word.term, w.now+w.timing.Lease
+		h.keeper.watching = false
+		if h.word.state == leading {
+			h.keeper.watch()
+		}
+		h.resume()
+		h.keeper.act()
+		w.topology()
+	})
 }
 
 func (w *World) setCut(a, b int, cut bool) {
@@ -207,9 +235,10 @@ func (w *World) boot(h *host) {
 
 // killHost ends agent and keeper at once; what the host held, nobody holds.
 func (w *World) killHost(h *host, down time.Duration) {
-	if !h.up || h.frozen {
+	if !h.up {
 		return
 	}
+	h.frozen = false
 	w.trace("%s: host dies", h.name)
 	h.keeper.alive = false
 	h.keeper.gen++
@@ -258,6 +287,7 @@ func (w *World) calm() {
 	w.chaos = false
 	w.loss, w.dup, w.slow = 0, 0, 0
 	w.heal()
+	w.completeChange()
 	for _, h := range w.hosts {
 		h.feed(seniority.Input{Kind: seniority.Health, Eligible: true})
 	}

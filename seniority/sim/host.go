@@ -53,9 +53,15 @@ type host struct {
 	highest   uint64
 	keptLease time.Duration
 
-	word   word
-	keeper keeper
-	view   views
+	word  word
+	stage int // of the lists of voters
+	next  int // stage from the next start on
+	// After its clocks had stopped a host believes in what was left of its
+	// lease: until then, and for that term, it may be wrong.
+	ghostTerm uint64
+	ghostTill time.Duration
+	keeper    keeper
+	view      views
 }
 
 // running reports whether the agent can do anything now.
@@ -68,6 +74,9 @@ func (h *host) boots() {
 		return
 	}
 	w := h.w
+	if h.next > h.stage {
+		h.enter(h.next)
+	}
 	w.runs++
 	h.run, h.up, h.stopped = w.runs, true, false
 	h.inbox, h.pending, h.told = nil, nil, false
@@ -226,7 +235,13 @@ func (h *host) extendWord(s *seniority.Status) bool {
 
 // says reports whether anything on this host would say now that it leads.
 func (h *host) says() bool {
-	return h.up && h.word.state == leading && h.clock.boot(h.w.now) < h.word.deadline
+	return h.up && !h.frozen && h.word.state == leading && h.clock.boot(h.w.now) < h.word.deadline
+}
+
+// isGhost reports whether what the host says or holds is what the stopping of
+// its clocks excuses.
+func (h *host) isGhost() bool {
+	return h.frozen || h.ghostTerm != 0 && h.ghostTerm == h.word.term && h.w.now <= h.ghostTill
 }
 
 // resume goes on after a stop: what was decided before is carried out first,

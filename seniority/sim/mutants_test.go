@@ -50,6 +50,8 @@ var mutants = []mutant{
 		{"voter.go", "v.until = now.Boot + Drifted(m.Lease)", "v.until = now.Boot + m.Lease*9/10"}}},
 	{"half the votes suffice", "quorum", []edit{
 		{"quorum.go", "need := len(list)/2 + 1", "need := (len(list) + 1) / 2"}}},
+	{"no double majority while the list of voters changes", "quorum", []edit{
+		{"quorum.go", "!b.granted || b.term < term || same(b.voters, e.cfg.Voters)", "true"}}},
 	{"a hand-over lets the successor in before release has ended", "quorum", []edit{
 		{"leader.go", "	c.ask(now, Leaving)\n	c.claim.renewAt = now.Boot + c.timing.Renewal\n	return None", "	c.released(now, c.releasing)\n	return None"}}},
 

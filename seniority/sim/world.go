@@ -19,7 +19,9 @@ type Options struct {
 	// Drift is the largest difference of clock rates, in parts per million; 0:
 	// within the bound that the protocol states.
 	Drift int
-	// MaxNow ends the run early (0: it ends by itself).
+	// Stops lets hypervisors stop the clocks of their guests.
+	Stops bool
+	// Rounds is how often chaos comes.
 	Rounds int
 }
 
@@ -33,14 +35,16 @@ type Result struct {
 
 // World is one simulated group.
 type World struct {
-	opt    Options
-	rng    *rand.Rand
-	now    time.Duration
-	queue  queue
-	hosts  []*host
-	check  checker
-	rule   seniority.Rule
-	timing seniority.Timing
+	opt     Options
+	rng     *rand.Rand
+	now     time.Duration
+	queue   queue
+	hosts   []*host
+	check   checker
+	rule    seniority.Rule
+	lists   [][]string // of voters, one after another
+	changed bool
+	timing  seniority.Timing
 
 	loneWait time.Duration
 	runs     uint64
@@ -57,20 +61,27 @@ type World struct {
 
 // Violation is what a checker found, with how to see it again.
 type Violation struct {
-	Seed   uint64
-	Quorum bool
-	At     time.Duration
-	What   string
+	Seed uint64
+	Mode string
+	At   time.Duration
+	What string
 }
 
 // Error implements error.
 func (v *Violation) Error() string {
-	mode := "available"
-	if v.Quorum {
-		mode = "quorum"
-	}
 	return fmt.Sprintf("%s mode, seed %d, at %v: %s\nreplay: go test ./seniority/sim -run TestReplay -sim.mode=%s -sim.seed=%d -v",
-		mode, v.Seed, v.At, v.What, mode, v.Seed)
+		v.Mode, v.Seed, v.At, v.What, v.Mode, v.Seed)
+}
+
+// mode is the word for what the options ask for.
+func (o *Options) mode() string {
+	switch {
+	case o.Stops:
+		return "stops"
+	case o.Quorum:
+		return "quorum"
+	}
+	return "available"
 }
 
 // Run plays one seed to its end.
@@ -84,7 +95,7 @@ func Run(opt Options) (res Result, err error) {
 		case *Violation:
 			err = v
 		default:
-			panic(fmt.Sprintf("seed %d, quorum %v, at %v: %v", opt.Seed, opt.Quorum, w.now, v))
+			panic(fmt.Sprintf("seed %d, %s mode, at %v: %v", opt.Seed, opt.mode(), w.now, v))
 		}
 	}()
 	w.build()
@@ -94,7 +105,7 @@ func Run(opt Options) (res Result, err error) {
 
 // fail ends the run with a violation.
 func (w *World) fail(format string, args ...any) {
-	v := &Violation{Seed: w.opt.Seed, Quorum: w.opt.Quorum, At: w.now, What: fmt.Sprintf(format, args...)}
+	v := &Violation{Seed: w.opt.Seed, Mode: w.opt.mode(), At: w.now, What: fmt.Sprintf(format, args...)}
 	w.trace("VIOLATION %s", v.What)
 	panic(v)
 }
