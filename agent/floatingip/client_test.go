@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"doyen/agent/clock"
 )
 
 // echo answers UDP packets to the floating addresses, while they are there.
@@ -71,7 +69,6 @@ type ear struct {
 	mac       net.HardwareAddr
 	mu        sync.Mutex
 	heard     [][]byte
-	at        []time.Duration
 }
 
 func (h *host) listen(protocol uint16) *ear {
@@ -103,7 +100,7 @@ func (h *host) listen(protocol uint16) *ear {
 				continue
 			}
 			e.mu.Lock()
-			e.heard, e.at = append(e.heard, bytes.Clone(buffer[:n])), append(e.at, clock.Boot())
+			e.heard = append(e.heard, bytes.Clone(buffer[:n]))
 			e.mu.Unlock()
 		}
 	}()
@@ -146,17 +143,17 @@ func advertOf(ip netip.Addr) func([]byte) bool {
 	}
 }
 
-// arpReplyTo matches ARP replies from ip that were sent to mac alone, which
+// arpReplyTo matches ARP replies from ip to the asker at another address, which
 // announcements are not.
-func arpReplyTo(mac net.HardwareAddr, ip netip.Addr) func([]byte) bool {
+func arpReplyTo(asker, ip netip.Addr) func([]byte) bool {
 	reply := arpFrom(ip, 2)
-	return func(f []byte) bool { return reply(f) && bytes.Equal(f[:6], mac) }
+	return func(f []byte) bool { return reply(f) && bytes.Equal(f[38:42], asker.AsSlice()) }
 }
 
-// solicitedAdvertOf matches neighbour advertisements of ip that answer somebody.
-func solicitedAdvertOf(ip netip.Addr) func([]byte) bool {
+// advertTo matches neighbour advertisements of ip to the asker at another address.
+func advertTo(asker, ip netip.Addr) func([]byte) bool {
 	advert := advertOf(ip)
-	return func(f []byte) bool { return advert(f) && f[58]&0x40 != 0 }
+	return func(f []byte) bool { return advert(f) && bytes.Equal(f[38:54], asker.AsSlice()) }
 }
 
 // solicit multicasts a neighbour solicitation for ip from the given address.

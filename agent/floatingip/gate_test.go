@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,19 +16,32 @@ import (
 	"doyen/agent/clock"
 )
 
+// asker is in whose name questions are asked, so that the answers to some can be
+// told from those to others, however late they are read.
+type asker struct {
+	ip4, ip6 netip.Addr
+	word     string
+}
+
+var (
+	early = asker{netip.MustParseAddr("10.9.8.2"), netip.MustParseAddr("fd00:9::2"), "early"}
+	late  = asker{netip.MustParseAddr("10.9.8.3"), netip.MustParseAddr("fd00:9::3"), "late"}
+)
+
 // knock sends a host, again and again, what would make it answer as one of the
 // floating addresses: ARP requests, neighbour solicitations, UDP packets.
 type knock struct {
-	t        *testing.T
-	arp      *ear
-	nd       *ear
-	udp      [2]net.Conn
-	answered chan time.Duration
+	t       *testing.T
+	arp, nd *ear
+	udp     [2]net.Conn
+	mu      sync.Mutex
+	words   map[string]int // UDP answers, by what they say
+	last    time.Duration  // when the latest one came
 }
 
 func (h *host) knock() *knock {
 	h.t.Helper()
-	k := &knock{t: h.t, arp: h.listen(unix.ETH_P_ARP), nd: h.listen(unix.ETH_P_IPV6), answered: make(chan time.Duration, 100_000)}
+	k := &knock{t: h.t, arp: h.listen(unix.ETH_P_ARP), nd: h.listen(unix.ETH_P_IPV6), words: make(map[string]int)}
 	for i, ip := range []netip.Addr{float4, float6} {
 		h.do(func() {
 			var err error
@@ -38,12 +52,15 @@ func (h *host) knock() *knock {
 		go func() {
 			buffer := make([]byte, 8)
 			for {
-				_, err := k.udp[i].Read(buffer)
+				n, err := k.udp[i].Read(buffer)
 				if errors.Is(err, net.ErrClosed) {
 					return
 				}
 				if err == nil {
-					k.answered <- clock.Boot()
+					k.mu.Lock()
+					k.words[string(buffer[:n])]++
+					k.last = clock.Boot()
+					k.mu.Unlock()
 				}
 			}
 		}()
@@ -51,37 +68,28 @@ func (h *host) knock() *knock {
 	return k
 }
 
-func (k *knock) once() {
-	k.arp.whoHas(k.t, float4, netip.MustParseAddr("10.9.8.2"))
-	k.nd.solicit(k.t, float6, netip.MustParseAddr("fd00:9::2"))
+func (k *knock) once(a asker) {
+	k.arp.whoHas(k.t, float4, a.ip4)
+	k.nd.solicit(k.t, float6, a.ip6)
 	for _, conn := range k.udp {
-		conn.Write([]byte("knock"))
+		conn.Write([]byte(a.word))
 	}
 }
 
 // answers counts the answers so far, by ARP, neighbour discovery and UDP.
-func (k *knock) answers() [3]int {
-	return [3]int{k.arp.count(arpReplyTo(k.arp.mac, float4)), k.nd.count(solicitedAdvertOf(float6)), len(k.answered)}
+func (k *knock) answers(a asker) [3]int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return [3]int{k.arp.count(arpReplyTo(a.ip4, float4)), k.nd.count(advertTo(a.ip6, float6)), k.words[a.word]}
 }
 
-// last is when the last answer came.
-func (k *knock) last() (latest time.Duration) {
-	for len(k.answered) > 0 {
-		latest = max(latest, <-k.answered)
-	}
-	for _, e := range []struct {
-		*ear
-		match func([]byte) bool
-	}{{k.arp, arpReplyTo(k.arp.mac, float4)}, {k.nd, solicitedAdvertOf(float6)}} {
-		e.mu.Lock()
-		for i, frame := range e.heard {
-			if e.match(frame) {
-				latest = max(latest, e.at[i])
-			}
-		}
-		e.mu.Unlock()
-	}
-	return latest
+// settle waits until whatever the other host has sent so far has arrived: an
+// answer of its own address comes after it.
+func (k *knock) settle() {
+	own := arpReplyTo(early.ip4, netip.MustParseAddr("10.9.8.1"))
+	before := k.arp.count(own)
+	k.arp.whoHas(k.t, netip.MustParseAddr("10.9.8.1"), early.ip4)
+	within(k.t, "the other host answers for its own address", func() bool { return k.arp.count(own) > before })
 }
 
 // TestGateShutsInTime lets a lease run out with nobody there to drop the
@@ -97,25 +105,26 @@ func TestGateShutsInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		for clock.Boot() < until {
-			k.once()
+			k.once(early)
 			time.Sleep(500 * time.Microsecond)
 		}
-		time.Sleep(20 * time.Millisecond) // what is on its way arrives
-		before := k.answers()
-		if before[0] == 0 || before[1] == 0 || before[2] == 0 {
-			t.Fatalf("want answers of all kinds while the lease lasts, got %v", before)
-		}
 		for range 50 {
-			k.once()
+			k.once(late)
 			time.Sleep(time.Millisecond)
 		}
-		if got := k.answers(); got != before {
-			t.Errorf("round %d: want no answer after the lease, got %v before and %v after", round, before, got)
+		k.settle()
+		if got := k.answers(early); got[0] == 0 || got[1] == 0 || got[2] == 0 {
+			t.Fatalf("round %d: want answers of all kinds while the lease lasts, got %v", round, got)
+		}
+		if got := k.answers(late); got != [3]int{} {
+			t.Errorf("round %d: want no answer to questions after the lease, got %v", round, got)
 		}
 		if len(a.addrs()) != 5 {
 			t.Errorf("round %d: want the addresses still there: nothing but the gate may have done it", round)
 		}
-		t.Logf("last answer %v before the end of the lease", (until - k.last()).Round(100*time.Microsecond))
+		k.mu.Lock()
+		t.Logf("last answer %v before the end of the lease", (until - k.last).Round(100*time.Microsecond))
+		k.mu.Unlock()
 	}
 }
 
@@ -133,7 +142,7 @@ func TestRenewalsLoseNothing(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				k.once()
+				k.once(early)
 			}
 		}
 	}()
