@@ -1,6 +1,6 @@
 # The two commands that matter: make demo, make test.
 
-.PHONY: demo test build check fuzz clean
+.PHONY: demo test simulate mutants build check fuzz clean
 
 FUZZTIME ?= 30s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -12,6 +12,18 @@ demo:
 # test is the whole test suite, with the race detector.
 test:
 	go test -race ./...
+
+# simulate runs whole groups in virtual time: 10,000 seeds of available mode and
+# SIMTIME of quorum mode, half of it with guests whose clocks stop.
+SIMTIME ?= 60s
+simulate:
+	go test ./seniority/sim -run AvailableMode -sim.seeds 10000 -v -timeout 30m
+	go test ./seniority/sim -run 'QuorumMode|StoppedClocks' -sim.for $(SIMTIME) -v -timeout 30m
+
+# mutants breaks the election in every way listed and expects the simulator to
+# notice each. It takes some minutes.
+mutants:
+	go test ./seniority/sim -run Mutants -sim.mutants 60s -v -timeout 60m
 
 # build makes one static binary.
 build:

@@ -16,7 +16,7 @@ import (
 var (
 	flagSeed     = flag.Uint64("sim.seed", 0, "replay this seed with a transcript")
 	flagMode     = flag.String("sim.mode", "available", "mode of the replay: available, quorum or stops")
-	flagSeeds    = flag.Int("sim.seeds", 1000, "how many seeds each mode runs")
+	flagSeeds    = flag.Int("sim.seeds", 300, "how many seeds each mode runs")
 	flagFor      = flag.Duration("sim.for", 0, "run seeds for this long instead")
 	flagFirst    = flag.Uint64("sim.first", 1, "the first seed")
 	flagFailures = flag.Int("sim.failures", 3, "stop after this many violations")
