@@ -165,6 +165,9 @@ func New(cfg Config, now Now) (*Core, error) {
 func (c *Core) Step(now Now, in Input) *Output {
 	c.begin()
 	c.arise(now)
+	// Before the input: a claim may arrive at the instant the leader lapses,
+	// and must not be told that the dead leader is preferred.
+	c.watchLeader(now)
 	switch in.Kind {
 	case Tick:
 	case Receive:
