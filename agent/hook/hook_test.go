@@ -357,6 +357,34 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 	}
 }
 
+func TestSweepCatchesWhatIsJustBeingExecuted(t *testing.T) {
+	// These execute themselves again and again, so that some are always between
+	// two programs.
+	hop := script(t, `[ -e "$1" ] || echo >"$1"; exec "$0" "$1"`)
+	e := Env{Event: Acquire, Node: "hopping", Cluster: "c"}
+	var all []*exec.Cmd
+	for i := range 8 {
+		began := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		cmd := exec.Command(hop, began)
+		cmd.Env = e.environ(os.Environ())
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+		awaitLine(t, began)
+		all = append(all, cmd)
+	}
+	if err := Sweep("c", "hopping"); err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range all {
+		if alive(cmd.Process.Pid) {
+			t.Errorf("process %d was missed", cmd.Process.Pid)
+		}
+	}
+}
+
 func TestChildrenAreFoundEitherWay(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {

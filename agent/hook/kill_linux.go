@@ -2,8 +2,8 @@ package hook
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,8 +127,17 @@ func parent(pid int) int {
 	return ppid
 }
 
-// sweepLimit is how long Sweep waits for what it has killed.
-const sweepLimit = 10 * time.Second
+const (
+	// sweepLimit is how long Sweep waits for what it has killed.
+	sweepLimit = 10 * time.Second
+	// blankLooks is how often in a row a process must show no environment before
+	// it is taken to have none. While a process executes a program there is a
+	// moment when the old one is gone and the new one not there.
+	blankLooks = 20
+	// maxEnviron is how much of an environment is looked at. Ours is at the end
+	// of it, and a kernel takes up to 2 MiB with the default stack.
+	maxEnviron = 2 << 20
+)
 
 // Sweep kills what runs of this node's hook have left behind, of whatever
 // former keeper, and waits until it is gone. It knows them by their
@@ -141,43 +150,85 @@ func Sweep(cluster, node string) error {
 		[]byte(prefix + "CLUSTER=" + cluster + "\x00"),
 	}
 	kin := ancestors()
-	deadline := time.Now().Add(sweepLimit)
-	for {
+	buf := make([]byte, maxEnviron)
+	blank := map[int]int{} // how often in a row a process was
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		var found []int
+		doubt := false
 		for _, pid := range processes() {
-			if !slices.Contains(kin, pid) && killMarked(pid, marks) {
+			if slices.Contains(kin, pid) {
+				continue
+			}
+			looks := blank[pid]
+			delete(blank, pid)
+			switch killMarked(pid, marks, buf) {
+			case marked:
 				found = append(found, pid)
+			case unclear:
+				blank[pid] = looks + 1
+				doubt = doubt || looks < blankLooks
 			}
 		}
 		switch {
-		case len(found) == 0:
+		case len(found) == 0 && !doubt:
 			return nil
-		case time.Now().After(deadline):
+		case time.Since(began) > sweepLimit:
 			return fmt.Errorf("processes %v of the hook have been killed and do not end", found)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
-// killMarked kills a process whose environment has all the marks, and reports
-// whether it was there. The descriptor makes sure that the process killed is
-// the one looked at.
-func killMarked(pid int, marks [][]byte) bool {
+// What killMarked has found.
+const (
+	strange = iota // none of ours
+	marked
+	unclear
+)
+
+// killMarked kills a process whose environment has all the marks. The
+// descriptor makes sure that the process killed is the one looked at.
+func killMarked(pid int, marks [][]byte, buf []byte) int {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return false
+		return strange // gone
 	}
 	defer unix.Close(fd)
-	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	env, err := environ(pid, buf)
 	if err != nil {
-		return false // another user's, or gone
+		return strange // another user's, or gone
+	}
+	if len(env) == 0 {
+		if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
+			return strange // dead, or a part of the kernel
+		}
+		return unclear
 	}
 	for _, mark := range marks {
 		if !bytes.HasPrefix(env, mark) && !bytes.Contains(env, append([]byte{0}, mark...)) {
-			return false
+			return strange
 		}
 	}
-	return !errors.Is(unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0), unix.EPERM)
+	if unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == unix.EPERM {
+		return strange
+	}
+	// A dying process loses its environment before its files and sockets.
+	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+	return marked
+}
+
+// environ reads the environment of a process in one step, since it ends in the
+// middle for whoever reads on after the process has executed another program.
+func environ(pid int, buf []byte) ([]byte, error) {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	n, err := file.Read(buf)
+	if err == io.EOF {
+		err = nil
+	}
+	return buf[:n], err
 }
 
 // ancestors is this process and those it descends from: an agent may itself

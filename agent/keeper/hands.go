@@ -132,6 +132,9 @@ func (h *hands) loop(gone <-chan struct{}) {
 		select {
 		case <-h.box.full:
 			h.order = h.box.take()
+			if h.order.Seq != 0 {
+				h.out.add(Report{Seen: h.order.Seq})
+			}
 		case <-gone:
 			gone, h.orphaned = nil, true
 		case c := <-coast:

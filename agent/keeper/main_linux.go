@@ -104,7 +104,7 @@ func tell(socket *os.File, h *hands) {
 		if !ok {
 			return
 		}
-		if writeMessage(socket, &r) != nil {
+		if writeMessage(socket, &r) != nil && r.Seen == 0 {
 			r.log(log)
 		}
 	}

@@ -136,9 +136,10 @@ type Order struct {
 	Will        []byte   `json:",omitempty"`
 	WillTargets []string `json:",omitempty"`
 
-	// Gen is the generation of the word that Lead is about. The keeper's own
-	// Order method fills it in.
+	// Gen is the generation of the word that Lead is about, and Seq counts the
+	// orders given to one keeper process. The package fills them in.
 	Gen uint32
+	Seq uint64
 }
 
 // Report is one thing that happened. Reports come in order. Every field is
@@ -173,13 +174,15 @@ type Report struct {
 	// Nothing of the hook runs any more, and the leadership is over.
 	KeeperDied bool `json:",omitempty"`
 
-	// Note is a sentence for the log, which the agent's side writes.
+	// Note is a sentence for the log, and Seen the Seq of an order taken in.
+	// Both are for the package's own use.
 	Note string `json:",omitempty"`
+	Seen uint64 `json:",omitempty"`
 }
 
 // newsless reports whether r only tells of a run: losing it changes nothing.
 func (r *Report) newsless() bool {
-	return r.Fired == 0 && r.Released == 0 && !r.StartupDone && !r.KeeperDied && r.AcquireFailures == 0 &&
+	return r.Seen == 0 && r.Fired == 0 && r.Released == 0 && !r.StartupDone && !r.KeeperDied && r.AcquireFailures == 0 &&
 		(r.Event != string(hook.Acquire) || r.Running)
 }
 

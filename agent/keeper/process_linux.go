@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"doyen/agent/clock"
-	"doyen/agent/hook"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,164 +25,28 @@ const (
 	maxMessage = 128 << 10
 	// helloLimit is how long a keeper process may take to say that it is one.
 	helloLimit = 10 * time.Second
-	// The pause before a keeper that died is replaced doubles with each failure.
-	minRespawn, maxRespawn = 10 * time.Millisecond, 10 * time.Second
 )
-
-// Start starts a keeper process: this program once more, whose main must call
-// Init. The word is shut until the keeper's release at start has ended.
-func Start(cfg Config) (*Keeper, error) {
-	cfg, err := cfg.checked()
-	if err != nil {
-		return nil, err
-	}
-	if os.Getenv(mark) != "" {
-		return nil, errors.New("this process was itself started as a keeper, but its main does not call keeper.Init first")
-	}
-	memory, err := newMemory()
-	if err != nil {
-		return nil, err
-	}
-	word, err := mapWord(int(memory.Fd()))
-	if err != nil {
-		memory.Close()
-		return nil, err
-	}
-	word.shut()
-	p, err := spawn(&cfg, memory)
-	if err != nil {
-		memory.Close()
-		return nil, err
-	}
-	k := newKeeper(&cfg, word, newMailbox(), newOutbox())
-	var parts sync.WaitGroup
-	parts.Go(k.pump)
-	parts.Go(func() {
-		defer memory.Close()
-		defer k.out.close()
-		k.tend(p, &cfg, memory)
-	})
-	go func() {
-		parts.Wait()
-		close(k.ended)
-	}()
-	return k, nil
-}
-
-// tend talks to the keeper process, and replaces it when it dies.
-func (k *Keeper) tend(p *process, cfg *Config, memory *os.File) {
-	for {
-		err := k.talk(p)
-		k.pid.Store(0)
-		// Nobody watches the deadline any more, so nobody may lead.
-		k.word.shut()
-		if k.isClosing() {
-			return
-		}
-		if cfg.Hook != "" {
-			err = errors.Join(err, hook.Sweep(cfg.Cluster, cfg.Node))
-		}
-		k.out.add(Report{KeeperDied: true, Err: errText(err)})
-		if p = k.respawn(cfg, memory); p == nil {
-			return
-		}
-	}
-}
-
-// respawn starts another keeper process; nil if Close was called.
-func (k *Keeper) respawn(cfg *Config, memory *os.File) *process {
-	for pause := minRespawn; ; pause = min(2*pause, maxRespawn) {
-		select {
-		case <-k.closing:
-			return nil
-		case <-time.After(pause):
-		}
-		p, err := spawn(cfg, memory)
-		if err == nil {
-			return p
-		}
-		k.out.add(Report{KeeperDied: true, Err: errText(err)})
-	}
-}
-
-// talk hands orders to the keeper process and takes its reports until it has
-// ended, and says how it has.
-func (k *Keeper) talk(p *process) error {
-	k.pid.Store(int64(p.Pid))
-	ended := make(chan struct{})
-	var parts sync.WaitGroup
-	parts.Go(func() { k.dictate(p, ended) })
-	parts.Go(func() { k.partWith(p, ended) })
-	defer parts.Wait()
-	defer p.socket.Close() // which also ends a write to a process that is stopped
-	defer close(ended)
-	buf := make([]byte, maxMessage)
-	for {
-		var r Report
-		if err := p.read(buf, &r); err != nil {
-			break
-		}
-		k.out.add(r)
-	}
-	select {
-	case <-k.abandon:
-		return p.Release()
-	default:
-	}
-	if !k.isClosing() {
-		p.Kill() // whoever has closed its end of the socket does nothing useful
-	}
-	state, err := p.Wait()
-	if err != nil {
-		return err
-	}
-	return errors.New(state.String())
-}
-
-// dictate writes the newest order whenever there is one.
-func (k *Keeper) dictate(p *process, ended <-chan struct{}) {
-	for {
-		order := k.box.take()
-		if p.write(&order) != nil {
-			p.hangUp() // it then ends, which the reader notices
-			return
-		}
-		select {
-		case <-k.box.full:
-		case <-ended:
-			return
-		}
-	}
-}
-
-// partWith lets the process clean up and end once Close is called.
-func (k *Keeper) partWith(p *process, ended <-chan struct{}) {
-	select {
-	case <-k.closing:
-		p.hangUp()
-	case <-ended:
-		return
-	}
-	select {
-	case <-k.abandon:
-		p.socket.Close()
-	case <-ended:
-	}
-}
-
-func (k *Keeper) isClosing() bool {
-	select {
-	case <-k.closing:
-		return true
-	default:
-		return false
-	}
-}
 
 // process is a keeper process and this side of the socket to it.
 type process struct {
 	*os.Process
 	socket *os.File
+	// What it has told last: the order it has taken in, and the term it has
+	// released. told receives when that has changed.
+	seen, released atomic.Uint64
+	told           chan struct{}
+}
+
+// note keeps what the process tells about the orders it was given.
+func (p *process) note(r *Report) {
+	p.seen.Store(max(r.Seen, p.seen.Load()))
+	if r.Released != 0 {
+		p.released.Store(r.Released)
+	}
+	select {
+	case p.told <- struct{}{}:
+	default:
+	}
 }
 
 // spawn starts a keeper process and waits until it says that it is one.
@@ -211,7 +73,7 @@ func spawn(cfg *Config, memory *os.File) (*process, error) {
 		ours.Close()
 		return nil, fmt.Errorf("starting the keeper: %w", err)
 	}
-	p := &process{proc, ours}
+	p := &process{Process: proc, socket: ours, told: make(chan struct{}, 1)}
 	if err := p.greet(cfg); err != nil {
 		p.Kill()
 		p.Wait()

@@ -96,7 +96,7 @@ func TestWordUnderLoad(t *testing.T) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() { // keeper
-		mine := *w
+		mine := Word{bits: w.bits, term: w.term, now: clock}
 		for {
 			select {
 			case <-stop:
