@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"doyen/agent/floatingip"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -147,6 +148,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer l.alarm.Close()
+	defer l.links.Close()
 	defer func() {
 		closing, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 		defer cancel()
@@ -189,6 +191,11 @@ func (a *Agent) newLoop() (*loop, error) {
 		return nil, fmt.Errorf("starting the keeper: %w", err)
 	}
 	l := &loop{Agent: a, hands: h, word: h.Word(), alarm: a.cfg.alarm(), fit: true}
+	if len(a.cfg.floating) > 0 {
+		if l.links, err = floatingip.WatchLinks(a.cfg.floating); err != nil {
+			return nil, fmt.Errorf("floating-ip: %w", err)
+		}
+	}
 	l.checkHook()
 	return l, nil
 }

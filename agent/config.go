@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"doyen/agent/clock"
+	"doyen/agent/floatingip"
 	"doyen/agent/keeper"
 	"doyen/seniority"
 
@@ -103,6 +104,9 @@ type Config struct {
 	// CheckInterval is how often the hook's check runs on the leader;
 	// negative: never.
 	CheckInterval time.Duration
+	// FloatingIPs are the built-in floating addresses, each ADDR/LEN@IFACE;
+	// they move together.
+	FloatingIPs []string
 	// Keeper is "on": a second process runs the hook and cleans up after a
 	// crash; or "off": this process runs it, and what needs the second one is
 	// withdrawn in Ready. "": on if the program's main calls Init, else off.
@@ -146,6 +150,7 @@ type settings struct {
 	rule     seniority.Rule
 	role     seniority.Role
 	timing   seniority.Timing
+	floating []floatingip.Address
 	loneWait time.Duration
 	preempt  bool
 	// now reads both clocks of this host, alarm goes off by them.
@@ -253,7 +258,15 @@ func checkTiming(s *settings) error {
 	t.Stagger = cmp.Or(o.Stagger, t.Stagger)
 	t.Settle = cmp.Or(o.Settle, t.Settle)
 	t.ReleaseBudget = max(cmp.Or(o.ReleaseBudget, t.ReleaseBudget), 0)
-	if err := t.Check(s.quorum(), 0); err != nil {
+	if s.floating, err = floatingip.ParseAll(s.FloatingIPs); err != nil {
+		return fmt.Errorf("floating-ip: %w", err)
+	}
+	var cutOff time.Duration
+	if len(s.floating) > 0 {
+		// Where the kernel cannot cut off in time, the keeper says why.
+		cutOff, _ = floatingip.CutOff(s.floating)
+	}
+	if err := t.Check(s.quorum(), cutOff); err != nil {
 		return fmt.Errorf("with profile %s, %w", s.Profile, err)
 	}
 	s.timing = t

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 
+	"doyen/agent/floatingip"
 	"doyen/agent/hook"
 	"doyen/agent/keeper"
 	"doyen/gossip"
@@ -19,7 +21,21 @@ import (
 func Init() { keeper.Init(keeperTools) }
 
 // keeperTools is what a keeper does besides running hooks.
-var keeperTools = keeper.Tools{Deliver: deliverWill}
+var keeperTools = keeper.Tools{Deliver: deliverWill, Addresses: floatingAddresses}
+
+// floatingAddresses prepares the built-in floating addresses.
+func floatingAddresses(c keeper.Config, leads func() bool) (keeper.Addresses, error) {
+	addrs, err := floatingip.ParseAll(c.Addresses)
+	if err != nil {
+		return nil, fmt.Errorf("floating-ip: %w", err)
+	}
+	return floatingip.New(floatingip.Config{
+		Addresses: addrs, Cluster: c.Cluster, Name: c.Node, Leads: leads, Now: c.Now,
+		Report: func(f floatingip.Finding) {
+			c.Logger.Warn("floating address", "what", f.What, "evidence", f.Evidence, "advice", f.Advice)
+		},
+	})
+}
 
 // deliverWill sends a dead leader's will. Nobody is left to tell of a failure,
 // and whoever does not get it waits for the lease to run out.
@@ -47,7 +63,8 @@ func startKeeper(a *Agent) (hands, error) {
 	level, json := logStyle(a.cfg.Logger)
 	c := keeper.Config{
 		Node: a.self.Name, Addr: a.addr, Cluster: a.cfg.Cluster, Rule: a.cfg.rule.Name(),
-		Hook: a.cfg.Hook, HookTimeout: a.cfg.HookTimeout, CheckInterval: a.cfg.CheckInterval,
+		Addresses: a.cfg.FloatingIPs,
+		Hook:      a.cfg.Hook, HookTimeout: a.cfg.HookTimeout, CheckInterval: a.cfg.CheckInterval,
 		Quorum: a.cfg.quorum(), ReleaseBudget: a.cfg.timing.ReleaseBudget,
 		Logger: a.log, LogLevel: level, LogJSON: json,
 	}

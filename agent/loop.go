@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"doyen/agent/clock"
+	"doyen/agent/floatingip"
 	"doyen/agent/keeper"
 	"doyen/gossip"
 	"doyen/seniority"
@@ -43,7 +44,9 @@ type loop struct {
 	released  uint64   // a term whose release has ended, but not every Lead function
 	releaseBy time.Duration
 
-	unfit, fit bool // what SetHealth said last; what the core was told last
+	unfit, fit bool              // what SetHealth said last; what the core was told last
+	links      *floatingip.Links // nil: no floating addresses
+	cut        bool              // an interface of a floating address cannot be used
 	departing  bool
 	departBy   time.Duration
 	leavers    []request
@@ -88,6 +91,7 @@ func (l *loop) join() error {
 // run turns the loop until this member has left the group.
 func (l *loop) run(ctx context.Context) {
 	ended := ctx.Done()
+	l.linksChanged()
 	l.look()
 	for !l.gone() {
 		l.arm()
@@ -106,6 +110,8 @@ func (l *loop) run(ctx context.Context) {
 			l.report(r)
 		case r := <-l.requests:
 			l.serve(r)
+		case <-l.links.Changed():
+			l.linksChanged()
 		case <-l.tenures.vacant:
 			l.tenuresLeft(false)
 		case <-l.alarm.C():
@@ -152,7 +158,7 @@ func (l *loop) look() {
 // judgeFitness tells the core whether this member may be elected. One whose
 // name is taken may not: it is no member until the clash is over.
 func (l *loop) judgeFitness() {
-	fit := !l.unfit && !l.departing && !l.view.Clash
+	fit := !l.unfit && !l.departing && !l.view.Clash && !l.cut
 	if fit != l.fit {
 		l.fit = fit
 		l.step(seniority.Input{Kind: seniority.Health, Eligible: fit})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doyen/agent"
+	"doyen/agent/floatingip"
 	"doyen/seniority"
 )
 
@@ -80,6 +81,15 @@ var settings = []setting{
 		set: zeroIsOff(func(o *options) *time.Duration { return &o.CheckInterval })},
 	{name: "keeper", text: agent.On, usage: "`on` or off: the second process, which runs the hook and cleans up after a crash",
 		set: oneOf(func(o *options) *string { return &o.Keeper }, agent.On, agent.Off)},
+
+	{name: "floating-ip", list: true, usage: "`ADDR/LEN@IFACE`, repeatable: a floating address that the leader holds, v4 or v6; all move together",
+		set: func(o *options, v string) error {
+			if _, err := floatingip.Parse(v); err != nil {
+				return err
+			}
+			o.FloatingIPs = append(o.FloatingIPs, v)
+			return nil
+		}},
 
 	{name: "http", text: "the bind port", usage: "other `ADDRESS` for the HTTP API, or off",
 		set: text(func(o *options) *string { return &o.HTTP })},
