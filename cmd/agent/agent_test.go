@@ -51,6 +51,7 @@ func TestThreeAgents(t *testing.T) {
 	}
 
 	// The agent dies and its host lives.
+	g.checkHeir(b, a, b, c)
 	a.signal(syscall.SIGKILL)
 	a.wait()
 	g.eventuallyLeads(b, b, c)
@@ -58,9 +59,12 @@ func TestThreeAgents(t *testing.T) {
 	// A restarted agent is the youngest.
 	a.start()
 	g.checkLeader(b, a, b, c)
-	if !b.get("/members", &members) || members[2].Name != a.name {
-		t.Errorf("/members after a restart: got %+v, want %s last", members, a.name)
-	}
+	g.eventually(func() error {
+		if !b.get("/members", &members) || len(members) != 3 || members[2].Name != a.name {
+			return fmt.Errorf("/members after a restart: got %+v, want %s last", members, a.name)
+		}
+		return nil
+	})
 }
 
 // eventuallyLeads is checkLeader for a group in which a dead member may still
@@ -86,6 +90,7 @@ func TestAgentAndKeeperKilled(t *testing.T) {
 			g := newGroup(t, count).start()
 			leader := g.nodes[0]
 			g.checkLeader(leader, g.nodes...)
+			g.checkHeir(g.nodes[1], g.nodes...)
 			keeper := leader.state().KeeperPID
 			if keeper == nil {
 				t.Fatal("keeper_pid: got null, want the keeper's")
@@ -111,6 +116,7 @@ func TestKeeperReleases(t *testing.T) {
 	a, b, c := g.nodes[0], g.nodes[1], g.nodes[2]
 	g.checkLeader(a, a, b, c)
 	g.eventuallyEvent(a.name + " acquire end")
+	g.checkHeir(b, a, b, c)
 	a.signal(syscall.SIGKILL)
 	a.wait()
 	g.eventuallyLeads(b, b, c)
@@ -140,6 +146,7 @@ func TestHandOver(t *testing.T) {
 			a, b, c := g.nodes[0], g.nodes[1], g.nodes[2]
 			g.checkLeader(a, a, b, c)
 			g.eventuallyEvent(a.name + " acquire end")
+			g.checkHeir(b, a, b, c)
 			a.signal(sig)
 			if got := a.wait(); got != exitOK {
 				t.Errorf("exit code: got %d, want %d", got, exitOK)
@@ -160,8 +167,14 @@ func TestSecondSignal(t *testing.T) {
 	a := g.nodes[0]
 	a.start("--hook", g.hook(), "--lone-wait", "0s", "--hook-timeout", "1s")
 	g.checkLeader(a, a)
+	g.eventuallyEvent(a.name + " acquire end")
 	a.signal(syscall.SIGTERM)
-	g.eventuallyEvent(a.name + " release begin departed")
+	g.eventually(func() error {
+		if g.event(a.name+" release begin") < g.event(a.name+" acquire end") {
+			return fmt.Errorf("the last release has not begun")
+		}
+		return nil
+	})
 	a.signal(syscall.SIGTERM)
 	if got := a.wait(); got != exitFailed {
 		t.Errorf("exit code: got %d, want %d", got, exitFailed)
@@ -336,6 +349,7 @@ func TestCommandsLive(t *testing.T) {
 	t.Parallel()
 	g := newGroup(t, 3).start()
 	g.checkLeader(g.nodes[0], g.nodes...)
+	g.checkHeir(g.nodes[1], g.nodes...)
 	for _, test := range []struct {
 		command string
 		want    string

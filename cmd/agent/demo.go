@@ -109,8 +109,7 @@ func (d *demonstration) run(ctx context.Context, keep bool) error {
 	return d.watchOver(ctx)
 }
 
-// setUp makes the directory with the hook, and picks the ports. They are all
-// held until the last is picked, so that they differ.
+// setUp makes the directory with the hook, and picks the ports.
 func (d *demonstration) setUp() error {
 	var err error
 	if d.exe, err = os.Executable(); err != nil {
@@ -122,15 +121,11 @@ func (d *demonstration) setUp() error {
 	if err := os.WriteFile(d.hook(), []byte(demoHook), 0o700); err != nil {
 		return err
 	}
-	for range demoNodes {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		d.nodes = append(d.nodes, &demoNode{addr: l.Addr().String()})
+	ports, err := freePorts(demoNodes)
+	for _, port := range ports {
+		d.nodes = append(d.nodes, &demoNode{addr: net.JoinHostPort("127.0.0.1", port)})
 	}
-	return nil
+	return err
 }
 
 // failOver kills the leader and shows how long the survivors take.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +24,35 @@ type demoNode struct {
 	addr   string // also its name
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process has been waited for
+}
+
+// The ports that agents are given to listen on lie below those that Linux takes
+// for outgoing connections (ip_local_port_range), any of which another program
+// may take between our finding it free and the agent's binding it.
+const lowestPort, portCount = 20000, 12000
+
+// freePorts returns ports of this host that are free for TCP and UDP. All are
+// held until the last is found, so that they differ.
+func freePorts(count int) ([]string, error) {
+	var ports []string
+	for _, offset := range rand.Perm(portCount) {
+		if len(ports) == count {
+			return ports, nil
+		}
+		port := strconv.Itoa(lowestPort + offset)
+		l, err := net.Listen("tcp", ":"+port)
+		if err != nil {
+			continue // taken
+		}
+		defer l.Close()
+		u, err := net.ListenPacket("udp", ":"+port)
+		if err != nil {
+			continue
+		}
+		defer u.Close()
+		ports = append(ports, port)
+	}
+	return nil, fmt.Errorf("fewer than %d free ports from %d on", count, lowestPort)
 }
 
 func (n *demoNode) pid() int { return n.cmd.Process.Pid }

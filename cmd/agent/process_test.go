@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,13 @@ const patience = 60 * time.Second
 
 // binary is the program under test, built once.
 var binary string
+
+// portsTaken are the ports that tests of this run were given, so that no two
+// tests at a time use the same.
+var (
+	portsLock  sync.Mutex
+	portsTaken = map[string]bool{}
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "doyen-test-")
@@ -82,7 +90,18 @@ func newGroup(t *testing.T, count int) *group {
 	if err := os.WriteFile(g.hook(), []byte(recordingHook), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, port := range freePorts(t, count) {
+	portsLock.Lock()
+	defer portsLock.Unlock()
+	for len(g.nodes) < count {
+		ports, err := freePorts(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := ports[0]
+		if portsTaken[port] {
+			continue
+		}
+		portsTaken[port] = true
 		g.nodes = append(g.nodes, &node{g: g, name: "localhost:" + port})
 	}
 	for _, n := range g.nodes {
@@ -91,23 +110,6 @@ func newGroup(t *testing.T, count int) *group {
 	}
 	t.Cleanup(g.cleanUp)
 	return g
-}
-
-// freePorts returns ports that were free a moment ago. All are held until the
-// last is known, so that they differ.
-func freePorts(t *testing.T, count int) []string {
-	t.Helper()
-	var ports []string
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
-	}
-	return ports
 }
 
 func (g *group) hook() string { return filepath.Join(g.dir, "hook.sh") }
@@ -120,13 +122,19 @@ func (g *group) names() []string {
 	return names
 }
 
-// start starts the agents one after another, each when the one before listens,
-// so that the first is the oldest.
+// start starts the agents one after another, each when the one before has
+// joined, so that this is the line of succession: a member that started earlier
+// and joined later ranks later.
 func (g *group) start(more ...string) *group {
 	g.t.Helper()
-	for _, n := range g.nodes {
+	for i, n := range g.nodes {
 		n.start(more...)
-		n.listens()
+		g.eventually(func() error {
+			if got := len(n.state().Members); got != i+1 {
+				return fmt.Errorf("%s: got %d members, want %d", n.name, got, i+1)
+			}
+			return nil
+		})
 	}
 	return g
 }
@@ -214,17 +222,6 @@ func (n *node) start(more ...string) {
 	}()
 }
 
-// listens waits until the agent listens.
-func (n *node) listens() {
-	n.g.t.Helper()
-	n.g.eventually(func() error {
-		if !strings.Contains(n.log(), "listening on ") {
-			return fmt.Errorf("%s does not say that it listens", n.name)
-		}
-		return nil
-	})
-}
-
 func (n *node) logFile() string {
 	return filepath.Join(n.g.dir, strings.ReplaceAll(n.name, ":", "_")+".log")
 }
@@ -291,6 +288,21 @@ func (g *group) checkLeader(want *node, nodes ...*node) {
 			}
 			if got := len(s.Members); got != len(nodes) {
 				return fmt.Errorf("%s: got %d members, want %d", n.name, got, len(nodes))
+			}
+		}
+		return nil
+	})
+}
+
+// checkHeir waits until all of nodes agree who would lead next: a leader that
+// ends in its first milliseconds takes the line of succession with it.
+func (g *group) checkHeir(want *node, nodes ...*node) {
+	g.t.Helper()
+	g.eventually(func() error {
+		for _, n := range nodes {
+			var r agent.Readiness
+			if !n.get("/ready", &r, http.StatusServiceUnavailable) || r.WouldLead == nil || *r.WouldLead != want.name {
+				return fmt.Errorf("%s: got /ready %+v, want %s to lead next", n.name, r, want.name)
 			}
 		}
 		return nil

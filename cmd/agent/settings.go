@@ -51,6 +51,11 @@ var settings = []setting{
 		set: setID},
 	{name: "role", text: agent.DefaultRole, usage: "`ROLE` candidate, witness (votes, never leads) or observer (neither)",
 		set: setRole},
+	{name: "voters", text: "none: available mode", list: true, usage: "quorum mode: seeds, or the list of voters `HOST:PORT[,HOST:PORT…]`, the same on every node; a majority of exactly these must confirm a leader",
+		set: func(o *options, v string) error {
+			o.Voters = append(o.Voters, v)
+			return nil
+		}},
 	{name: "lone-wait", text: agent.DefaultLoneWait.String(), usage: "how long (`DURATION`) a node that has never met another waits before it leads alone; 0s: not at all, negative: it never does",
 		set: setLoneWait},
 	{name: "preempt", flag: true, text: "bully: true, seniority: false", usage: "whether a preferred member takes over from a healthy leader",
@@ -70,6 +75,8 @@ var settings = []setting{
 		set: positive(func(o *options) *time.Duration { return &o.Timing.Stagger })},
 	{name: "settle", text: "by profile", usage: "`DURATION` a new group waits for seeds that neither answer nor refuse",
 		set: positive(func(o *options) *time.Duration { return &o.Timing.Settle })},
+	{name: "release-budget", text: "by profile", usage: "quorum mode: how long (`DURATION`) before its lease ends a leader that cannot renew stops and runs release",
+		set: positive(func(o *options) *time.Duration { return &o.Timing.ReleaseBudget })},
 	{name: "probe-interval", text: "1s", usage: "how often (`DURATION`) gossip probes one other member; the leader is watched by its renewals instead",
 		set: positive(func(o *options) *time.Duration { return &o.ProbeInterval })},
 
