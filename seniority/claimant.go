@@ -9,6 +9,10 @@ import (
 // mode) or before it gives the claim up (quorum mode).
 const maxAsks = 3
 
+// hurry is into how many parts a confirm time-out is divided to ask a voter
+// again that is about to hear of the end of a leadership.
+const hurry = 20
+
 // sentRing is how many rounds of claims back a confirm may refer to.
 const sentRing = 16
 
@@ -252,6 +256,9 @@ func (c *Core) consider(now Now, m *Message) {
 		switch {
 		case m.Leader == c.self.Name:
 			c.ignore(m, Outdated)
+		case c.deposed != "" && m.Leader == c.deposed && m.From != c.deposed:
+			// Its leader has ended its term, but that voter has not heard yet.
+			c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/hurry)
 		case m.Leader == m.From || m.Held > c.timing.Confirm:
 			// A leader lives, or another's claim is fresh, or a voter
 			// abstains: ask again when the vote could be free.

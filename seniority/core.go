@@ -109,6 +109,7 @@ type Core struct {
 	shownTerm   uint64
 	ended       uint64 // the term of the last leadership followed that was released
 
+	deposed   string             // the leader whose word or will ended the last leadership
 	courtesy  map[string]bool    // claimants that have been told of a preferred one
 	penalties map[string]penalty // members that led and failed
 	suspect   suspect            // the leader that lapsed or died

@@ -81,6 +81,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	c.phase, c.electAt, c.waitFrom = Following, 0, 0
 	c.everLed, c.met, c.failures = true, true, 0
 	c.absolve(m)
+	c.deposed = ""
 	clear(c.courtesy)
 }
 
@@ -185,6 +186,9 @@ func (c *Core) onRelease(now Now, m *Message) {
 	}
 	if m.Reason == HookFailed {
 		c.penalise(now, m.From)
+	}
+	if leads {
+		c.deposed = m.From
 	}
 	switch {
 	case leads && will:

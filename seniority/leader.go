@@ -286,10 +286,17 @@ func (c *Core) announceEnd(term uint64, r Reason, successor string) {
 	c.send(m)
 }
 
-// sendAll sends a message to the whole electorate.
+// sendAll sends a message to the whole electorate, to the successor last, so
+// that those it will ask have heard.
 func (c *Core) sendAll(m Message) {
 	for _, name := range c.electorate.ask(Asking) {
-		m.To = name
+		if name != m.Leader {
+			m.To = name
+			c.send(m)
+		}
+	}
+	if m.Leader != "" {
+		m.To = m.Leader
 		c.send(m)
 	}
 }
