@@ -264,10 +264,12 @@ func (c *Core) receive(now Now, m *Message) {
 		c.ignore(m, r)
 		return
 	}
-	if !m.Gossiped && m.Kind != Release {
-		c.absolve(m)
+	if m.Kind != Release { // a will is from anybody until its secret is checked
+		c.electorate.heard(now, m)
+		if !m.Gossiped {
+			c.absolve(m)
+		}
 	}
-	c.electorate.heard(now, m)
 	switch m.Kind {
 	case Claim:
 		c.onClaim(now, m)
