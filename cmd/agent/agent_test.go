@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -391,6 +393,11 @@ func TestCommandsLive(t *testing.T) {
 		watching.Process.Kill()
 		watching.Wait()
 	}()
+	events := bufio.NewReader(out)
+	first, err := events.ReadString('\n')
+	if err != nil || !strings.Contains(first, "state") {
+		t.Fatalf("agent watch: got %q (%v), want the state first", first, err)
+	}
 	if out, err := exec.Command(g.exe, "step-down", "--addr", g.nodes[0].name).CombinedOutput(); err != nil {
 		t.Errorf("agent step-down: %v: %s", err, out)
 	}
@@ -401,15 +408,10 @@ func TestCommandsLive(t *testing.T) {
 	if got := g.nodes[2].wait(); got != exitOK {
 		t.Errorf("exit code after leave: got %d, want %d", got, exitOK)
 	}
-	// The stream ends with the agent, and holds the change from the state on.
-	g.nodes[1].signal(syscall.SIGTERM)
-	var seen bytes.Buffer
-	if _, err := seen.ReadFrom(out); err != nil {
-		t.Fatal(err)
-	}
-	first, rest, _ := strings.Cut(seen.String(), "\n")
-	if !strings.Contains(first, "state") || !strings.Contains(rest, g.nodes[1].name+" leads") {
-		t.Errorf("agent watch: got %q, want the state first and then that %s leads", seen.String(), g.nodes[1].name)
+	g.nodes[1].signal(syscall.SIGTERM) // the stream ends with the agent
+	rest, err := io.ReadAll(events)
+	if want := g.nodes[1].name + " leads"; err != nil || !strings.Contains(string(rest), want) {
+		t.Errorf("agent watch: got %q (%v), want %q in it", rest, err, want)
 	}
 }
 
