@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 )
@@ -167,61 +166,6 @@ func TestAWordThatCannotBeExtendedEndsTheLeadership(t *testing.T) {
 			t.Error("m0 says that it leads although its word could not be extended")
 		}
 		g.await(2*time.Second, "m1 leads", func() bool { return b.follows("m1") && a.follows("m1") })
-	})
-}
-
-func TestLead(t *testing.T) {
-	inGroup(t, func(t *testing.T, g *group) {
-		a, b, _ := g.three(nil)
-		time.Sleep(5 * time.Second)
-		var running []string
-		var mu sync.Mutex
-		work := func(m *member) func(context.Context) error {
-			return func(ctx context.Context) error {
-				mu.Lock()
-				running = append(running, m.Name())
-				if len(running) > 1 {
-					t.Errorf("running at once: %v", running)
-				}
-				mu.Unlock()
-				if term, ok := Term(ctx); !ok || term == 0 {
-					t.Errorf("no term in the context at %s", m.Name())
-				}
-				<-ctx.Done()
-				if context.Cause(ctx) != ErrLeadershipOver && m == a {
-					t.Errorf("cause: want %v, got %v", ErrLeadershipOver, context.Cause(ctx))
-				}
-				time.Sleep(300 * time.Millisecond) // cleaning up
-				mu.Lock()
-				running = slices.DeleteFunc(running, func(n string) bool { return n == m.Name() })
-				mu.Unlock()
-				return nil
-			}
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var leads sync.WaitGroup
-		for _, m := range g.members {
-			leads.Go(func() {
-				if err := m.Lead(ctx, work(m)); err != context.Canceled {
-					t.Errorf("Lead at %s: want %v, got %v", m.Name(), context.Canceled, err)
-				}
-			})
-		}
-		time.Sleep(time.Second)
-		began := time.Now()
-		if _, err := a.StepDown(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(began); took < 300*time.Millisecond {
-			t.Errorf("the hand-over took %v and did not wait for the function", took)
-		}
-		g.await(time.Second, "m1 leads", b.IsLeader)
-		time.Sleep(time.Second)
-		if want := []string{"m1"}; !slices.Equal(want, running) {
-			t.Errorf("running: want %v, got %v", want, running)
-		}
-		cancel()
-		leads.Wait()
 	})
 }
 
