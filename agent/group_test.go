@@ -81,7 +81,7 @@ func TestGracefulEndHandsOverFirst(t *testing.T) {
 		if err := <-a.ended; err != nil {
 			t.Errorf("Run of m0: %v", err)
 		}
-		took := g.await(1500*time.Millisecond, "m1 leads", func() bool { return b.follows("m1") && c.follows("m1") })
+		took := g.await(100*time.Millisecond, "m1 leads", func() bool { return b.follows("m1") && c.follows("m1") })
 		t.Logf("m1 leads %v after m0 has left", took)
 		if b.History()[0].Reason != "succeeded" {
 			t.Errorf("reason: want succeeded, got %s", b.History()[0].Reason)
