@@ -36,6 +36,7 @@ const (
 // that the demonstration reads. A file is used because it never makes a hook
 // wait.
 const demoHook = `#!/bin/sh
+[ "$1" = check ] && exit # it comes every few seconds
 echo "$(date +%s%N) $DOYEN_NODE $1 reason=$DOYEN_REASON leader=$DOYEN_LEADER term=$DOYEN_TERM" >>"${0%/*}/events"
 `
 
@@ -59,7 +60,7 @@ func demo(c *cli.Context) error {
 	// goroutine keeps its thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 
 	d := &demonstration{out: c.App.Writer, t0: time.Now(), ended: make(chan *demoNode, demoNodes)}
@@ -105,7 +106,7 @@ func (d *demonstration) run(ctx context.Context, keep bool) error {
 		d.say("\nDone. On a terminal, or with --keep, the agents stay up for you to try.")
 		return nil
 	}
-	d.instructions()
+	d.instructions(ctx)
 	return d.watchOver(ctx)
 }
 
@@ -182,11 +183,16 @@ func (d *demonstration) watchOver(ctx context.Context) error {
 	}
 }
 
-func (d *demonstration) instructions() {
+func (d *demonstration) instructions(ctx context.Context) {
 	a := d.nodes[0].addr
+	leader := d.leader(ctx, d.nodes[0])
 	var pids []string
 	for _, n := range d.nodes {
-		pids = append(pids, fmt.Sprintf("%d (%s)", n.pid(), n.addr))
+		what := n.addr
+		if n.addr == leader {
+			what += ", the leader"
+		}
+		pids = append(pids, fmt.Sprintf("%d (%s)", n.pid(), what))
 	}
 	d.say(`
 Now it is your turn; the agents stay up until ^C. Ask any of them:

@@ -119,6 +119,9 @@ func TestEverySetting(t *testing.T) {
 		{"stagger", "40ms", func(o options) any { return o.Timing.Stagger }, 40 * time.Millisecond},
 		{"settle", "3s", func(o options) any { return o.Timing.Settle }, 3 * time.Second},
 		{"probe-interval", "500ms", func(o options) any { return o.ProbeInterval }, 500 * time.Millisecond},
+		{"release-budget", "200ms", func(o options) any { return o.Timing.ReleaseBudget }, 200 * time.Millisecond},
+		{"voters", "a:1,b:1,c:1", func(o options) any { return o.Voters }, []string{"a:1", "b:1", "c:1"}},
+		{"floating-ip", "192.0.2.10/24@eth0", func(o options) any { return o.FloatingIPs }, []string{"192.0.2.10/24@eth0"}},
 		{"hook", "/bin/true", func(o options) any { return o.Hook }, "/bin/true"},
 		{"hook-timeout", "10s", func(o options) any { return o.HookTimeout }, 10 * time.Second},
 		{"check-interval", "1s", func(o options) any { return o.CheckInterval }, time.Second},
@@ -243,8 +246,12 @@ func TestEmptyFiles(t *testing.T) {
 	}
 }
 
-// The table is consistent, and no name means two things.
+// The table is consistent, no name means two things, and each is tested above.
 func TestSettings(t *testing.T) {
+	source, err := os.ReadFile("options_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	seen := map[string]bool{}
 	for _, s := range settings {
 		for _, name := range []string{s.name, s.alias} {
@@ -252,6 +259,9 @@ func TestSettings(t *testing.T) {
 				t.Errorf("%s is in the table twice", name)
 			}
 			seen[name] = true
+			if name != "" && name != "config" && !strings.Contains(string(source), "\t\t{\""+name+"\", ") {
+				t.Errorf("TestEverySetting does not know %s", name)
+			}
 		}
 		if s.usage == "" || s.set == nil {
 			t.Errorf("%s has no usage or no way to set it", s.name)

@@ -41,7 +41,7 @@ var settings = []setting{
 	{name: "name", text: "the advertised address", usage: "unique `NAME` of this member",
 		set: text(func(o *options) *string { return &o.Name })},
 	{name: "seeds", alias: "join", list: true, usage: "where others may be found, `SEED[,SEED…]`: host[:port], [v6]:port, a DNS name (all its addresses), srv+NAME, exec:/path; this node itself may be in the list",
-		set: setSeeds},
+		set: entry(func(o *options) *[]string { return &o.Seeds })},
 	{name: "cluster", text: agent.DefaultCluster, usage: "`NAME` of the cluster; members of another are refused",
 		set: text(func(o *options) *string { return &o.Cluster })},
 
@@ -52,10 +52,7 @@ var settings = []setting{
 	{name: "role", text: agent.DefaultRole, usage: "`ROLE` candidate, witness (votes, never leads) or observer (neither)",
 		set: setRole},
 	{name: "voters", text: "none: available mode", list: true, usage: "quorum mode: seeds, or the list of voters `HOST:PORT[,HOST:PORT…]`, the same on every node; a majority of exactly these must confirm a leader",
-		set: func(o *options, v string) error {
-			o.Voters = append(o.Voters, v)
-			return nil
-		}},
+		set: entry(func(o *options) *[]string { return &o.Voters })},
 	{name: "lone-wait", text: agent.DefaultLoneWait.String(), usage: "how long (`DURATION`) a node that has never met another waits before it leads alone; 0s: not at all, negative: it never does",
 		set: setLoneWait},
 	{name: "preempt", flag: true, text: "bully: true, seniority: false", usage: "whether a preferred member takes over from a healthy leader",
@@ -90,13 +87,7 @@ var settings = []setting{
 		set: oneOf(func(o *options) *string { return &o.Keeper }, agent.On, agent.Off)},
 
 	{name: "floating-ip", list: true, usage: "`ADDR/LEN@IFACE`, repeatable: a floating address that the leader holds, v4 or v6; all move together",
-		set: func(o *options, v string) error {
-			if _, err := floatingip.Parse(v); err != nil {
-				return err
-			}
-			o.FloatingIPs = append(o.FloatingIPs, v)
-			return nil
-		}},
+		set: setFloatingIP},
 
 	{name: "http", text: "the bind port", usage: "other `ADDRESS` for the HTTP API, or off",
 		set: text(func(o *options) *string { return &o.HTTP })},
@@ -135,6 +126,14 @@ func envName(flag string) string {
 func text(field func(*options) *string) func(*options, string) error {
 	return func(o *options, v string) error {
 		*field(o) = v
+		return nil
+	}
+}
+
+// entry adds one entry to a list.
+func entry(field func(*options) *[]string) func(*options, string) error {
+	return func(o *options, v string) error {
+		*field(o) = append(*field(o), v)
 		return nil
 	}
 }
@@ -218,9 +217,10 @@ func setID(o *options, v string) error {
 	return nil
 }
 
-func setSeeds(o *options, v string) error {
-	o.Seeds = append(o.Seeds, v)
-	return nil
+func setFloatingIP(o *options, v string) error {
+	o.FloatingIPs = append(o.FloatingIPs, v)
+	_, err := floatingip.Parse(v)
+	return err
 }
 
 func setRule(o *options, v string) error {
