@@ -1,3 +1,5 @@
+//go:build linux
+
 package hook
 
 import (
@@ -232,10 +234,10 @@ func TestRunAfterItsEndDoesNotStart(t *testing.T) {
 }
 
 // The hook of these tests ignores every signal it can, and so do its children:
-// one in its group, one in a session of its own, and one whose parent is dead
+// one in its group without an environment, one in a session of its own, and one whose parent is dead
 // as well. All keep the pipe open.
 const stubborn = `trap '' TERM INT HUP
-sleep 1000 &
+env -i sleep 1000 &
 a=$!
 setsid sh -c 'trap "" TERM HUP; echo $$ >'$D/b'; exec sleep 1000' &
 ( setsid sh -c '( trap "" TERM HUP; sh -c "echo \$PPID" >'$D/c'; sleep 1000; : ) & exit' & )

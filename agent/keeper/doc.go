@@ -1,4 +1,109 @@
-// Package keeper is the hands of an agent: the one place that runs hooks and
-// touches floating addresses, in a process of its own that outlives the agent
-// long enough to clean up after it.
+// Package keeper is the hands of an agent: the one place that runs the hook and
+// touches floating addresses. It is a second process of the same program, which
+// outlives the agent for as long as it takes to clean up after it.
+//
+// # Two processes
+//
+// The agent decides, the keeper acts. They share three things:
+//
+//   - the deadline [Word], 64 bits of shared memory: whether this node leads,
+//     and until when. Whoever says or uses "I lead" asks the word and the clock
+//     at that moment, by [Word.Leads];
+//   - a socket. The agent writes its newest [Order], the keeper its [Report]s,
+//     each one message of bounded size. Neither waits for the other: orders that
+//     were not read are replaced, reports that only tell of a run are dropped;
+//   - the socket's end. The kernel closes it however the agent ends.
+//
+// [Start] starts the process and replaces it when it dies. [Local] runs the same
+// code in the agent's own process (--keeper off, or embedded); what needs the
+// second process is then missing: see Limits.
+//
+// # What the keeper does
+//
+// At the start it takes the node-wide lock, waiting for the keeper of a former
+// agent to finish; kills what such a one has left running; and runs release. The
+// word is shut until then, so that no leadership can begin.
+//
+// While the word is armed it runs acquire until that succeeds, and check: every
+// CheckInterval, when the agent asks for it, and when the leadership gets
+// another term. A failed check brings acquire again. Whenever nothing else is to be
+// done and the leader has changed, it runs change.
+//
+// When the leadership ends it kills what runs and runs release until that
+// succeeds, with a growing pause between tries. It ends because the agent says
+// so; or because the keeper fires: the deadline has passed (the agent is stopped
+// or hangs), or the socket has ended (it is dead). After the release that
+// follows a firing, it delivers the leader's will, so that the others need not
+// wait for the lease. A program whose agent is gone ends when all this is done.
+//
+// # Invariants
+//
+// Each is kept in one place, and has tests of its own.
+//
+//  1. No run of the hook overlaps another on a node. Within a keeper, act begins
+//     none while one is under way, and a run is over only when all its
+//     processes are dead (package hook). Between keepers, the lock and the sweep
+//     at the start. (Every test's hook looks for processes of the runs before
+//     it; TestSuccessorWaitsForTheKeeperOfTheDead,
+//     TestAgentAndKeeperKilledDuringAcquire.)
+//  2. A release never starts while anything of an acquire lives: the same rule,
+//     and overtake kills an acquire at once. (TestAgentKilledDuringAcquire,
+//     TestAcquireOvertakenIsKilledAtOnce, TestKeeperKilled.)
+//  3. Fired is final for its generation: no swap leads from there to armed but
+//     by a new generation, and only after the release. No acquire starts once
+//     the keeper has fired, as look comes before act, in one goroutine.
+//     (TestEveryInterleaving, TestDeadlineEndsALeadershipOfItsOwnProcess.)
+//  4. Nobody says "I lead" past the deadline or after a firing: Leads looks at
+//     both, in one load. (TestEveryInterleaving, TestWordByItself.)
+//  5. The newest state wins: orders sit in a box of one, and a run that newer
+//     events overtake is killed (acquire, check) or makes way (change, for
+//     acquire and release). (TestLeadershipsThatFollowEachOtherAreKeptApart,
+//     TestChangeTellsOfTheNewestLeader, TestChangeGivesWayToAcquireAndComesAgain.)
+//  6. The will comes after the release. (TestAgentKilled, TestAgentStopped.)
+//  7. Without a keeper that watches, nobody leads: the word is shut while there
+//     is none, and one that is stopped is killed and replaced.
+//     (TestKeeperKilled, TestKeeperStoppedDuringAcquire,
+//     TestKeeperStoppedWhileItHasNothingToDo.)
+//
+// # Limits of time
+//
+// In quorum mode another node may lead ReleaseBudget after the deadline, or at
+// Order.ReleaseBy. A release that still runs 10 ms before is killed, and reported
+// as failed. It is then tried further, for up to HookTimeout more: it gives up
+// only what this node holds, and nobody else can. In available mode HookTimeout
+// limits all tries together. A hook that cannot be started at all ends a release
+// at once.
+//
+// Floating addresses are taken off before the hook's release when time is short,
+// and after it otherwise: on a planned hand-over the hook may still need them.
+//
+// Idle, the keeper wakes once a lease, to look whether the deadline has moved,
+// and every five seconds for a sign of life.
+//
+// # Under a service manager
+//
+// The keeper catches SIGTERM, SIGINT, SIGHUP and SIGQUIT and goes on: its work
+// begins when the agent ends. It is in a session of its own. With systemd,
+// KillMode=mixed or control-group both do: SIGTERM ends the agent, which hands
+// over and releases, and the keeper ends after it; what SIGKILL hits after
+// TimeoutStopSec is cleaned up by [ReleaseNow] as ExecStopPost, or by the next
+// start. TimeoutStopSec should be longer than the hook's limit.
+//
+// As PID 1 of a container the agent takes everything with it when it is killed,
+// the keeper included; the next start cleans up. A small init as PID 1 (docker
+// run --init) avoids that.
+//
+// # Limits
+//
+//   - If agent and keeper are both killed, what the hook holds stays, and a
+//     running acquire goes on, until the next start.
+//   - With Local, this holds when the agent alone is killed.
+//   - An agent that hangs without being stopped, but goes on extending the word,
+//     is a leader.
+//   - The lock is known by cluster and node name within a network namespace.
+//   - A process of the hook that this user may not kill, or that the kernel does
+//     not let die, lives on; see package hook.
+//   - Keeper processes need Linux: shared memory without a file, the abstract
+//     socket namespace, child subreapers. Elsewhere there is only Local, which
+//     takes no lock.
 package keeper

@@ -30,7 +30,6 @@ func (h *hands) leadNext() bool {
 // meanwhile comes after it.
 func (h *hands) acquire() {
 	t := h.tenure
-	t.touched = true
 	t.seen, t.seenTerm = h.order.CheckNow, t.term
 	var err error
 	if h.addresses != nil {
@@ -90,7 +89,7 @@ func (h *hands) setCheck() {
 // renew moves the addresses' own limit on with the deadline, halfway to it.
 func (h *hands) renew() {
 	t := h.tenure
-	if h.addresses == nil || t == nil || t.over || !t.touched || h.now() < t.renewAt {
+	if h.addresses == nil || t == nil || t.over || h.now() < t.renewAt {
 		return
 	}
 	h.note(h.addresses.Renew(h.leaseEnd(t)))

@@ -75,6 +75,23 @@ func TestAgentKilledDuringAcquire(t *testing.T) {
 	s.wantNothingLeft()
 }
 
+func TestAgentAndKeeperKilledDuringAcquire(t *testing.T) {
+	s := newStage(t, `[ $DOYEN_EVENT = acquire ] || exit 0
+`+stubborn)
+	a := s.startAgent(time.Hour)
+	s.awaitFile("hangs")
+	for _, pid := range append(keepersOf(a.Process.Pid), a.Process.Pid) {
+		syscall.Kill(pid, syscall.SIGSTOP) // so that neither sees the other die
+	}
+	for _, pid := range append(keepersOf(a.Process.Pid), a.Process.Pid) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	a.Wait()
+	// The hook goes on without them, until the next start.
+	s.start(Start)
+	s.whole("release 0 startup", "acquire 1 elected", "release 0 startup")
+}
+
 func TestAgentKilledDuringStart(t *testing.T) {
 	s := newStage(t, stubborn)
 	a := s.startAgent(time.Hour)

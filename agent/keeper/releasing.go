@@ -34,7 +34,7 @@ func (h *hands) endTenure() {
 	t := h.tenure
 	t.over, t.held = true, false
 	h.release = h.newRelease()
-	if h.releaseEnd() != 0 && h.addresses != nil && t.touched {
+	if h.releaseEnd() != 0 && h.addresses != nil {
 		// The addresses go first: the hook may use up all the time there is.
 		h.note(h.addresses.Drop())
 	}
@@ -81,9 +81,6 @@ func (h *hands) releaseNext() bool {
 		return false
 	case h.tenure == nil && h.orphaned:
 		h.release = nil // the next start repeats it
-	case h.tenure != nil && !h.tenure.touched:
-		h.settle(true)
-		return false
 	case now >= h.releaseLimit() && h.hard():
 		h.reportRelease(false)
 		r.late, r.until = true, now+h.cfg.HookTimeout
