@@ -85,7 +85,7 @@ func TestPartitionOfAnyLengthHeals(t *testing.T) {
 				n.Cut(func(from, to netip.AddrPort) bool {
 					return left(from) && !left(to) || !oneWay && !left(from) && left(to)
 				})
-				time.Sleep(time.Hour)
+				time.Sleep(forgotten)
 				if !oneWay {
 					wantNames(t, all[0], all[0], all[1])
 					wantNames(t, all[3], all[2], all[3])
@@ -133,7 +133,7 @@ func TestDeadMembersComeBackWhenTheyRestart(t *testing.T) {
 		all := group(t, &n, 3)
 		time.Sleep(5 * time.Second)
 		all[2].Close()
-		time.Sleep(time.Hour)
+		time.Sleep(forgotten)
 		wantNames(t, all[0], all[0], all[1])
 		// It knows no seed; the others dial it.
 		again := start(t, Config{Transport: n.HostAt(all[2].AddrPort())})
@@ -296,8 +296,8 @@ func TestDifferentRulesAreFound(t *testing.T) {
 
 // A crowd converges, and dials no more than it should when a half is gone.
 func TestCrowdDialsInModeration(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes some seconds")
+	if raceDetector {
+		t.Skip("too many timers for the race detector")
 	}
 	bubble(t, func(t *testing.T) {
 		const size = 60

@@ -19,6 +19,15 @@ import (
 	"doyen/seniority"
 )
 
+// raceDetector is true in tests with the race detector. That of Go 1.26 fails
+// now and then by itself ("ThreadSanitizer: CHECK failed") in bubbles with very
+// many timers, golang/go issue 78156, so such tests do without it.
+var raceDetector bool
+
+// forgotten is longer than memberlist remembers the dead, which is as long as
+// GossipToTheDeadTime and a round of probes.
+const forgotten = 5 * time.Minute
+
 // patience is how long a test of real sockets waits before it fails.
 const patience = 10 * time.Second
 

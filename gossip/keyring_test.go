@@ -126,7 +126,7 @@ func TestRotationLosesNoMember(t *testing.T) {
 				if err := g.Rekey(); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(time.Minute)
+				time.Sleep(10 * time.Second)
 				for _, g := range all {
 					wantNames(t, g, all...)
 					if c := g.Counters()["undecryptable"]; c > 0 {
