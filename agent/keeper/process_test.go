@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -314,5 +315,43 @@ func (s *stage) mustContain(line string) {
 	s.t.Helper()
 	if !strings.Contains("\n"+strings.Join(s.log(), "\n")+"\n", "\n"+line+"\n") {
 		s.t.Errorf("want the line %q in\n%s", line, strings.Join(s.log(), "\n"))
+	}
+}
+
+func TestNothingIsLeftAfterClose(t *testing.T) {
+	for name, begin := range map[string]func(Config) (*Keeper, error){"process": Start, "local": inProcess} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, "exit 0")
+			r := s.start(begin)
+			r.lead(1)
+			r.ended("acquire")
+			waiting, err := begin(s.cfg) // never gets the lock
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := waiting.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r.close()
+			if r.PID() != 0 {
+				t.Error("there is still a keeper process")
+			}
+			for end := time.Now().Add(limit); ; time.Sleep(ms) {
+				stacks := make([]byte, 1<<20)
+				stacks = stacks[:runtime.Stack(stacks, true)]
+				ours := 0
+				for _, stack := range strings.Split(string(stacks), "\n\n")[1:] {
+					if strings.Contains(stack, "doyen/agent/") && !strings.Contains(stack, "testing.") {
+						ours++
+					}
+				}
+				if ours == 0 {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("%d goroutines are left:\n%s", ours, stacks)
+				}
+			}
+		})
 	}
 }
