@@ -82,28 +82,33 @@ func (c *Core) takeTurn(now Now) {
 	if c.phase == Following {
 		c.await(now, 0)
 	}
-	c.electAt = 0
+	turn, ok := c.turn(now)
+	c.electAt = turn
+	if ok && turn <= now.Boot {
+		c.startClaim(now)
+	}
+}
+
+// turn is when it is this node's turn; false: not before something changes.
+func (c *Core) turn(now Now) (time.Duration, bool) {
 	if !c.mayClaim() {
-		return
+		return 0, false
 	}
 	ready, ok := c.electorate.ready(now)
 	if !ok {
-		return
+		return 0, false
 	}
 	if c.voter.running(now) {
 		ready = max(ready, c.voter.until)
 	}
-	c.electAt = max(c.waitFrom, c.graceTill, ready) + time.Duration(c.place())*c.timing.Stagger
-	if c.electAt <= now.Boot {
-		c.startClaim(now)
-	}
+	return max(c.waitFrom, c.graceTill, ready) + time.Duration(c.place())*c.timing.Stagger, true
 }
 
 // startClaim claims a new term.
 func (c *Core) startClaim(now Now) {
 	term := c.newTerm(now)
 	if term == 0 {
-		c.electAt = 0
+		c.await(now, c.timing.Lease) // they are used up
 		return
 	}
 	ballots := c.claim.ballots

@@ -256,6 +256,9 @@ func (c *Core) advance(now Now) {
 	case Yielding:
 		c.keepOut(now)
 	}
+	if c.phase == Waiting {
+		c.electAt, _ = c.turn(now) // a claim or a lease may have ended just now
+	}
 }
 
 // receive sorts a message out.
