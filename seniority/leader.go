@@ -30,7 +30,7 @@ func (c *Core) win(now Now) {
 // own vote refuses it and all below to anybody else.
 func (c *Core) settleTerm(now Now, r Reason) {
 	c.claim.secret = c.secret(c.claim.term)
-	c.voter.floor = max(c.voter.floor, c.claim.term)
+	c.voter.raiseFloor(c.claim.term, c.self.Name, c.self.Incarnation)
 	c.learn(now, c.claim.term, true)
 	c.note(Note{Kind: Won, Peer: c.self.Name, Term: c.claim.term, Reason: r})
 	if c.met {
@@ -266,7 +266,7 @@ func (c *Core) yield(now Now, winner string) {
 func (c *Core) end(now Now, r Reason) {
 	cl := &c.claim
 	cl.live = false
-	c.voter.floor = max(c.voter.floor, cl.term)
+	c.voter.raiseFloor(cl.term, c.self.Name, c.self.Incarnation)
 	c.voter.released = max(c.voter.released, cl.asked)
 	c.releasing, c.releaseBy = cl.term, c.electorate.releaseBy()
 	c.reason = r

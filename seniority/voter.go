@@ -18,6 +18,7 @@ type voter struct {
 	will        [32]byte
 
 	floor    uint64        // the highest term confirmed
+	floorOf  holder        // to whom
 	released uint64        // the highest term seen released
 	longest  time.Duration // the longest lease promised
 
@@ -25,8 +26,29 @@ type voter struct {
 	abstained   time.Duration // and never one for a longer lease than this; 0: no limit
 }
 
+// holder is a run of a member.
+type holder struct {
+	name        string
+	incarnation uint64
+}
+
 // refuses reports whether a term that is not promised already comes too late.
 func (v *voter) refuses(term uint64) bool { return term <= max(v.floor, v.released) }
+
+// raiseFloor refuses, from now on, new terms up to this one, which is the
+// holder's.
+func (v *voter) raiseFloor(term uint64, name string, incarnation uint64) {
+	if term > v.floor {
+		v.floor, v.floorOf = term, holder{name, incarnation}
+	}
+}
+
+// again reports whether a claim is for the highest term confirmed, by whom it
+// was confirmed to: a leader that was lost and is back. The claims of its own
+// that this node has made meanwhile came to nothing.
+func (v *voter) again(m *Message) bool {
+	return m.Term == v.floor && m.Term > v.released && v.floorOf == holder{m.From, m.Incarnation}
+}
 
 // running reports whether a promise is in force.
 func (v *voter) running(now Now) bool { return v.term != 0 && now.Boot < v.until }
@@ -54,7 +76,7 @@ func (c *Core) judge(now Now, m *Message) Reason {
 		return LeaseTooLong
 	case v.running(now) && !mine:
 		return HeldByAnother
-	case v.refuses(m.Term):
+	case v.refuses(m.Term) && !v.again(m):
 		return StaleTerm
 	case m.Stand == Asking && m.From != c.self.Name && c.electorate.farAhead(now, m.Term):
 		return FutureTerm
@@ -74,7 +96,7 @@ func (c *Core) grant(now Now, m *Message) {
 	v.until = now.Boot + Drifted(m.Lease)
 	v.longest = max(v.longest, m.Lease)
 	if m.From != c.self.Name {
-		v.floor = max(v.floor, m.Term)
+		v.raiseFloor(m.Term, m.From, m.Incarnation)
 		c.learn(now, m.Term, true)
 	}
 }
