@@ -120,9 +120,10 @@ type Core struct {
 }
 
 // penalty keeps a preempting member that failed from taking over again before
-// until; wait doubles with each failure.
+// until; wait doubles with each term that failed.
 type penalty struct {
 	until, wait time.Duration
+	term        uint64
 }
 
 // suspect is the run of a member that is taken for dead.

@@ -185,7 +185,7 @@ func (c *Core) onRelease(now Now, m *Message) {
 		c.voter.forget()
 	}
 	if m.Reason == HookFailed {
-		c.penalise(now, m.From)
+		c.penalise(now, m.From, m.Term)
 	}
 	if leads {
 		c.deposed = m.From
@@ -229,9 +229,14 @@ func (c *Core) succeed(now Now, m *Message) {
 }
 
 // penalise makes a member that could not do its work wait before it may
-// preempt again: twice as long each time, from one minute to five.
-func (c *Core) penalise(now Now, name string) {
+// preempt again: twice as long each time, from one minute to five. It is told
+// more than once, directly and by gossip.
+func (c *Core) penalise(now Now, name string, term uint64) {
 	p := c.penalties[name]
+	if term <= p.term {
+		return
+	}
+	p.term = term
 	p.wait = min(max(2*p.wait, time.Minute), 5*time.Minute)
 	p.until = now.Boot + p.wait
 	c.penalties[name] = p
