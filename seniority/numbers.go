@@ -15,10 +15,12 @@ type numbers struct {
 	given map[string]gift
 }
 
-// gift is what a run of a member was last given; a restart is a new member.
+// gift is what a run of a member was last given; a restart is a new member, and
+// so is a leader that has dropped its number because it lost the lead.
 type gift struct {
 	incarnation uint64
 	join        Join
+	shown       bool // the member has shown it
 }
 
 // of returns what this run of the member was given, or zero.
@@ -72,7 +74,10 @@ func (c *Core) assign(now Now) {
 	var mine Join
 	for i := range members {
 		m := &members[i]
-		if n.of(m).Number != 0 {
+		g := n.given[m.Name]
+		if g.incarnation == m.Incarnation && (m.Join.Number != 0 || !g.shown && m.Name != c.self.Name) {
+			g.shown = g.shown || m.Join == g.join
+			n.given[m.Name] = g
 			continue
 		}
 		j := m.Join
@@ -80,7 +85,7 @@ func (c *Core) assign(now Now) {
 			last++
 			j = Join{Group: group, Number: last}
 		}
-		n.given[m.Name] = gift{m.Incarnation, j}
+		n.given[m.Name] = gift{incarnation: m.Incarnation, join: j, shown: j == m.Join}
 		if m.Name == c.self.Name {
 			mine = j
 		}
@@ -106,7 +111,7 @@ func (c *Core) found(now Now) {
 			cmp.Compare(a.Start, b.Start), cmp.Compare(a.Name, b.Name))
 	})
 	for i := range order {
-		n.given[order[i].Name] = gift{order[i].Incarnation, Join{Group: n.group, Number: uint64(i + 1)}}
+		n.given[order[i].Name] = gift{incarnation: order[i].Incarnation, join: Join{Group: n.group, Number: uint64(i + 1)}}
 	}
 	c.renumber(n.of(&c.self))
 }
