@@ -178,6 +178,9 @@ func (c *Core) onRelease(now Now, m *Message) {
 	}
 	c.learn(now, m.Term, false)
 	c.voter.released = max(c.voter.released, m.Term)
+	if c.voter.again(m) {
+		c.voter.floorOf = holder{}
+	}
 	if leads {
 		c.ended = m.Term
 	}

@@ -18,7 +18,7 @@ type voter struct {
 	will        [32]byte
 
 	floor    uint64        // the highest term confirmed
-	floorOf  holder        // to whom
+	floorOf  holder        // to whom; nobody once that term is released
 	released uint64        // the highest term seen released
 	longest  time.Duration // the longest lease promised
 
@@ -47,7 +47,7 @@ func (v *voter) raiseFloor(term uint64, name string, incarnation uint64) {
 // was confirmed to: a leader that was lost and is back. The claims of its own
 // that this node has made meanwhile came to nothing.
 func (v *voter) again(m *Message) bool {
-	return m.Term == v.floor && m.Term > v.released && v.floorOf == holder{m.From, m.Incarnation}
+	return m.Term == v.floor && v.floorOf == holder{m.From, m.Incarnation}
 }
 
 // running reports whether a promise is in force.

@@ -318,6 +318,7 @@ func (w *World) visit() {
 		return
 	}
 	w.trace("%s is away", h.name)
+	before := w.led()
 	ways := w.rng.IntN(3)
 	for i := range w.hosts {
 		w.setCut(h.id, i, ways != 1)
@@ -327,6 +328,19 @@ func (w *World) visit() {
 	w.runUntil(w.now + w.span(0, leaveTime+2*w.timing.Lease))
 	w.heal()
 	w.runUntil(w.now + w.settleBound())
+	if after := w.led(); w.opt.Quorum && ways == 0 && after != before {
+		w.fail("%s was away and is back, and term %d has become %d", h.name, before, after)
+	}
+}
+
+// led is the term that is led now, or 0.
+func (w *World) led() uint64 {
+	for _, h := range w.hosts {
+		if h.says() {
+			return h.word.term
+		}
+	}
+	return 0
 }
 
 // settleBound is how long after the last fault a group may take to have its

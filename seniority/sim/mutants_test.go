@@ -64,11 +64,11 @@ var mutants = []mutant{
 	{"a claimant wins without asking", "available", []edit{
 		{"available.go", "	case 0:\n		return granted == total", "	case 0:\n		return true"}}},
 	{"two leaders that meet both stay", "available", []edit{
-		{"leader.go", "	if c.self.Name > m.From {\n		c.enlighten(m.From)\n		return\n	}", "	if c.self.Name != \"\" {\n		return\n	}"}}},
+		{"leader.go", "	case LeadsToo:\n		c.decide(now, m)\n", ""}}},
 	{"the shorter leadership stays", "available", []edit{
 		{"leader.go", "	if c.cfg.Rule.Prefer(&mine, &other) > 0 {", "	if c.cfg.Rule.Prefer(&mine, &other) < 0 {"}}},
 	{"the silence of a leader is never noticed", "available", []edit{
-		{"follower.go", "	if c.led.name != \"\" && now.Boot >= c.led.until {", "	if false {"}}},
+		{"follower.go", "		until: until, direct: direct, said: *m,", "		until: until + 1000*time.Hour, direct: direct, said: *m,"}}},
 	{"terms may fall", "available", []edit{
 		{"voter.go", "	if r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges() {", "	if false {"},
 		{"voter.go", "case m.Stand == Leading && m.Term >= c.shownTerm:", "case m.Stand == Leading:"}}},
