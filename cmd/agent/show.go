@@ -223,4 +223,4 @@ func fromUnix(seconds float64) time.Time {
 	return time.UnixMicro(int64(seconds * 1e6))
 }
 
-func when(t time.Time) string { return t.Local().Format(time.DateTime) }
+func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
