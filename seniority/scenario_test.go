@@ -387,6 +387,9 @@ func (s *script) state() {
 		if !st.Eligible {
 			line += ", not eligible"
 		}
+		if h.stopped > s.now {
+			line += ", and sleeps"
+		}
 		s.say("%s", line)
 	}
 }

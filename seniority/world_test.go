@@ -129,11 +129,12 @@ func (w *world) meet(h, other *host) {
 	if h.core == nil || other.core == nil || h == other {
 		return
 	}
-	if name := other.cfg.Self.Name; !slices.Contains(h.knows, name) {
-		h.knows = append(h.knows, name)
-	}
 	w.refresh(h)
-	if m, ok := other.core.Greeting(); ok {
+	if slices.Contains(h.knows, other.cfg.Self.Name) {
+		return
+	}
+	h.knows = append(h.knows, other.cfg.Self.Name)
+	if m, ok := other.core.Greeting(); ok && m.From != h.cfg.Self.Name {
 		w.post(event{at: w.now + gossipTime, core: h.core, to: h.cfg.Self.Name, in: Input{Kind: Receive, Message: m}})
 	}
 }
@@ -228,7 +229,7 @@ func (w *world) step(h *host, in Input) Reason {
 	for i := range out.Messages {
 		w.route(h, out.Messages[i])
 	}
-	w.check()
+	w.check(h)
 	return refused
 }
 
@@ -267,8 +268,12 @@ func (w *world) forward(m Message, to string, delay time.Duration) {
 	}
 }
 
-// check looks for two leaders of one electorate at one instant.
-func (w *world) check() {
+// check looks for what must never be: two leaders of one electorate at one
+// instant, and a candidate that nothing will ever wake.
+func (w *world) check(h *host) {
+	if _, ok := h.core.turn(w.clock(h)); ok && h.status.Phase == Waiting && h.wake == never {
+		panic(fmt.Sprintf("at %v %s waits for nothing", w.now, h.cfg.Self.Name))
+	}
 	var leaders []string
 	for _, h := range w.hosts {
 		if h.core != nil && len(h.cfg.Voters) > 0 && h.status.Leading && w.now+h.ahead < h.status.Deadline {
