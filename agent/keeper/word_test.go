@@ -121,7 +121,8 @@ func TestWordUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for term := uint64(1); term <= 20000; term++ { // agent
+	end := clock() + 10*time.Second
+	for term := uint64(1); term <= 20000 || firings.Load() == 0 && clock() < end; term++ { // agent
 		if w.Extend(term, clock()+2*ms) {
 			won.Add(1)
 		} else {
