@@ -111,13 +111,6 @@ func (l *ledger) forgetOldest() {
 	delete(l.findings, oldest)
 }
 
-// resolved drops a finding that is over.
-func (l *ledger) resolved(what, member string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.findings, findingKey{what, member})
-}
-
 // current returns the findings of the last minute, in a stable order.
 func (l *ledger) current() []Finding {
 	l.mu.Lock()

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"time"
 
 	"doyen/seniority"
@@ -163,10 +162,4 @@ func (w *World) gossipMeta(from *host) {
 			}
 		})
 	}
-}
-
-// reachable reports whether all hosts that are up form one group.
-func (w *World) reachable() bool {
-	comp := w.component()
-	return !slices.ContainsFunc(comp, func(c int) bool { return c >= 0 && c != slices.Max(comp) && c != comp[0] })
 }
