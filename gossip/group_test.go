@@ -34,6 +34,21 @@ func TestMembersFindEachOtherBySeeds(t *testing.T) {
 	})
 }
 
+// Gossip alone may miss somebody when many join at once, and whole states are
+// exchanged only every ten seconds.
+func TestMembersThatStartTogetherKnowEachOtherAtOnce(t *testing.T) {
+	for range 50 {
+		bubble(t, func(t *testing.T) {
+			var n simnet.Network
+			all := group(t, &n, 5)
+			time.Sleep(1500 * time.Millisecond)
+			for _, g := range all {
+				wantNames(t, g, all...)
+			}
+		})
+	}
+}
+
 func TestViewCarriesWhatMembersPublish(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var n simnet.Network

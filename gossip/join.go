@@ -25,6 +25,10 @@ const (
 	// back needs only one of them to dial; it never exceeds crowdCap.
 	crowd    = 50
 	crowdCap = time.Minute
+	// startExchanges is how often states are exchanged with a seed that has been
+	// dialled, within its first second: of members that join at the same time
+	// as this one the seed may hear a little later, and gossip may miss some.
+	startExchanges = 3
 	// recheck is how old what a seed resolves to may become.
 	recheck = 30 * time.Second
 	// dialSlots bounds the dials under way, dialPace spaces those to missing
@@ -71,16 +75,18 @@ type seedState struct {
 	seed
 	since    time.Time
 	answered map[netip.AddrPort]bool
-	done     bool   // everything it stands for has answered or refused
-	reached  bool   // something of it has answered
-	evidence string // why nothing has
+	joins    map[netip.AddrPort]int // exchanges of states, up to startExchanges
+	done     bool                   // everything it stands for has answered or refused
+	reached  bool                   // something of it has answered
+	evidence string                 // why nothing has
 }
 
 func newJoiner(ctx context.Context, g *Gossip, seeds []seed) *joiner {
 	j := &joiner{Gossip: g, ctx: ctx, slots: make(chan struct{}, dialSlots)}
 	for _, s := range seeds {
 		j.seeds = append(j.seeds, &seedState{
-			seed: s, since: time.Now(), answered: map[netip.AddrPort]bool{}, evidence: "not resolved yet",
+			seed: s, since: time.Now(), evidence: "not resolved yet",
+			answered: map[netip.AddrPort]bool{}, joins: map[netip.AddrPort]int{},
 		})
 	}
 	return j
@@ -149,13 +155,20 @@ func (j *joiner) resolved(s *seedState, err error) {
 	}
 }
 
+// starting reports whether a seed has been dialled, but not yet often enough.
+func (j *joiner) starting(s *seedState, a netip.AddrPort) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return s.joins[a] > 0 && s.joins[a] < startExchanges
+}
+
 // trySeed dials every address of a seed that nobody in the view has, and
 // reports whether there was none.
 func (j *joiner) trySeed(s *seedState, addrs []netip.AddrPort, resolved bool) bool {
 	var wg sync.WaitGroup
 	all := true
 	for _, a := range addrs {
-		if j.isSelf(a) || j.roster.handles(a) {
+		if j.isSelf(a) || j.roster.handles(a) && !j.starting(s, a) {
 			j.answer(s, a, joined, nil)
 			continue
 		}
@@ -167,6 +180,7 @@ func (j *joiner) trySeed(s *seedState, addrs []netip.AddrPort, resolved bool) bo
 			defer j.release()
 			o, err := j.dial(a)
 			j.answer(s, a, o, err)
+			j.count(s, a, o)
 		})
 	}
 	wg.Wait()
@@ -187,6 +201,18 @@ func (j *joiner) answer(s *seedState, a netip.AddrPort, o outcome, err error) {
 		s.reached = true
 	} else if !s.reached && err != nil {
 		s.evidence = err.Error()
+	}
+}
+
+// count notes an exchange of states. If it fails the member is as missing as
+// any other, so the next one begins anew.
+func (j *joiner) count(s *seedState, a netip.AddrPort, o outcome) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if o != joined {
+		delete(s.joins, a)
+	} else if s.joins[a] < startExchanges {
+		s.joins[a]++
 	}
 }
 
