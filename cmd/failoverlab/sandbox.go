@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -188,10 +189,8 @@ func processes() []int {
 const hogCommand = "hog"
 
 func hog() {
-	for n := 0; ; n++ {
-		work = n
+	var work atomic.Uint64
+	for {
+		work.Add(1)
 	}
 }
-
-// work is where hog leaves what it does.
-var work int
