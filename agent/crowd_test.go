@@ -20,8 +20,16 @@ func TestFiftyMembers(t *testing.T) {
 			}
 		}
 		g.await(time.Minute, "all follow m0", follow("m0"))
-		time.Sleep(10 * time.Second) // for join numbers to go round
 		line := alive[0].Members()
+		for began := time.Now(); ; line = alive[0].Members() {
+			if !slices.ContainsFunc(alive, func(m *member) bool { return !slices.Equal(line, m.Members()) }) {
+				break
+			}
+			if time.Since(began) > 2*time.Minute {
+				t.Fatal("not all know the line of succession after two minutes")
+			}
+			time.Sleep(time.Second)
+		}
 		for n := range 10 {
 			next := line[n+1].Name
 			g.crash(alive[slices.IndexFunc(alive, func(m *member) bool { return m.Name() == line[n].Name })])
