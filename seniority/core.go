@@ -357,7 +357,7 @@ func (c *Core) finish(now Now) {
 		s.Deadline, s.LeaseEnd, s.Since = c.claim.deadline, c.claim.leaseEnd, c.claim.since
 		s.Will, s.Successor = c.claim.secret, c.claim.successor
 	}
-	if c.voter.floor > c.persisted && c.mustPersist() {
+	if c.voter.floor > c.persisted && (s.Leading || c.mustPersist()) {
 		c.persisted = c.voter.floor
 		c.out.Persist = c.voter.floor
 	}
@@ -366,8 +366,8 @@ func (c *Core) finish(now Now) {
 	c.out.Wake = c.wake
 }
 
-// mustPersist reports whether the output rests on the highest term: a claim or
-// a confirm is about to be sent.
+// mustPersist reports whether the messages rest on the highest term: a claim or
+// a confirm is about to be sent. A leader may have nobody to send one to.
 func (c *Core) mustPersist() bool {
 	return slices.ContainsFunc(c.out.Messages, func(m Message) bool { return m.Kind == Claim || m.Kind == Confirm })
 }
