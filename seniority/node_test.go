@@ -13,6 +13,7 @@ type node struct {
 	now  Now
 	out  *Output
 	sent []Message // since last asked
+	disk uint64    // what it had stored
 }
 
 var abc = []string{"a", "b", "c"}
@@ -75,6 +76,7 @@ func (n *node) skip(d time.Duration) {
 func (n *node) give(in Input) {
 	n.out = n.c.Step(n.now, in)
 	n.sent = append(n.sent, n.out.Messages...)
+	n.disk = max(n.disk, n.out.Persist)
 }
 
 // take feeds one message and returns what is sent to its sender in answer.
