@@ -164,12 +164,12 @@ func (c *Core) askSelf(now Now, stand Stand) bool {
 	c.seq++
 	c.claim.sent[c.seq%sentRing].seq = c.seq
 	c.claim.sent[c.seq%sentRing].at = now.Boot
-	m := c.claimMessage(stand)
-	if r := c.judge(now, &m); r != None {
+	c.own = c.claimMessage(stand)
+	if r := c.judge(now, &c.own); r != None {
 		return false
 	}
-	c.grant(now, &m)
-	c.claim.ballots[c.electorate.ballot(&m)] = ballot{confirmed: now.Boot, granted: true, term: m.Term, voters: c.cfg.Voters}
+	c.grant(now, &c.own)
+	c.claim.ballots[c.electorate.ballot(&c.own)] = ballot{confirmed: now.Boot, granted: true, term: c.own.Term, voters: c.cfg.Voters}
 	return true
 }
 
@@ -282,6 +282,11 @@ func (c *Core) consider(now Now, m *Message) {
 			}
 		}
 	case AnotherPreferred:
+		if p := c.view.member(m.Leader); p == nil || !c.contends(p) || c.cfg.Rule.Compare(p, &c.self) > 0 {
+			// That voter's view is older than this node's; it says so once.
+			c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/hurry)
+			return
+		}
 		c.abandon(now, AnotherPreferred)
 		c.failures--
 		c.waitFrom = now.Boot + c.timing.Confirm

@@ -117,6 +117,10 @@ type Core struct {
 	seq  uint64
 	wake time.Duration
 	out  Output
+
+	// Messages whose address the electorate is given, kept here so that a
+	// renewal allocates nothing.
+	received, own Message
 }
 
 // penalty keeps a preempting member that failed from taking over again before
@@ -173,7 +177,8 @@ func (c *Core) Step(now Now, in Input) *Output {
 	switch in.Kind {
 	case Tick:
 	case Receive:
-		c.receive(now, &in.Message)
+		c.received = in.Message
+		c.receive(now, &c.received)
 	case View:
 		c.meet(now, in.Members, in.Settled)
 	case Gone:

@@ -41,8 +41,8 @@ var mutants = []mutant{
 	{"the lease counts from the receipt of a confirm, not from sending", "quorum", []edit{
 		{"claimant.go", "b.confirmed = max(b.confirmed, cl.sent[m.Seq%sentRing].at)", "b.confirmed = now.Boot"}}},
 	{"the leader's own vote is no promise", "quorum", []edit{
-		{"claimant.go", "	c.grant(now, &m)\n	c.claim.ballots", "	c.claim.ballots"},
-		{"claimant.go", "	if r := c.judge(now, &m); r != None {\n		return false\n	}\n", ""}}},
+		{"claimant.go", "	c.grant(now, &c.own)\n	c.claim.ballots", "	c.claim.ballots"},
+		{"claimant.go", "	if r := c.judge(now, &c.own); r != None {\n		return false\n	}\n", ""}}},
 	{"terms are not spent: late confirms of an abandoned claim count", "quorum", []edit{
 		{"claimant.go", "case !cl.live || m.Term != cl.term && m.Term != cl.asked:", "case false:"},
 		{"claimant.go", "case cl.sent[m.Seq%sentRing].seq != m.Seq || m.Lease != c.timing.Lease:", "case false:"}}},
