@@ -69,6 +69,9 @@ func (c *Core) hold(now Now) {
 	}
 	if now.Boot >= cl.beaconAt {
 		cl.beaconAt = now.Boot + c.timing.Lease
+		if c.met {
+			c.assign(now)
+		}
 		if c.electorate.unreached(now) {
 			c.sendClaim(c.claimMessage(Leading), "")
 		}

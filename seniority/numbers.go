@@ -59,6 +59,9 @@ func (c *Core) assign(now Now) {
 		c.found(now)
 		return
 	}
+	if c.held < c.timing.Lease {
+		return // numbers given by the leader before may still be on their way
+	}
 	last := uint64(0)
 	for i := range members {
 		if j := members[i].Join; j.Group == group {

@@ -119,7 +119,8 @@ func (c *Core) onClaim(now Now, m *Message) {
 			return
 		}
 	}
-	if c.phase == Claiming && c.yieldsTo(m) {
+	late := c.voter.refuses(m.Term) && !c.voter.again(m)
+	if c.phase == Claiming && !late && c.yieldsTo(m) {
 		c.abandon(now, AnotherPreferred)
 	}
 	r := c.judge(now, m)
@@ -225,7 +226,7 @@ func (c *Core) preferred(claimant string) string {
 // way to m: to any leadership, and to a claimant that the rule prefers.
 func (c *Core) yieldsTo(m *Message) bool {
 	if m.Stand != Asking {
-		return true
+		return m.Stand == Leading
 	}
 	other := c.view.member(m.From)
 	return other != nil && other.MayLead() && (c.cfg.Rule.Compare(other, &c.self) < 0 || !c.self.MayLead())

@@ -95,7 +95,7 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 	}
 	c.leaders[n.Term] = h.run
 	if w.opt.Quorum {
-		if n.Term <= c.topTerm && w.opt.Drift == 0 { // wall clocks agree
+		if n.Term <= c.topTerm && w.opt.Drift == 0 && !w.opt.Stops { // wall clocks agree
 			w.fail("%s wins term %d after %d", h.name, n.Term, c.topTerm)
 		}
 		c.topTerm = n.Term
@@ -180,7 +180,10 @@ func (c *checker) world() {
 			}
 			says = h
 		}
-		if h.keeper.holds && !h.keeper.excused && h.keeper.holdTerm != h.ghostTerm && !h.frozen {
+		if h.keeper.holds && h.isGhost() {
+			h.keeper.excused = true
+		}
+		if h.keeper.holds && !h.keeper.excused {
 			if holds != nil {
 				w.fail("%s and %s both hold, terms %d and %d", holds.name, h.name, holds.keeper.holdTerm, h.keeper.holdTerm)
 			}

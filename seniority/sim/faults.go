@@ -197,7 +197,7 @@ func (w *World) freeze(h *host, d time.Duration) {
 		left := h.word.deadline - h.clock.boot(w.now)
 		w.trace("%s: clocks go on, %v of lease left", h.name, left)
 		h.clock.wall += d.Milliseconds() // NTP steps it
-		h.ghostTerm, h.ghostTill = h.word.term, w.now+w.timing.Lease
+		h.ghostTill = w.now + w.timing.Lease
 		h.keeper.watching = false
 		if h.word.state == leading {
 			h.keeper.watch()

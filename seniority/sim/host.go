@@ -56,9 +56,8 @@ type host struct {
 	word  word
 	stage int // of the lists of voters
 	next  int // stage from the next start on
-	// After its clocks had stopped a host believes in what was left of its
-	// lease: until then, and for that term, it may be wrong.
-	ghostTerm uint64
+	// After its clocks had stopped a host believes in what is left of its
+	// lease, and in confirms of claims from before: for a lease it may be wrong.
 	ghostTill time.Duration
 	keeper    keeper
 	view      views
@@ -241,7 +240,7 @@ func (h *host) says() bool {
 // isGhost reports whether what the host says or holds is what the stopping of
 // its clocks excuses.
 func (h *host) isGhost() bool {
-	return h.frozen || h.ghostTerm != 0 && h.ghostTerm == h.word.term && h.w.now <= h.ghostTill
+	return h.frozen || h.ghostTill != 0 && h.w.now <= h.ghostTill
 }
 
 // resume goes on after a stop: what was decided before is carried out first,
