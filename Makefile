@@ -11,7 +11,7 @@ demo:
 
 # test is the whole test suite, with the race detector.
 test:
-	go test -race ./...
+	.ci/test
 
 # simulate runs whole groups in virtual time: 10,000 seeds of available mode and
 # SIMTIME of quorum mode, half of it with guests whose clocks stop.
