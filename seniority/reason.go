@@ -34,8 +34,6 @@ const (
 	// LeadsToo: the receiver of a leader's claim leads itself.
 	LeadsToo
 
-	// UnknownMember: the sender is not in the view.
-	UnknownMember
 	// OldIncarnation: the message is from or about an earlier run.
 	OldIncarnation
 	// SpentTerm: the term has been given up.
@@ -88,7 +86,7 @@ var reasonNames = [numReasons]string{
 	None: "none", StaleTerm: "stale-term", HeldByAnother: "held-by-another", JustStarted: "just-started",
 	AnotherPreferred: "another-preferred", WrongElectorate: "wrong-electorate", LeaseTooLong: "lease-too-long",
 	Asleep: "asleep", FutureTerm: "future-term", NotAVoter: "not-a-voter", NotEligible: "not-eligible",
-	LeadsToo: "leads-too", UnknownMember: "unknown-member", OldIncarnation: "old-incarnation", SpentTerm: "spent-term",
+	LeadsToo: "leads-too", OldIncarnation: "old-incarnation", SpentTerm: "spent-term",
 	NotMine: "not-mine", LateAnswer: "late-answer", ForgedWill: "forged-will", Malformed: "malformed",
 	Outdated: "outdated", Elected: "elected", Succeeded: "succeeded", Merged: "merged", Requested: "requested",
 	Preempted: "preempted", HookFailed: "hook-failed", Unhealthy: "unhealthy", Departed: "departed",

@@ -23,7 +23,7 @@ func TestEveryReasonIsProduced(t *testing.T) {
 	}
 	// A node that sleeps cannot say so, and whether a claimant may lead its
 	// voters need not know; a request is refused for that, see below.
-	elsewhere := []Reason{Asleep, NotEligible, UnknownMember}
+	elsewhere := []Reason{Asleep, NotEligible}
 	for r := StaleTerm; r <= Outdated; r++ {
 		if produced[r] == slices.Contains(elsewhere, r) {
 			t.Errorf("%v: want it in exactly one of the table and the list of exceptions", r)
