@@ -119,7 +119,7 @@ func (e *available) elects(now Now) bool {
 	total, granted := 0, 0
 	for i := range e.view.members {
 		m := &e.view.members[i]
-		if !m.Votes() || e.isSuspect(m) || e.claim.ballots[m.Name].excused {
+		if !m.Votes() || m.Name == e.lapsed && e.isSuspect(m) || e.claim.ballots[m.Name].excused {
 			continue
 		}
 		total++

@@ -109,10 +109,11 @@ type Core struct {
 	shownTerm   uint64
 	ended       uint64 // the term of the last leadership followed that was released
 
+	lapsed    string             // the leader that lapsed last: no vote of its is waited for
 	deposed   string             // the leader whose word or will ended the last leadership
 	courtesy  map[string]bool    // claimants that have been told of a preferred one
 	penalties map[string]penalty // members that led and failed
-	suspect   suspect            // the leader that lapsed or died
+	suspects  map[string]suspect // leaders that lapsed or died, as long as gossip lists them
 
 	seq  uint64
 	wake time.Duration
@@ -132,8 +133,8 @@ type penalty struct {
 
 // suspect is the run of a member that is taken for dead.
 type suspect struct {
-	name        string
 	incarnation uint64
+	join        Join   // as gossip showed it then: a new one is a sign of life
 	seq         uint64 // of the last claim heard
 }
 
@@ -146,7 +147,7 @@ func New(cfg Config, now Now) (*Core, error) {
 	c := &Core{
 		cfg: cfg, timing: cfg.Timing, self: cfg.Self, healthy: cfg.Self.Eligible,
 		started: now.Boot, highest: cfg.Highest, persisted: cfg.Highest,
-		courtesy: map[string]bool{}, penalties: map[string]penalty{}, welcomed: map[string]uint64{},
+		courtesy: map[string]bool{}, penalties: map[string]penalty{}, suspects: map[string]suspect{}, welcomed: map[string]uint64{},
 	}
 	c.self.Join = Join{}
 	c.claim.ballots = map[string]ballot{}

@@ -67,6 +67,9 @@ func (c *Core) listen(now Now, m *Message) {
 
 // adopt takes a leadership for the one in force, until the time given.
 func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
+	if c.led.name != "" && c.led.name != m.From {
+		c.distrust() // another has been elected, and nobody heard of a release
+	}
 	if !c.led.is(m.From, m.Incarnation, m.Term) {
 		c.reason = Elected
 		if c.led.successor == m.From {
@@ -93,7 +96,7 @@ func (c *Core) overhear(now Now, m *Message) {
 		c.ignore(m, Malformed)
 		return
 	}
-	if c.suspect.name == m.From && c.suspect.incarnation == m.Incarnation && m.Seq <= c.suspect.seq {
+	if s, ok := c.suspects[m.From]; ok && s.incarnation == m.Incarnation && m.Seq <= s.seq {
 		c.ignore(m, Outdated)
 		return
 	}
@@ -144,8 +147,18 @@ func (c *Core) watchLeader(now Now) {
 
 // lapse takes the leader for dead and starts the search for the next.
 func (c *Core) lapse(now Now, r Reason) {
-	c.suspect = suspect{name: c.led.name, incarnation: c.led.incarnation, seq: c.led.seq}
+	c.distrust()
+	c.lapsed = c.led.name
 	c.forgetLeader(now, r)
+}
+
+// distrust takes the run of the leader for dead until it is heard of again.
+func (c *Core) distrust() {
+	s := suspect{incarnation: c.led.incarnation, seq: c.led.seq}
+	if m := c.view.member(c.led.name); m != nil {
+		s.join = m.Join
+	}
+	c.suspects[c.led.name] = s
 }
 
 // forgetLeader leaves this node without a leader.

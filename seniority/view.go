@@ -88,6 +88,11 @@ func (c *Core) meet(now Now, members []Member, settled bool) {
 			c.gone(now, c.led.name, c.led.incarnation)
 		}
 	}
+	for name, s := range c.suspects {
+		if m := c.view.member(name); m == nil || m.Incarnation != s.incarnation || m.Join != s.join {
+			delete(c.suspects, name)
+		}
+	}
 	for name := range c.penalties {
 		if c.view.member(name) == nil && now.Boot >= c.penalties[name].until {
 			delete(c.penalties, name)
@@ -110,14 +115,13 @@ func (c *Core) gone(now Now, name string, incarnation uint64) {
 
 // isSuspect reports whether this run of the member is taken for dead.
 func (c *Core) isSuspect(m *Member) bool {
-	return c.suspect.name == m.Name && c.suspect.incarnation == m.Incarnation
+	s, ok := c.suspects[m.Name]
+	return ok && s.incarnation == m.Incarnation
 }
 
 // absolve clears a suspicion: the member speaks.
 func (c *Core) absolve(m *Message) {
-	if c.suspect.name == m.From {
-		c.suspect = suspect{}
-	}
+	delete(c.suspects, m.From)
 }
 
 // contends reports whether the member may be the next leader.

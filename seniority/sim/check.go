@@ -94,8 +94,11 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 		w.fail("term %d has two leaders: runs %d and %d", n.Term, other, h.run)
 	}
 	c.leaders[n.Term] = h.run
+	if w.opt.Quorum && h.isGhost() {
+		return // of confirms from before its clocks stopped
+	}
 	if w.opt.Quorum {
-		if n.Term <= c.topTerm && w.opt.Drift == 0 && !w.opt.Stops { // wall clocks agree
+		if n.Term <= c.topTerm && w.opt.Drift == 0 {
 			w.fail("%s wins term %d after %d", h.name, n.Term, c.topTerm)
 		}
 		c.topTerm = n.Term

@@ -8,11 +8,11 @@ import (
 
 // clock is a host's pair of clocks as functions of global time. The boot clock
 // runs at its own rate and, unless a hypervisor stops the guest, never stands
-// still; the wall clock follows it at a distance that jumps.
+// still; the wall clock is kept by others, at a distance that jumps.
 type clock struct {
 	rate float64
 	off  time.Duration // boot = off + rate × global
-	wall int64         // Unix milliseconds at boot = 0
+	wall int64         // Unix milliseconds at global = 0
 }
 
 func (c *clock) boot(global time.Duration) time.Duration {
@@ -20,8 +20,7 @@ func (c *clock) boot(global time.Duration) time.Duration {
 }
 
 func (c *clock) now(global time.Duration) seniority.Now {
-	b := c.boot(global)
-	return seniority.Now{Boot: b, Wall: c.wall + b.Milliseconds()}
+	return seniority.Now{Boot: c.boot(global), Wall: c.wall + global.Milliseconds()}
 }
 
 // global returns the first global time at which the boot clock shows at least b.

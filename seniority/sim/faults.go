@@ -31,7 +31,7 @@ func (w *World) build() {
 	for i := range n {
 		h := &host{w: w, id: i, name: fmt.Sprintf("n%d", i+1), rank: uint64(r.IntN(4)), disk: r.IntN(3) == 0}
 		h.clock = clock{rate: 1 + float64(r.IntN(drift+1))/1e6, off: w.span(time.Second, 1000*time.Second)}
-		h.clock.wall = base + r.Int64N(100) - h.clock.off.Milliseconds()
+		h.clock.wall = base + r.Int64N(100)
 		if !w.opt.Quorum && r.IntN(8) == 0 {
 			h.clock.wall = []int64{0, base + 366*24*3600*1000}[r.IntN(2)]
 		}
@@ -196,7 +196,6 @@ func (w *World) freeze(h *host, d time.Duration) {
 		h.frozen = false
 		left := h.word.deadline - h.clock.boot(w.now)
 		w.trace("%s: clocks go on, %v of lease left", h.name, left)
-		h.clock.wall += d.Milliseconds() // NTP steps it
 		h.ghostTill = w.now + w.timing.Lease
 		h.keeper.watching = false
 		if h.word.state == leading {

@@ -77,7 +77,7 @@ var mutants = []mutant{
 	{"a preferred member is never let in", "available", []edit{
 		{"leader.go", "	if now.Boot >= due {\n		c.stepDown", "	if false {\n		c.stepDown"}}},
 	{"a suspect stays one for ever", "available", []edit{
-		{"view.go", "		c.suspect = suspect{}", "		_ = m"}}},
+		{"view.go", "	delete(c.suspects, m.From)", "	_ = m"}}},
 	{"members that get no renewals hear nothing", "available", []edit{
 		{"leader.go", "		if c.electorate.unreached(now) {", "		if false {"}}},
 	{"a claim is not given up for a preferred one", "available", []edit{
