@@ -166,7 +166,7 @@ func (h *host) carryOut(out *seniority.Output) {
 		w.gossipMeta(h)
 	}
 	h.keeper.order(h.status)
-	h.minds(before.Leading)
+	h.minds(&before)
 	h.arm(out.Wake)
 	w.check.world()
 }
@@ -174,8 +174,10 @@ func (h *host) carryOut(out *seniority.Output) {
 // minds makes sure that a keeper which does not act on the end of a leadership
 // is killed, with the hook it runs, and replaced: at once if it stands still
 // already, at the latest when the lease ends.
-func (h *host) minds(led bool) {
-	if !led || h.status.Leading || !h.keeper.alive {
+func (h *host) minds(before *seniority.Status) {
+	ended := before.Leading && !h.status.Leading ||
+		before.Phase == seniority.Yielding && h.status.Phase != seniority.Yielding
+	if !ended || !h.keeper.alive {
 		return
 	}
 	run, term := h.run, h.word.term
