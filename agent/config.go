@@ -142,6 +142,33 @@ func (c Config) Validate() error {
 	return err
 }
 
+// Bounds are the figures that a configuration stands for.
+type Bounds struct {
+	// Lease and ReleaseBudget are as in effect.
+	Lease, ReleaseBudget time.Duration
+	// WorstFailover is how long a group with that many candidates is without a
+	// leader at most, after one fault and without the hook.
+	WorstFailover time.Duration
+	// Drift is how many parts per million the rates of the hosts' clocks may
+	// differ by.
+	Drift int
+}
+
+// Bounds computes what the configuration promises a group of so many candidates.
+func (c Config) Bounds(candidates int) (Bounds, error) {
+	s, err := c.validate()
+	if err != nil {
+		return Bounds{}, err
+	}
+	return Bounds{
+		Lease: s.timing.Lease, ReleaseBudget: s.timing.ReleaseBudget,
+		WorstFailover: s.timing.FailoverBound(candidates), Drift: driftPPM,
+	}, nil
+}
+
+// driftPPM is the bound of clock drift in parts per million.
+const driftPPM = 1_000_000 / seniority.Drift
+
 // settings is a Config with every default filled in and every text parsed. It
 // shares no memory with the Config it came from.
 type settings struct {

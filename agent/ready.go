@@ -13,7 +13,7 @@ import (
 func (a *Agent) Ready() Readiness {
 	s := a.snap.Load()
 	leader, known := a.Leader()
-	r := Readiness{WorstFailoverMS: a.worstFailover(s).Milliseconds(), Reasons: []string{}}
+	r := Readiness{WorstFailoverMS: a.worstFailover(s).Milliseconds(), DriftPPM: driftPPM, Reasons: []string{}}
 	if a.cfg.quorum() {
 		r.ReleaseBudgetMS = a.cfg.timing.ReleaseBudget.Milliseconds()
 	}

@@ -108,6 +108,7 @@ type Readiness struct {
 	WouldLead       *string  `json:"would_lead"`
 	WorstFailoverMS int64    `json:"worst_failover_ms"`
 	ReleaseBudgetMS int64    `json:"release_budget_ms"`
+	DriftPPM        int      `json:"drift_ppm"` // by how much clock rates may differ, parts per million
 	Reasons         []string `json:"reasons"`
 }
 

@@ -259,7 +259,7 @@ func TestLocalCommands(t *testing.T) {
 		{[]string{"completion", "bash"}, []string{"complete ", "--generate-bash-completion"}},
 		{[]string{"completion", "zsh"}, []string{"#compdef agent", "--generate-bash-completion"}},
 		{[]string{"completion", "fish"}, []string{"complete -c agent", "step-down", "bind-port"}},
-		{[]string{"validate", "--seeds", "a"}, []string{"the configuration is good"}},
+		{[]string{"validate", "--seeds", "a"}, []string{"the configuration is good", "worst failover with 2 candidates: 1.46s"}},
 		{[]string{"help"}, []string{"--bind-port PORT", "default: 4000", "step-down", "DOYEN_"}},
 		{[]string{"run", "--help"}, []string{"--bind-port PORT"}},
 		{[]string{"leader", "--help"}, []string{"--addr HOST[:PORT]", "DOYEN_ADDR"}},

@@ -203,7 +203,18 @@ func validate(c *cli.Context, values flagValues) error {
 	if err := o.checkFiles(); err != nil {
 		return cli.Exit(err, exitUsage)
 	}
-	fmt.Fprintln(c.App.Writer, "the configuration is good")
+	candidates := max(len(o.Voters), len(o.Seeds), 2)
+	b, err := o.Config.Bounds(candidates)
+	if err != nil {
+		return cli.Exit(err, exitUsage)
+	}
+	w := c.App.Writer
+	fmt.Fprintln(w, "the configuration is good")
+	fmt.Fprintf(w, "worst failover with %d candidates: %v, after one fault and without the hook\n", candidates, b.WorstFailover)
+	if len(o.Voters) > 0 {
+		fmt.Fprintf(w, "lease %v, of which release may take the last %v; clock rates may differ by %d parts per million\n",
+			b.Lease, b.ReleaseBudget, b.Drift)
+	}
 	return nil
 }
 
