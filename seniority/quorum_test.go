@@ -454,6 +454,25 @@ func TestAsleepStepsDown(t *testing.T) {
 	if s := n.out.Status; s.Leading {
 		t.Errorf("want the leadership over, got %+v", s)
 	}
+
+	// A follower whose leader would have lapsed long ago.
+	n = newNode(t, "a", abc)
+	n.meets(abc)
+	n.skip(abstention - 1)
+	n.take(claimOf("b", 1, Asking))
+	n.skip(1)
+	n.wants("the leader", n.take(claimOf("b", 1, Leading)), Confirm, None)
+	n.skip(5 * lease)
+	n.give(Input{Kind: Tick})
+	n.sent = nil
+	n.pass(lease - 1)
+	if c := n.claims("c"); len(c) > 0 || n.out.Status.Leader != "" {
+		t.Errorf("want it to forget its leader and to claim nothing for a lease, got %+v", n.out.Status)
+	}
+	n.pass(1)
+	if c := n.claims("c"); len(c) == 0 {
+		t.Error("want it to claim then")
+	}
 }
 
 func TestObjectionEndsTheLeaseOfAClockThatStood(t *testing.T) {
