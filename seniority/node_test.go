@@ -201,3 +201,32 @@ func (n *node) confirm(voter string, round []Message) {
 	}
 	n.t.Fatalf("nothing was sent to %s", voter)
 }
+
+// ignored reports whether the last step has dropped a message for a reason.
+func (n *node) ignored(r Reason) bool {
+	return slices.ContainsFunc(n.out.Notes, func(o Note) bool { return o.Kind == Ignored && o.Reason == r })
+}
+
+// quorumWorld is a settled group of quorum mode.
+func quorumWorld(t *testing.T, names, voters []string, latency time.Duration) *world {
+	t.Helper()
+	w := newWorld()
+	w.latency = latency
+	for _, name := range names {
+		h := &host{cfg: Config{Self: Member{Name: name}, Rule: Seniority{}, Timing: profiles["lan"], Voters: voters}}
+		if slices.Contains(voters, name) {
+			h.cfg.Self.Voter = name
+		}
+		if err := w.start(h); err != nil {
+			t.Fatal(err)
+		}
+		w.run(time.Millisecond)
+	}
+	for _, h := range w.hosts {
+		for _, o := range w.hosts {
+			w.meet(h, o)
+		}
+	}
+	w.run(5 * time.Second)
+	return w
+}
