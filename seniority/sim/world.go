@@ -51,6 +51,7 @@ type World struct {
 	steps    int
 	won      int
 
+	still   int // events at this instant
 	chaos   bool
 	loss    float64
 	dup     float64
@@ -103,6 +104,9 @@ func Run(opt Options) (res Result, err error) {
 	return res, nil
 }
 
+// maxStill is how many events one instant may have.
+const maxStill = 100_000
+
 // fail ends the run with a violation.
 func (w *World) fail(format string, args ...any) {
 	v := &Violation{Seed: w.opt.Seed, Mode: w.opt.mode(), At: w.now, What: fmt.Sprintf(format, args...)}
@@ -118,6 +122,11 @@ func (w *World) after(d time.Duration, do func()) { w.queue.push(w.now+d, do) }
 func (w *World) runUntil(t time.Duration) {
 	for len(w.queue.events) > 0 && w.queue.events[0].at <= t {
 		e := w.queue.pop()
+		if w.still++; e.at > w.now {
+			w.still = 0
+		} else if w.still > maxStill {
+			w.fail("time stands still: something asks to be woken at once, again and again")
+		}
 		w.now = e.at
 		e.do()
 	}
