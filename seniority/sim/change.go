@@ -44,8 +44,18 @@ func (w *World) change() {
 	}
 	w.changed = true
 	hosts := w.rng.Perm(len(w.hosts))
+	hasty := w.last() == 2 && w.rng.IntN(2) == 0
+	if hasty { // the newest first, the oldest last, and apart from the others
+		for i := range hosts {
+			hosts[i] = len(hosts) - 1 - i
+		}
+	}
 	at := w.span(0, w.timing.Lease)
-	for _, id := range hosts {
+	for i, id := range hosts {
+		if hasty && i == len(hosts)-2 {
+			w.after(at, w.splitOldest)
+			at += w.span(4*w.timing.Lease, 8*w.timing.Lease)
+		}
 		h, stage := w.hosts[id], 1
 		if id == len(w.hosts)-1 {
 			stage = w.last()
@@ -53,6 +63,20 @@ func (w *World) change() {
 		w.after(at, func() { w.restartWith(h, stage) })
 		at += w.span(w.timing.Lease/2, 3*w.timing.Lease)
 	}
+}
+
+// splitOldest cuts the first two hosts off from the others.
+func (w *World) splitOldest() {
+	if !w.chaos {
+		return
+	}
+	w.trace("the oldest apart")
+	for i := range w.hosts {
+		for j := range w.hosts {
+			w.setCut(i, j, (i < 2) != (j < 2))
+		}
+	}
+	w.topology()
 }
 
 func (w *World) restartWith(h *host, stage int) {

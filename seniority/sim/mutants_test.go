@@ -81,8 +81,6 @@ var mutants = []mutant{
 		{"view.go", "	delete(c.suspects, m.From)", "	_ = m"}}},
 	{"members that get no renewals hear nothing", "available", []edit{
 		{"leader.go", "		if c.electorate.unreached(now) {", "		if false {"}}},
-	{"a claim is not given up for a preferred one", "available", []edit{
-		{"rule.go", "		compareBool(a.Join.Number == 0, b.Join.Number == 0),\n		cmp.Compare(a.Join.Group, b.Join.Group),\n		cmp.Compare(a.Join.Number, b.Join.Number),\n", ""}}},
 }
 
 // TestMutants breaks the core in every way listed and expects the checkers to
