@@ -188,7 +188,7 @@ func (h *host) minds(before *seniority.Status) {
 	}
 	h.w.after(h.w.timing.ReleaseBudget/4, replace)
 	if h.word.hard != 0 {
-		h.w.at(max(h.w.now, h.clock.global(h.word.hard-time.Millisecond)), replace)
+		h.w.at(max(h.w.now, h.clock.global(h.word.hard)), replace)
 	}
 }
 
