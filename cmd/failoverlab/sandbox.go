@@ -35,19 +35,27 @@ const sandboxMark = "FAILOVERLAB_SANDBOX"
 // inSandbox: the variable alone would not do, an environment is easily copied.
 func inSandbox() bool { return os.Getenv(sandboxMark) == "1" && os.Getpid() == 1 }
 
+// sandboxed is this program again, to be run in the sandbox. It ends with the
+// thread that starts it, which must therefore be locked.
+func sandboxed(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), sandboxMark+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	return cmd
+}
+
 // enterSandbox runs this program again in the sandbox and returns its status.
+// Its thread is the main one, which init has locked.
 func enterSandbox(stderr io.Writer) int {
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(stderr, "failoverlab: needs root to make network namespaces")
 		return 1
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), sandboxMark+"=1")
+	cmd := sandboxed(os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC,
-		Pdeathsig:  syscall.SIGKILL, // the main thread, which init has locked, is the parent
-	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if err := cmd.Start(); err != nil {

@@ -1,0 +1,306 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"doyen/agent"
+)
+
+var (
+	quorumRounds = flag.Int("quorum.rounds", 3, "how often each test of quorum mode does what it does")
+	quorumAlone  = flag.Duration("quorum.alone", 4*time.Second, "how long a node is isolated that then comes back")
+	quorumStrict = flag.Bool("quorum.strict", false, "check how long things took, too; for a machine that does nothing else")
+	quorumAgent  = flag.String("quorum.agent", "", "the agent's binary; built if not given")
+)
+
+// A trio is three voters, as real processes on three hosts, with a hook that
+// notes when it runs. Every host is asked all the time whether it leads.
+type trio struct {
+	t     *testing.T
+	dir   string
+	agent string
+	env   []string
+	net   *network
+	dice  *rand.Rand
+	http  [hostCount]*http.Client
+
+	mu  sync.Mutex
+	yes []proof // the answers of hosts that say that they lead
+
+	deaths  []hookLine // hosts of which no process is left
+	read    int64      // where the hook's lines of this round begin
+	logs    [hostCount]int64
+	bad     bool // something is wrong with this round
+	rounds  int
+	wrong   int // of the rounds
+	figures map[string][]time.Duration
+	order   []string // of the figures
+}
+
+// noteHook writes a line when an event begins and one when it ends. It uses
+// bash for its clock, which takes no other process.
+const noteHook = `#!/bin/bash
+note() { echo "${EPOCHREALTIME/[.,]/} $DOYEN_NODE $DOYEN_EVENT $1 $DOYEN_TERM $DOYEN_REASON" >>"${0%/*}/events"; }
+note begin
+[ "$1" = release ] && [ -n "$RELEASE_TAKES" ] && sleep "$RELEASE_TAKES"
+note end
+`
+
+// onTrio runs rounds of a test in a sandbox, so that whatever ends it, no
+// process is left. RELEASE_TAKES in env is how many seconds a release takes.
+func onTrio(t *testing.T, round func(l *trio, number int), env ...string) {
+	if os.Getenv("DOYEN_TEST_REQUIRE") != "1" {
+		t.Skip("takes half a minute of real time: DOYEN_TEST_REQUIRE=1 runs it")
+	}
+	needRoot(t)
+	if !inSandbox() {
+		againInSandbox(t)
+		return
+	}
+	if err := prepareSandbox(); err != nil {
+		t.Fatal(err)
+	}
+	l := &trio{t: t, dir: t.TempDir(), agent: *quorumAgent, env: env, figures: make(map[string][]time.Duration)}
+	l.dice = rand.New(rand.NewPCG(uint64(os.Getppid()), uint64(time.Now().UnixNano())))
+	t.Cleanup(l.print)
+	l.build()
+	for number := range *quorumRounds {
+		l.startRound()
+		round(l, number)
+		l.checkRound()
+	}
+}
+
+// againInSandbox runs this test in the sandbox, with the flags that this
+// package has for it.
+func againInSandbox(t *testing.T) {
+	program := *quorumAgent
+	if program == "" {
+		program = filepath.Join(t.TempDir(), "agent")
+		if text, err := exec.Command("go", "build", "-o", program, "../agent").CombinedOutput(); err != nil {
+			t.Fatalf("building the agent: %v\n%s", err, text)
+		}
+	}
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v", "-test.timeout=0"}
+	flag.Visit(func(f *flag.Flag) {
+		if strings.HasPrefix(f.Name, "quorum.") {
+			args = append(args, "-"+f.Name+"="+f.Value.String())
+		}
+	})
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd := sandboxed(append(args, "-quorum.agent="+program)...)
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("in the sandbox: %v", err)
+	}
+}
+
+func (l *trio) build() {
+	var err error
+	if l.net, err = newNetwork(); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(l.dir, "hook"), []byte(noteHook), 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var polls sync.WaitGroup
+	for i, h := range l.net.hosts {
+		l.http[i] = clientOn(h)
+		l.start(h)
+		polls.Go(func() { l.poll(ctx, h) })
+	}
+	l.t.Cleanup(func() {
+		stop()
+		l.net.close()
+		polls.Wait()
+	})
+}
+
+// clientOn asks a host's agent over the host's own loopback interface, which no
+// fault of the network touches.
+func clientOn(h *host) *http.Client {
+	return &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+			err = h.do(func() error {
+				var d net.Dialer
+				conn, err = d.DialContext(ctx, network, addr)
+				return err
+			})
+			return conn, err
+		},
+	}}
+}
+
+func nameOf(h *host) string { return netip.AddrPortFrom(h.ip, agentPort).String() }
+
+func (l *trio) start(h *host) {
+	l.t.Helper()
+	var seeds []string
+	for _, p := range l.net.hosts {
+		seeds = append(seeds, nameOf(p))
+	}
+	log, err := os.OpenFile(l.logName(h), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(l.agent, "--bind-port", fmt.Sprint(agentPort), "--advertise-addr", nameOf(h), "--seeds", strings.Join(seeds, ","),
+		"--voters", "seeds", "--hook", filepath.Join(l.dir, "hook"), "--log-level", "debug")
+	cmd.Env = append(os.Environ(), l.env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := h.start(cmd); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// notes is the file that the hook writes.
+func (l *trio) notes() string { return filepath.Join(l.dir, "events") }
+
+func (l *trio) logName(h *host) string { return filepath.Join(l.dir, h.name+".log") }
+
+// get asks a host; it reports whether it answered with one of the wanted codes.
+func (l *trio) get(h *host, path string, into any, want ...int) error {
+	resp, err := l.http[h.index].Get(fmt.Sprintf("http://127.0.0.1:%d%s", agentPort, path))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(want, resp.StatusCode) {
+		return fmt.Errorf("%s: %s answers %s: %s", h.name, path, resp.Status, text)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(text, into)
+}
+
+// poll asks one host all the time whether it leads.
+func (l *trio) poll(ctx context.Context, h *host) {
+	for sleep(ctx, watchEvery) == nil {
+		sent := now()
+		if l.get(h, "/is-leader", nil, http.StatusOK) == nil {
+			l.mu.Lock()
+			l.yes = append(l.yes, proof{h.index, sent, now()})
+			l.mu.Unlock()
+		}
+	}
+}
+
+// said returns the answers of hosts that said they lead, of this round so far.
+func (l *trio) said() []proof {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.yes)
+}
+
+// eventually waits until what returns no error; it ends the test with the last
+// error if that takes longer than any machine needs.
+func (l *trio) eventually(what string, f func() error) {
+	l.t.Helper()
+	const patience = 90 * time.Second
+	var err error
+	for end := now() + patience; now() < end; time.Sleep(2 * time.Millisecond) {
+		if err = f(); err == nil {
+			return
+		}
+	}
+	l.show()
+	l.t.Fatalf("not within %v: %s: %v", patience, what, err)
+}
+
+// settled waits until all agree on a leader, that one's acquire has ended, and
+// a failover would work. It returns the leader and its term.
+func (l *trio) settled() (leader *host, term uint64) {
+	l.t.Helper()
+	l.eventually("all three settle under one leader", func() error {
+		time.Sleep(20 * time.Millisecond) // asking costs time that the agents need
+		var states [hostCount]agent.State
+		for i, h := range l.net.hosts {
+			if err := errors.Join(l.get(h, "/state", &states[i], http.StatusOK), l.get(h, "/ready", nil, http.StatusOK)); err != nil {
+				return err
+			}
+			s := &states[i]
+			if s.Leader == nil || s.Electing || !s.Eligible || len(s.Members) != hostCount || s.KeeperPID == nil ||
+				*s.Leader != *states[0].Leader || s.Term != states[0].Term {
+				return fmt.Errorf("%s says %+v", h.name, *s)
+			}
+			if s.IsLeader {
+				leader, term = h, s.Term
+			}
+		}
+		if leader == nil || nameOf(leader) != *states[0].Leader {
+			return errors.New("the leader does not say that it leads")
+		}
+		if !strings.Contains(l.tail(l.notes(), 0), fmt.Sprintf(" %s acquire end %d ", nameOf(leader), term)) {
+			return errors.New("the leader's acquire has not ended")
+		}
+		return nil
+	})
+	return leader, term
+}
+
+// others are the hosts but the given ones.
+func (l *trio) others(but ...*host) (list []*host) {
+	for _, h := range l.net.hosts {
+		if !slices.Contains(but, h) {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// die kills every process on a host at one instant.
+func (l *trio) die(h *host) {
+	h.kill()
+	l.deaths = append(l.deaths, hookLine{at: now(), node: nameOf(h), event: "death"})
+}
+
+// figure notes how long something took.
+func (l *trio) figure(name string, d time.Duration) {
+	if l.figures[name] == nil {
+		l.order = append(l.order, name)
+	}
+	l.figures[name] = append(l.figures[name], d)
+}
+
+// median of a figure.
+func (l *trio) median(name string) time.Duration {
+	list := slices.Sorted(slices.Values(l.figures[name]))
+	return list[len(list)/2]
+}
+
+func (l *trio) print() {
+	l.t.Logf("%d of %d rounds in order", l.rounds-l.wrong, l.rounds)
+	for _, name := range l.order {
+		list := slices.Sorted(slices.Values(l.figures[name]))
+		ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
+		l.t.Logf("%-44s median %8s ms, from %8s to %8s, 9 of 10 below %8s (%d times)", name, ms(l.median(name)), ms(list[0]),
+			ms(list[len(list)-1]), ms(list[len(list)*9/10]), len(list))
+	}
+}
