@@ -37,6 +37,16 @@
 // The programs that observe run with real-time priority, so that a busy machine
 // delays what is measured and not the measuring.
 //
+// # Proofs
+//
+// The tests of this package run three voters of quorum mode on the same hosts,
+// do the worst to them, and look whether two ever say that they lead, and
+// whether one's acquire ever begins before another's release has ended. Three
+// rounds of each run with DOYEN_TEST_REQUIRE=1; for more of them, and for
+// times to be checked besides their order:
+//
+//	go test -run TestQuorum -v -timeout 0 -quorum.rounds 100 -quorum.strict
+//
 // # What is touched
 //
 // Everything runs in process, mount and network namespaces that are this

@@ -119,7 +119,7 @@ func (l *trio) checkRound() {
 			// That it was killed for taking too long is in order; whoever runs
 			// this strictly wants to know.
 			holder = ""
-			l.figure("(a release was killed)", x.at)
+			l.killed++
 			if *quorumStrict {
 				l.errorf("the release of %s did not run to its end", x.node)
 			}
@@ -158,5 +158,30 @@ func (l *trio) show() {
 		text := l.tail(l.logName(h), l.logs[i])
 		const enough = 16 << 10
 		l.t.Logf("%s:\n%s", h.name, text[max(0, len(text)-enough):])
+	}
+}
+
+// figure notes how long something took.
+func (l *trio) figure(name string, d time.Duration) {
+	if l.figures[name] == nil {
+		l.order = append(l.order, name)
+	}
+	l.figures[name] = append(l.figures[name], d)
+}
+
+// median of a figure.
+func (l *trio) median(name string) time.Duration {
+	list := slices.Sorted(slices.Values(l.figures[name]))
+	return list[len(list)/2]
+}
+
+// print logs the figures.
+func (l *trio) print() {
+	l.t.Logf("%d of %d rounds in order, %d releases killed", l.rounds-l.wrong, l.rounds, l.killed)
+	for _, name := range l.order {
+		list := slices.Sorted(slices.Values(l.figures[name]))
+		ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
+		l.t.Logf("%-44s median %8s ms, from %8s to %8s, 9 of 10 below %8s (%d times)", name, ms(l.median(name)), ms(list[0]),
+			ms(list[len(list)-1]), ms(list[len(list)*9/10]), len(list))
 	}
 }

@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	quorumRounds = flag.Int("quorum.rounds", 3, "how often each test of quorum mode does what it does")
+	quorumRounds = flag.Int("quorum.rounds", 0, "how often each test of quorum mode does what it does; 0 skips them")
 	quorumAlone  = flag.Duration("quorum.alone", 4*time.Second, "how long a node is isolated that then comes back")
 	quorumStrict = flag.Bool("quorum.strict", false, "check how long things took, too; for a machine that does nothing else")
 	quorumAgent  = flag.String("quorum.agent", "", "the agent's binary; built if not given")
@@ -53,6 +53,7 @@ type trio struct {
 	bad     bool // something is wrong with this round
 	rounds  int
 	wrong   int // of the rounds
+	killed  int // releases that took too long
 	figures map[string][]time.Duration
 	order   []string // of the figures
 }
@@ -69,8 +70,8 @@ note end
 // onTrio runs rounds of a test in a sandbox, so that whatever ends it, no
 // process is left. RELEASE_TAKES in env is how many seconds a release takes.
 func onTrio(t *testing.T, round func(l *trio, number int), env ...string) {
-	if os.Getenv("DOYEN_TEST_REQUIRE") != "1" {
-		t.Skip("takes half a minute of real time: DOYEN_TEST_REQUIRE=1 runs it")
+	if *quorumRounds == 0 {
+		t.Skip("takes half a minute of real time: -quorum.rounds runs it")
 	}
 	needRoot(t)
 	if !inSandbox() {
@@ -279,28 +280,4 @@ func (l *trio) others(but ...*host) (list []*host) {
 func (l *trio) die(h *host) {
 	h.kill()
 	l.deaths = append(l.deaths, hookLine{at: now(), node: nameOf(h), event: "death"})
-}
-
-// figure notes how long something took.
-func (l *trio) figure(name string, d time.Duration) {
-	if l.figures[name] == nil {
-		l.order = append(l.order, name)
-	}
-	l.figures[name] = append(l.figures[name], d)
-}
-
-// median of a figure.
-func (l *trio) median(name string) time.Duration {
-	list := slices.Sorted(slices.Values(l.figures[name]))
-	return list[len(list)/2]
-}
-
-func (l *trio) print() {
-	l.t.Logf("%d of %d rounds in order", l.rounds-l.wrong, l.rounds)
-	for _, name := range l.order {
-		list := slices.Sorted(slices.Values(l.figures[name]))
-		ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
-		l.t.Logf("%-44s median %8s ms, from %8s to %8s, 9 of 10 below %8s (%d times)", name, ms(l.median(name)), ms(list[0]),
-			ms(list[len(list)-1]), ms(list[len(list)*9/10]), len(list))
-	}
 }
