@@ -116,7 +116,7 @@ func (l *loop) snapshot(st *seniority.Status) *snapshot {
 	s := &snapshot{
 		status: *st, word: l.word, keeperPID: l.hands.PID(),
 		line: l.line.infos, names: l.line.names, missing: l.line.missing, settled: l.view.Settled,
-		heard: l.told.heardAt(st.Leader), hook: l.hook,
+		heard: l.told.heardAt(st.Leader), patience: l.told.patience, hook: l.hook,
 		findings: l.findings.published, hookFails: l.findings.get(hookFailed, l.self.Name),
 	}
 	if st.Leader != "" {

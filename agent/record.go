@@ -30,6 +30,9 @@ type told struct {
 	held  time.Duration // how long it had led by then, by its own clock
 	since time.Time     // when the present leadership began
 
+	lapse    time.Duration // when the leader followed is taken for gone
+	patience time.Duration // how long that was away when it was put there
+
 	claimedAt time.Duration // when this node claimed last
 	detection time.Duration // how long the leader before had not been heard then
 	confirm   time.Duration // how long the last claim won took
@@ -52,6 +55,9 @@ func (t *told) heardAt(leader string) time.Duration {
 
 // follow takes note of what a step has changed, before anybody is told.
 func (t *told) follow(now seniority.Now, st *seniority.Status, notes []seniority.Note) {
+	if st.Lapse != t.lapse {
+		t.lapse, t.patience = st.Lapse, st.Lapse-now.Boot
+	}
 	wall := time.UnixMilli(now.Wall)
 	for _, n := range notes {
 		switch n.Kind {

@@ -28,7 +28,10 @@ type snapshot struct {
 	// settled: every seed has answered or refused.
 	settled bool
 	// heard is when the leader was last heard (boot time).
-	heard    time.Duration
+	heard time.Duration
+	// patience is how long this member goes on naming a leader it follows
+	// after the last news of it.
+	patience time.Duration
 	hook     *HookRun
 	findings []Finding
 	// hookFails says why this node would not hold a leadership, or is empty.
@@ -97,6 +100,27 @@ func (a *Agent) State() State {
 		st.Leader = &leader.Leader
 	}
 	return st
+}
+
+// Lease returns how the leadership is held now, as this member sees it. It
+// costs no more than Leader does.
+func (a *Agent) Lease() Lease {
+	now := a.cfg.now().Boot
+	s := a.snap.Load()
+	leader := a.vouched(s, now)
+	l := Lease{
+		Term: s.status.Term, IsLeader: leader.Self, Electing: s.status.Electing, Phase: phaseNames[s.status.Phase],
+	}
+	if leader.Leader == "" {
+		return l
+	}
+	l.Leader = &leader.Leader
+	end, whole := s.status.Lapse, s.patience
+	if leader.Self {
+		end, whole = s.status.LeaseEnd, a.cfg.timing.Lease
+	}
+	l.LeftMS, l.OfMS = max(end-now, 0).Milliseconds(), whole.Milliseconds()
+	return l
 }
 
 // Members returns the line of succession, and after it members that have

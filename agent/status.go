@@ -77,6 +77,20 @@ type Leader struct {
 	Self   bool      `json:"self"`
 }
 
+// Lease is how the leadership is held at one instant, as one member sees it:
+// the event "lease" of GET /events.
+type Lease struct {
+	Leader   *string `json:"leader"`
+	Term     uint64  `json:"term"`
+	IsLeader bool    `json:"is_leader"`
+	Electing bool    `json:"electing"`
+	Phase    string  `json:"phase"`
+	// LeftMS is how long the leader leads, or on a follower is taken to lead,
+	// unless it renews. OfMS is how long that was when it last renewed.
+	LeftMS int64 `json:"left_ms"`
+	OfMS   int64 `json:"of_ms"`
+}
+
 // MemberInfo is one member in the line of succession.
 type MemberInfo struct {
 	Name      string  `json:"name"`

@@ -16,6 +16,8 @@ type Agent interface {
 	// Leader returns the leader, or false when this member can vouch for none.
 	// It allocates nothing.
 	Leader() (agent.Leader, bool)
+	// Lease returns how the leadership is held now.
+	Lease() agent.Lease
 	// IsLeader checks the deadline word against the clock.
 	IsLeader() bool
 	// Members returns the line of succession. Members that are no longer

@@ -85,6 +85,23 @@ func wantsJSON(r *http.Request) (bool, error) {
 	return false, nil
 }
 
+// duration reads a parameter of the query that is a duration, within bounds;
+// absent it is the one given.
+func duration(r *http.Request, name string, absent, shortest, longest time.Duration) (time.Duration, error) {
+	if r.URL.RawQuery == "" {
+		return absent, nil
+	}
+	given := r.URL.Query().Get(name)
+	if given == "" {
+		return absent, nil
+	}
+	d, err := time.ParseDuration(given)
+	if err != nil || d < shortest || d > longest {
+		return 0, fmt.Errorf("%s of %q is no duration from %v to %v, such as 2s", name, printable(given, maxText), shortest, longest)
+	}
+	return d, nil
+}
+
 // patience moves the deadline of the answer for a handler that takes up to d
 // before it has one. A writer that has no deadlines needs none moved.
 func patience(w http.ResponseWriter, d time.Duration) {

@@ -34,7 +34,7 @@ type diagnosis struct {
 
 // diag asks every member, and judges.
 func (a *api) diag(w http.ResponseWriter, r *http.Request) {
-	timeout, err := surveyTimeout(r)
+	timeout, err := duration(r, "timeout", defaultSurvey, minSurvey, maxSurvey)
 	if err != nil {
 		a.fail(w, http.StatusBadRequest, err.Error())
 		return
@@ -51,19 +51,6 @@ func (a *api) diag(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	a.json(w, http.StatusOK, a.survey(ctx))
-}
-
-// surveyTimeout reads ?timeout=.
-func surveyTimeout(r *http.Request) (time.Duration, error) {
-	given := r.URL.Query().Get("timeout")
-	if given == "" {
-		return defaultSurvey, nil
-	}
-	d, err := time.ParseDuration(given)
-	if err != nil || d < minSurvey || d > maxSurvey {
-		return 0, fmt.Errorf("timeout of %q is no duration from %v to %v, such as 2s", printable(given, maxText), minSurvey, maxSurvey)
-	}
-	return d, nil
 }
 
 // survey asks every member and judges the answers.

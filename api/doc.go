@@ -24,6 +24,15 @@
 // They cost what routing costs; the benchmarks BenchmarkEmpty and
 // BenchmarkLeader compare.
 //
+// # Events
+//
+// /events streams what this member sees happen: its own claims and who confirms
+// or objects to them, whom it promises its vote, who leads, who comes and goes,
+// what the hook does. /events?lease=500ms adds, that often, how much of the lease
+// is left: on the leader until it leads no more, on the others until they take
+// it for gone, unless it renews. It is looked up for the stream and costs the
+// election nothing.
+//
 // # Diagnosis
 //
 // /diag asks every member and judges the answers; see judge. Answers are taken

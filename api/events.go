@@ -23,11 +23,18 @@ const (
 	streamWrite = 5 * time.Second
 	// reconnect is how soon a browser that was cut off should come back.
 	reconnect = 2 * time.Second
+	// minLease and maxLease bound how often a stream tells of the lease.
+	minLease, maxLease = 100 * time.Millisecond, 10 * time.Second
 )
 
 // events streams what happens, as server-sent events, until the client or the
 // server ends it or the client reads too slowly.
 func (a *api) events(w http.ResponseWriter, r *http.Request) {
+	every, err := duration(r, "lease", 0, minLease, maxLease)
+	if err != nil {
+		a.fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	select {
 	case a.streams <- struct{}{}:
 		defer func() { <-a.streams }()
@@ -43,14 +50,22 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	if err := s.write(fmt.Appendf(nil, "retry: %d\n\n", reconnect.Milliseconds())); err != nil {
 		return
 	}
-	a.follow(r.Context(), s, a.agent.Subscribe(r.Context()))
+	a.follow(r.Context(), s, a.agent.Subscribe(r.Context()), every)
 }
 
-// follow copies events to a stream. There is no one to tell of a failed write:
-// it is how a client goes away.
-func (a *api) follow(ctx context.Context, s *stream, events <-chan agent.Event) {
+// follow copies events to a stream, and every so often (0: never) how the
+// leadership is held: that is looked up here and not told by the agent, whose
+// loop renews without giving it a thought. There is no one to tell of a failed
+// write: it is how a client goes away.
+func (a *api) follow(ctx context.Context, s *stream, events <-chan agent.Event, every time.Duration) {
 	quiet := time.NewTicker(heartbeat)
 	defer quiet.Stop()
+	var look <-chan time.Time
+	if every > 0 {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		look = t.C
+	}
 	for {
 		var err error
 		select {
@@ -60,6 +75,8 @@ func (a *api) follow(ctx context.Context, s *stream, events <-chan agent.Event) 
 			return
 		case <-quiet.C:
 			err = s.write([]byte(": still here\n\n"))
+		case now := <-look:
+			err = s.event(&agent.Event{Kind: "lease", Time: now, Data: a.agent.Lease()})
 		case e, ok := <-events:
 			if !ok {
 				return

@@ -85,9 +85,9 @@ func get(t *testing.T, c net.Conn, path string) {
 }
 
 // openStream starts reading a stream, past its header.
-func openStream(t *testing.T, c net.Conn) *bufio.Reader {
+func openStream(t *testing.T, c net.Conn, path string) *bufio.Reader {
 	t.Helper()
-	get(t, c, "/events")
+	get(t, c, path)
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestEventsFormat(t *testing.T) {
 		events <- agent.Event{Kind: "hook", Time: at, Data: struct{}{}}
 		c := p.dial("10.0.0.9:1")
 		defer c.Close()
-		r := openStream(t, c)
+		r := openStream(t, c, "/events")
 		for _, want := range []string{
 			"retry: 2000\n",
 			"event: state\nid: 1\ndata: {\"time\":\"2026-01-02T02:04:05.006Z\",\"name\":\"a\\n\\ndata: b\\u003c\"}\n",
@@ -152,7 +152,7 @@ func TestEventsOutliveTheTimeouts(t *testing.T) {
 		_, p := serve(t, f)
 		c := p.dial("10.0.0.9:1")
 		defer c.Close()
-		r := openStream(t, c)
+		r := openStream(t, c, "/events")
 		_, _ = next(r)
 		for range int(time.Hour / heartbeat) {
 			if got, err := next(r); got != ": still here\n" {
@@ -162,6 +162,34 @@ func TestEventsOutliveTheTimeouts(t *testing.T) {
 		events <- agent.Event{Kind: "leader", Data: agent.LeaderEvent{}}
 		if got, err := next(r); !strings.HasPrefix(got, "event: leader\n") {
 			t.Errorf("want the event, got %q, %v", got, err)
+		}
+	})
+}
+
+// TestEventsTellOfTheLease asks for the lease along with the events, twice a
+// second, too often, and not at all.
+func TestEventsTellOfTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		feed(f)
+		_, p := serve(t, f)
+		c := p.dial("10.0.0.9:1")
+		defer c.Close()
+		r := openStream(t, c, "/events?lease=500ms")
+		_, _ = next(r)
+		const want = `"leader":"a","term":7,"is_leader":true,"electing":false,"phase":"holding","left_ms":800,"of_ms":1000}`
+		for range 3 {
+			began := time.Now()
+			got, err := next(r)
+			if !strings.HasPrefix(got, "event: lease\n") || !strings.Contains(got, want) {
+				t.Fatalf("want the lease, got %q, %v", got, err)
+			}
+			if took := time.Since(began); took != 500*time.Millisecond {
+				t.Errorf("want it after 500ms, got %v", took)
+			}
+		}
+		for _, often := range []string{"99ms", "11s", "0", "x"} {
+			wantError(t, ask(t, New(quiet(f)), "GET", "/events?lease="+often), http.StatusBadRequest, "no duration from 100ms to 10s")
 		}
 	})
 }
@@ -193,7 +221,7 @@ func TestEventsEnd(t *testing.T) {
 				s, p := serve(t, f)
 				c := p.dial("10.0.0.9:1")
 				defer c.Close()
-				_, _ = next(openStream(t, c))
+				_, _ = next(openStream(t, c, "/events"))
 				began := time.Now()
 				tt.end(s, c, events)
 				<-ended

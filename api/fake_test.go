@@ -21,6 +21,7 @@ import (
 type fake struct {
 	state    agent.State
 	leader   *agent.Leader
+	lease    agent.Lease
 	isLeader bool
 	members  []agent.MemberInfo
 	history  []agent.Leadership
@@ -42,6 +43,7 @@ func (f *fake) Leader() (agent.Leader, bool) {
 	return *f.leader, true
 }
 
+func (f *fake) Lease() agent.Lease          { return f.lease }
 func (f *fake) IsLeader() bool              { return f.isLeader }
 func (f *fake) Members() []agent.MemberInfo { return f.members }
 func (f *fake) History() []agent.Leadership { return f.history }
@@ -63,6 +65,7 @@ func newFake() *fake {
 	return &fake{
 		state:    healthy("a"),
 		leader:   &agent.Leader{Leader: "a", Addr: "10.0.0.1:4000", Term: 7, Since: time.Unix(1e9, 0), Self: true},
+		lease:    agent.Lease{Leader: new("a"), Term: 7, IsLeader: true, Phase: "holding", LeftMS: 800, OfMS: 1000},
 		isLeader: true,
 		members: []agent.MemberInfo{
 			{Name: "a", Addr: "10.0.0.1:4000", Role: "candidate", Rank: 1, Alive: true, Eligible: true},

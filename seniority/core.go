@@ -363,6 +363,9 @@ func (c *Core) finish(now Now) {
 		s.Deadline, s.LeaseEnd, s.Since = c.claim.deadline, c.claim.leaseEnd, c.claim.since
 		s.Will, s.Successor = c.claim.secret, c.claim.successor
 	}
+	if leader != "" && !s.Leading {
+		s.Lapse = c.led.until
+	}
 	if c.voter.floor > c.persisted && (s.Leading || c.mustPersist()) {
 		c.persisted = c.voter.floor
 		c.out.Persist = c.voter.floor

@@ -109,6 +109,9 @@ type Status struct {
 	// LeaseEnd when the lease itself ends: by then release has ended or is
 	// killed. In available mode both are the same and always ahead.
 	Deadline, LeaseEnd time.Duration
+	// Lapse is, on a member that follows Leader, when it takes it for gone
+	// unless it hears of it again (boot time).
+	Lapse time.Duration
 	// Since is when the leadership began (boot time), while Leading.
 	Since time.Duration
 	// Reason says why the leader last changed.
