@@ -22,7 +22,7 @@ type Config struct {
 	// Agent answers; it is required.
 	Agent Agent
 	// Token is what remote calls that change something must bear; empty: such
-	// calls are taken from loopback only.
+	// calls are taken from loopback only. Server.SetToken changes it.
 	Token []byte
 	// Log receives who changed something, and faults of the API itself; nil:
 	// slog.Default().
@@ -35,7 +35,7 @@ type Config struct {
 // api holds what the handlers share.
 type api struct {
 	agent   Agent
-	token   *[sha256.Size]byte // of the bearer token; nil: there is none
+	token   atomic.Pointer[[sha256.Size]byte] // the hash of the bearer token; nil: there is none
 	log     *slog.Logger
 	done    <-chan struct{}
 	origins *http.CrossOriginProtection
@@ -75,10 +75,7 @@ func newAPI(c Config) *api {
 	if a.log == nil {
 		a.log = slog.Default()
 	}
-	if len(c.Token) > 0 {
-		sum := sha256.Sum256(c.Token)
-		a.token = &sum
-	}
+	a.setToken(c.Token)
 	a.calls = a.contents()
 	for _, c := range a.calls {
 		a.route(c)

@@ -76,7 +76,7 @@ func (a *api) refuse(r *http.Request) (status int, why refusal, sentence string)
 		return 0, 0, ""
 	}
 	switch {
-	case !fromLoopback(r) && a.token == nil:
+	case !fromLoopback(r) && a.token.Load() == nil:
 		return http.StatusUnauthorized, noToken, "this call is taken from this host's loopback only, as no --api-token-file is set"
 	case !fromLoopback(r):
 		return http.StatusUnauthorized, noToken, "this call needs the token, as Authorization: Bearer"
@@ -86,15 +86,27 @@ func (a *api) refuse(r *http.Request) (status int, why refusal, sentence string)
 	return 0, 0, ""
 }
 
+// setToken keeps the hash of a token alone, so that no dump of the memory of
+// this package holds the token itself.
+func (a *api) setToken(token []byte) {
+	if len(token) == 0 {
+		a.token.Store(nil)
+		return
+	}
+	sum := sha256.Sum256(token)
+	a.token.Store(&sum)
+}
+
 // bearsToken compares hashes, so that neither content nor length of the token
 // can be learned from how long the answer takes.
 func (a *api) bearsToken(r *http.Request) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if a.token == nil || !strings.EqualFold(scheme, "Bearer") {
+	want := a.token.Load()
+	if want == nil || !strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
 	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
+	return subtle.ConstantTimeCompare(sum[:], want[:]) == 1
 }
 
 // fromLoopback judges by the connection alone. Headers that proxies add can

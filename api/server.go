@@ -60,6 +60,9 @@ func (s *Server) Serve(ln net.Listener) error {
 	return err
 }
 
+// SetToken replaces Config.Token from the next call on; empty: there is none.
+func (s *Server) SetToken(token []byte) { s.api.setToken(token) }
+
 // Shutdown stops listening, ends event streams, and waits for the other calls
 // under way; when ctx ends first, it cuts them off.
 func (s *Server) Shutdown(ctx context.Context) error {

@@ -1,7 +1,6 @@
 package gossip
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
@@ -9,8 +8,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
+
+	"doyen/gossip/secretfile"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -18,17 +18,17 @@ import (
 // readKeys reads a keyring: one base64 key of 16, 24 or 32 bytes a line, the
 // first encrypts; empty lines and lines that begin with # do not count. A file
 // that is wrong anywhere is refused whole, so that a typing error can not
-// silently leave a node with half of its keys.
+// silently leave a node with half of its keys; so is one that others can read.
 func readKeys(path string) ([][]byte, error) {
-	text, err := os.ReadFile(path)
+	text, err := secretfile.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt-key-file: %w", err)
 	}
 	var keys [][]byte
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
+	at := map[string]int{} // the line of each key
+	for i, line := range strings.Split(string(text), "\n") {
+		n := i + 1
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
 		// The error of the decoder would quote the key, so it is not wrapped.
@@ -39,10 +39,12 @@ func readKeys(path string) ([][]byte, error) {
 		if memberlist.ValidateKey(key) != nil {
 			return nil, fmt.Errorf("encrypt-key-file %s: line %d holds a key of %d bytes, not of 16, 24 or 32", path, n, len(key))
 		}
+		// Whoever wrote a key twice meant another, and would wait in vain for it.
+		if first, twice := at[string(key)]; twice {
+			return nil, fmt.Errorf("encrypt-key-file %s: line %d holds the same key as line %d", path, n, first)
+		}
+		at[string(key)] = n
 		keys = append(keys, key)
-	}
-	if lines.Err() != nil {
-		return nil, fmt.Errorf("encrypt-key-file %s: a line is too long for a key", path)
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("encrypt-key-file %s holds no key", path)

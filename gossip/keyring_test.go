@@ -41,8 +41,10 @@ func TestReadKeys(t *testing.T) {
 		{[]string{line(key(16, 1)), "", "# old", line(key(24, 2)), " " + line(key(32, 3))}, 3, ""},
 		{[]string{line(key(16, 1)), "not base64!"}, 0, "line 2 is not base64"},
 		{[]string{"# new", line(key(32, 1)), line(key(17, 2))}, 0, "line 3 holds a key of 17 bytes"},
+		{[]string{line(key(32, 1)), "", line(key(16, 1)), line(key(32, 1))}, 0, "line 4 holds the same key as line 1"},
 		{[]string{"", "# nothing"}, 0, "holds no key"},
-		{[]string{strings.Repeat("A", 1<<17)}, 0, "too long"},
+		{nil, 0, "holds no key"},
+		{[]string{strings.Repeat("A", 1<<16)}, 0, "longer than"},
 	} {
 		path := keyFile(t, "", tc.lines...)
 		keys, err := readKeys(path)
@@ -52,12 +54,19 @@ func TestReadKeys(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), tc.err) || !strings.Contains(err.Error(), "encrypt-key-file "+path) {
+		if err == nil || !strings.Contains(err.Error(), tc.err) || !strings.HasPrefix(err.Error(), "encrypt-key-file") || !strings.Contains(err.Error(), path) {
 			t.Errorf("want an error about %q that names the flag and the file, got %v", tc.err, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "not base64!") {
 			t.Errorf("want no key in the error, got %v", err)
 		}
+	}
+	open := keyFile(t, "", line(key(32, 1)))
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readKeys(open); err == nil || !strings.Contains(err.Error(), "encrypt-key-file: "+open+" is refused") {
+		t.Errorf("want a file refused that others can read, got %v", err)
 	}
 	if _, err := readKeys("/nonexistent"); err == nil || !strings.Contains(err.Error(), "encrypt-key-file") {
 		t.Errorf("want the flag in the error of a missing file, got %v", err)
@@ -72,7 +81,6 @@ func TestRekeyHoldsExactlyTheNewKeysInOrder(t *testing.T) {
 		{{k(1), k(2)}, {k(2)}},
 		{{k(1), k(2), k(3)}, {k(4)}},
 		{{k(1), k(2), k(3), k(4)}, {k(3), k(5), k(1)}},
-		{{k(1)}, {k(1), k(1)}},
 	} {
 		ring, err := memberlist.NewKeyring(tc[0], tc[0][0])
 		if err != nil {
@@ -84,12 +92,8 @@ func TestRekeyHoldsExactlyTheNewKeysInOrder(t *testing.T) {
 		if err := rekey(ring, tc[1]); err != nil {
 			t.Error(err)
 		}
-		want := tc[1]
-		if len(want) == 2 && bytes.Equal(want[0], want[1]) {
-			want = want[:1]
-		}
-		if got := ring.GetKeys(); !equalKeys(want, got) {
-			t.Errorf("want %v after %v, got %v", want, tc[0], got)
+		if got := ring.GetKeys(); !equalKeys(tc[1], got) {
+			t.Errorf("want %v after %v, got %v", tc[1], tc[0], got)
 		}
 		if !equalKeys(kept, before) {
 			t.Errorf("want the keys that memberlist is reading untouched, got %v", before)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,13 +50,11 @@ func newClient(c *cli.Context) (*client, error) {
 	if cl.timeout <= 0 {
 		return nil, cli.Exit("--timeout: it must be longer than zero", exitUsage)
 	}
-	if file := c.String("api-token-file"); file != "" {
-		token, err := os.ReadFile(file)
-		if err != nil {
-			return nil, cli.Exit(fmt.Errorf("--api-token-file: %w", err), exitUsage)
-		}
-		cl.token = strings.TrimSpace(string(token))
+	token, err := readToken(c.String("api-token-file"))
+	if err != nil {
+		return nil, cli.Exit(err, exitUsage)
 	}
+	cl.token = string(token)
 	return cl, nil
 }
 

@@ -2,8 +2,8 @@
 //
 // Without a command it is the agent itself, and runs until SIGTERM or SIGINT:
 // it then hands over, releases, leaves, and exits 0; a second signal exits at
-// once, and the keeper releases. SIGHUP reads the keyring and the log level
-// again. 'agent help' lists the flags and the other commands: those that ask or
+// once, and the keeper releases. SIGHUP reads the log level and the files with
+// secrets again. 'agent help' lists the flags and the other commands: those that ask or
 // tell a running agent over HTTP, and those that need none.
 //
 // # Settings
@@ -12,7 +12,8 @@
 // environment variable and a key in the YAML file of --config, all of one name
 // and checked by one function. A flag overrides the environment, that the file,
 // that the default; of a list, the first source that has any entries counts. A
-// key that is unknown or given twice is an error. Secrets come only from files.
+// key that is unknown or given twice is an error. Secrets come only from files,
+// and from none that others can read; see doyen/gossip/secretfile.
 //
 // # Exit codes
 //

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -32,7 +31,7 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	token, err := o.token()
+	token, err := readToken(o.tokenFile)
 	if err != nil {
 		return cli.Exit(err, exitUsage)
 	}
@@ -53,7 +52,8 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 	if err := serve(o.HTTP, a.HTTP(), server, log, fail); err != nil {
 		fail(err) // so that Run only gives back what New has taken
 	}
-	defer reloadOnSignal(func() { reload(values, a, &level, log) })()
+	r := &reloader{values: values, started: &o, agent: a, server: server, level: &level, log: log}
+	defer reloadOnSignal(r.reload)()
 
 	err = a.Run(ctx)
 	end, cancel := context.WithTimeout(context.Background(), httpEnd)
@@ -127,38 +127,6 @@ func leaveOnSignal(ctx context.Context, log *slog.Logger) (context.Context, func
 	}
 }
 
-// reloadOnSignal calls reload for every SIGHUP until the returned function is
-// called.
-func reloadOnSignal(reload func()) func() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	go func() {
-		for range signals {
-			reload()
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(signals)
-	}
-}
-
-// reload takes over the log level and the keyring; everything else stays as it
-// was at the start. What cannot be read leaves the running agent as it is.
-func reload(values flagValues, a *agent.Agent, level *slog.LevelVar, log *slog.Logger) {
-	o, err := load(values, os.Getenv)
-	if err != nil {
-		log.Error("the configuration was not read again", "error", err)
-		return
-	}
-	level.Set(o.logLevel)
-	if err := a.Rekey(); err != nil {
-		log.Error("the keyring was not read again", "error", err)
-		return
-	}
-	log.Info("read the log level and the keyring again", "level", o.logLevel.String())
-}
-
 // newLogger returns a logger in the format of o whose level can change later.
 func (o *options) newLogger(w io.Writer, level *slog.LevelVar) *slog.Logger {
 	level.Set(o.logLevel)
@@ -174,21 +142,6 @@ const (
 	logText = "text"
 	logJSON = "json"
 )
-
-// token reads the token of the API, nil if none is configured.
-func (o *options) token() ([]byte, error) {
-	if o.tokenFile == "" {
-		return nil, nil
-	}
-	token, err := os.ReadFile(o.tokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("--api-token-file: %w", err)
-	}
-	if token = bytes.TrimSpace(token); len(token) == 0 {
-		return nil, fmt.Errorf("--api-token-file: %s holds no token", o.tokenFile)
-	}
-	return token, nil
-}
 
 // validate checks a configuration as far as that is possible without running
 // it: neither ports nor names are looked at.
@@ -220,7 +173,7 @@ func validate(c *cli.Context, values flagValues) error {
 
 // checkFiles checks the files that the configuration names.
 func (o *options) checkFiles() error {
-	if _, err := o.token(); err != nil {
+	if _, err := readToken(o.tokenFile); err != nil {
 		return err
 	}
 	if o.EncryptKeyFile != "" {

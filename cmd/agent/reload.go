@@ -1,0 +1,79 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"doyen/agent"
+	"doyen/api"
+)
+
+// reloadOnSignal calls reload for every SIGHUP until the returned function is
+// called.
+func reloadOnSignal(reload func()) func() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		for range signals {
+			reload()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+	}
+}
+
+// reloader takes over what may change while the agent runs: the log level and
+// what the files with secrets hold. Everything else stays as it was at the
+// start.
+type reloader struct {
+	values  flagValues
+	started *options // what the agent was started with
+	agent   *agent.Agent
+	server  *api.Server
+	level   *slog.LevelVar
+	log     *slog.Logger
+}
+
+// reload reads everything again. What cannot be read stays as it is, and does
+// not keep the rest from being read.
+func (r *reloader) reload() {
+	o, err := load(r.values, os.Getenv)
+	if err != nil {
+		r.log.Error("the configuration was not read again", "error", err)
+		return
+	}
+	r.level.Set(o.logLevel)
+	read := []string{"the log level"}
+	for _, part := range []struct {
+		what string
+		file string
+		take func() error
+	}{
+		{"the keyring", r.started.EncryptKeyFile, r.agent.Rekey},
+		{"the token", o.tokenFile, func() error { return r.takeToken(&o) }},
+	} {
+		if err := part.take(); err != nil {
+			r.log.Error(part.what+" was not read again and stays as it was", "error", err)
+		} else if part.file != "" {
+			read = append(read, part.what)
+		}
+	}
+	if o.EncryptKeyFile != r.started.EncryptKeyFile {
+		r.log.Warn("another --encrypt-key-file takes effect only at the next start", "file", o.EncryptKeyFile)
+	}
+	r.log.Info("read "+strings.Join(read, ", ")+" again", "level", o.logLevel.String())
+}
+
+func (r *reloader) takeToken(o *options) error {
+	token, err := readToken(o.tokenFile)
+	if err != nil {
+		return err
+	}
+	r.server.SetToken(token)
+	return nil
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// secretFile writes a file that only its owner can read.
+func (g *group) secretFile(name, text string) string {
+	g.t.Helper()
+	path := filepath.Join(g.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	return path
+}
+
+// keyOf is a key of 32 equal bytes as a line of a key file.
+func keyOf(b byte) string {
+	return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, keySize)) + "\n"
+}
+
+// reload sends SIGHUP and waits until the log has one more line with want.
+func (n *node) reload(want string) {
+	n.g.t.Helper()
+	before := strings.Count(n.log(), want)
+	n.signal(syscall.SIGHUP)
+	n.g.eventually(func() error {
+		if got := strings.Count(n.log(), want); got != before+1 {
+			return fmt.Errorf("%s: got %d lines with %q after SIGHUP, want %d", n.name, got, want, before+1)
+		}
+		return nil
+	})
+}
+
+// The keys of a live group change with nobody lost and no new leader, one node
+// after the other at each step.
+func TestKeyRotation(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3)
+	old, fresh := keyOf(1), keyOf(2)
+	file := func(n *node) string { return strings.ReplaceAll(n.name, ":", "_") + ".keys" }
+	for _, n := range g.nodes {
+		n.args = append(n.args, "--encrypt-key-file", g.secretFile(file(n), old))
+	}
+	g.start()
+	g.checkLeader(g.nodes[0], g.nodes...)
+	g.checkHeir(g.nodes[1], g.nodes...)
+	watch := newCalm(t, g.nodes...)
+	for _, keys := range []string{old + fresh, fresh + old, fresh} {
+		for _, n := range g.nodes {
+			g.secretFile(file(n), keys)
+			n.reload("read the log level, the keyring again")
+			g.checkAgreed(n)
+		}
+	}
+	// A file that is bad anywhere, or that others may read, changes nothing.
+	for name, spoil := range map[string]func(path string) error{
+		"line 2":                 func(path string) error { return os.WriteFile(path, []byte(keyOf(3)+keyOf(4)[:20]), 0o600) },
+		"holds no key":           func(path string) error { return os.WriteFile(path, []byte("# none\n"), 0o600) },
+		"is refused: with mode ": func(path string) error { return os.Chmod(path, 0o644) },
+		"no such file":           os.Remove,
+	} {
+		n := g.nodes[1]
+		path := g.secretFile(file(n), fresh)
+		if err := spoil(path); err != nil {
+			t.Fatal(err)
+		}
+		n.reload("the keyring was not read again and stays as it was")
+		if !strings.Contains(n.log(), name) {
+			t.Errorf("the log after a bad key file: no %q in it", name)
+		}
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.checkAgreed(g.nodes...)
+	watch.check()
+	for _, n := range g.nodes {
+		a, err := n.client().get(context.Background(), "/metrics", http.StatusOK)
+		if err != nil || bytes.Contains(a.body, []byte(`reason="undecryptable"`)) {
+			t.Errorf("%s: want nothing that no key opens, got %v: %s", n.name, err, a.body)
+		}
+	}
+}
+
+// checkAgreed asks for a diagnosis of each node until every member answers and
+// agrees: questions travel encrypted, too.
+func (g *group) checkAgreed(nodes ...*node) {
+	g.t.Helper()
+	for _, n := range nodes {
+		g.eventually(func() error {
+			var d diagnosis
+			if !n.get("/diag", &d) || d.Verdict.Status != "agreed" || len(d.MemberStates) != len(g.nodes) {
+				return fmt.Errorf("%s: got the verdict %+v of %d members, want agreed", n.name, d.Verdict, len(d.MemberStates))
+			}
+			return nil
+		})
+	}
+}
+
+// A new token counts from SIGHUP on; a bad file leaves the old one.
+func TestTokenReload(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 1)
+	a := g.nodes[0]
+	path := g.secretFile("token", "first\n")
+	a.start("--lone-wait", "0s", "--api-token-file", path)
+	g.checkLeader(a, a)
+	// A proxy's header takes the privilege of loopback away, so the token counts.
+	status := func(token string) int {
+		req, err := http.NewRequest(http.MethodPost, "http://"+a.name+"/election", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("X-Forwarded-For", "192.0.2.1")
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	check := func(good, bad string) {
+		t.Helper()
+		if got := status(good); got != http.StatusOK {
+			t.Errorf("with the token %s: got %d, want 200", good, got)
+		}
+		if got := status(bad); got != http.StatusUnauthorized {
+			t.Errorf("with the token %s: got %d, want 401", bad, got)
+		}
+	}
+	check("first", "second")
+	g.secretFile("token", "second\n")
+	a.reload("read the log level, the token again")
+	check("second", "first")
+	for _, bad := range []string{"", " \n\t\n", "two words\n"} {
+		g.secretFile("token", bad)
+		a.reload("the token was not read again and stays as it was")
+		check("second", "first")
+	}
+}
+
+// A file with a secret that is half readable, or readable by others, keeps the
+// agent from starting; so says validate, and so does a client with a token.
+func TestBadSecretFiles(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 0)
+	for i, test := range []struct {
+		flag, text string
+		mode       os.FileMode
+		want       string
+	}{
+		{"encrypt-key-file", "", 0o600, "holds no key"},
+		{"encrypt-key-file", keyOf(1) + "half a li", 0o600, "line 2 is not base64"},
+		{"encrypt-key-file", keyOf(1) + keyOf(1), 0o600, "line 2 holds the same key as line 1"},
+		{"encrypt-key-file", "c2hvcnQ=\n", 0o600, "holds a key of 5 bytes"},
+		{"encrypt-key-file", keyOf(1), 0o644, "with mode 0644 everybody on this host has access to it"},
+		{"encrypt-key-file", keyOf(1), 0o640, "its group has access to it"},
+		{"api-token-file", " \n", 0o600, "holds no token"},
+		{"api-token-file", "a b\n", 0o600, "more than one word"},
+		{"api-token-file", "token\n", 0o604, "everybody on this host has access to it"},
+	} {
+		path := g.secretFile(fmt.Sprint("secret", i), test.text)
+		if err := os.Chmod(path, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		commands := [][]string{{"--bind-addr", "127.0.0.1", "--bind-port", "0"}, {"validate"}}
+		if test.flag == "api-token-file" {
+			commands = append(commands, []string{"step-down"})
+		}
+		for _, args := range commands {
+			args = append(args, "--"+test.flag, path)
+			cmd := exec.Command(g.exe, args...)
+			cmd.Env = append(withoutSettings(os.Environ()), "DOYEN_LOG_LEVEL=error")
+			out, err := cmd.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), test.want) || !strings.Contains(string(out), test.flag) || bytes.Count(out, []byte("\n")) != 1 {
+				t.Errorf("agent %q with %q and mode %04o: got %q, want one sentence with %q", args, test.text, test.mode, out, test.want)
+			}
+		}
+	}
+}
