@@ -89,9 +89,10 @@
 // TimeoutStopSec is cleaned up by [ReleaseNow] as ExecStopPost, or by the next
 // start. TimeoutStopSec should be longer than the hook's limit.
 //
-// As PID 1 of a container the agent takes everything with it when it is killed,
-// the keeper included; the next start cleans up. A small init as PID 1 (docker
-// run --init) avoids that.
+// In a container everything ends with PID 1, the keeper included. That is why
+// cmd/agent as PID 1 runs the agent as its child, and lasts until agent and
+// keeper have ended; a program of your own may want a small init (docker run
+// --init). If PID 1 itself is killed, the next start cleans up.
 //
 // # Limits
 //

@@ -27,4 +27,7 @@
 // The agent starts this program a second time, as its keeper; see
 // doyen/agent/keeper. That is why main looks at its first argument before
 // anything else.
+//
+// As the first process of a container it runs itself once more, as its child,
+// and only passes on signals, reaps, and waits for agent and keeper; see first.go.
 package main

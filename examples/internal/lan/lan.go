@@ -1,0 +1,244 @@
+//go:build linux
+
+// Package lan gives tests of the examples a network of their own: a switch with
+// an address, into which containers and virtual machines are plugged, and from
+// which the test looks at the agents as any other host would. It vanishes with
+// the test, and needs root.
+package lan
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"doyen/agent"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Port is the port of every agent.
+const Port = 4000
+
+// askLimit is how long an agent may take to answer. An emulated machine on a
+// busy host takes a while.
+const askLimit = 2 * time.Second
+
+// LAN is a switch in a network namespace, in which the test has an address.
+type LAN struct {
+	t      *testing.T
+	ns     netns.NsHandle
+	bridge *netlink.Bridge
+	client *http.Client
+}
+
+// New makes a LAN whose switch has the address addr. Without root, or without
+// one of the tools, it skips the test, or fails it where nothing may be skipped.
+func New(t *testing.T, addr string, tools ...string) *LAN {
+	t.Helper()
+	Need(t, tools...)
+	l := &LAN{t: t}
+	must(t, onOwnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		var err error
+		l.ns, err = netns.Get()
+		return err
+	}))
+	t.Cleanup(func() { l.ns.Close() })
+	off := false
+	l.bridge = &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: &off}
+	must(t, l.Do(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		own, err := netlink.ParseAddr(addr)
+		return errors.Join(err, netlink.LinkSetUp(lo), netlink.LinkAdd(l.bridge),
+			netlink.AddrAdd(l.bridge, own), netlink.LinkSetUp(l.bridge))
+	}))
+	l.client = &http.Client{
+		Timeout: askLimit,
+		// No connection is kept: each question is one that a stranger might ask.
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: l.dial},
+	}
+	return l
+}
+
+// Need skips the test without root or without one of the tools, or fails it
+// where nothing may be skipped.
+func Need(t *testing.T, tools ...string) {
+	t.Helper()
+	missing := t.Skipf
+	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
+		missing = t.Fatalf
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing("needs %s, which is not installed", tool)
+		}
+	}
+	if os.Geteuid() != 0 {
+		missing("needs root to make network namespaces")
+	}
+}
+
+// Do runs f in the network namespace of the switch.
+func (l *LAN) Do(f func() error) error { return In(l.ns, f) }
+
+// In runs f in a network namespace. Sockets that f opens stay there.
+func In(ns netns.NsHandle, f func() error) error {
+	return onOwnThread(func() error {
+		if err := netns.Set(ns); err != nil {
+			return fmt.Errorf("entering a network namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// onOwnThread runs f on a thread that ends with it, so that the namespace of no
+// other goroutine changes.
+func onOwnThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		done <- f()
+	}()
+	return <-done
+}
+
+// Plug plugs the network namespace of a process into the switch: its interface
+// eth0 gets the address addr.
+func (l *LAN) Plug(pid int, addr string) {
+	l.t.Helper()
+	ns, err := netns.GetFromPid(pid)
+	must(l.t, err)
+	defer ns.Close()
+	must(l.t, l.Do(func() error {
+		cable := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("port%d", pid), MasterIndex: l.bridge.Attrs().Index},
+			PeerName:  "eth0", PeerNamespace: netlink.NsFd(ns),
+		}
+		return errors.Join(netlink.LinkAdd(cable), netlink.LinkSetUp(cable))
+	}))
+	must(l.t, In(ns, func() error {
+		own, err := netlink.ParseAddr(addr)
+		if err != nil {
+			return err
+		}
+		for _, name := range []string{"lo", "eth0"} {
+			link, err := netlink.LinkByName(name)
+			if err == nil && name == "eth0" {
+				err = netlink.AddrAdd(link, own)
+			}
+			if err = errors.Join(err, netlink.LinkSetUp(link)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// dial connects to a host on the switch.
+func (l *LAN) dial(ctx context.Context, network, addr string) (c net.Conn, err error) {
+	err = l.Do(func() error {
+		c, err = new(net.Dialer).DialContext(ctx, network, addr)
+		return err
+	})
+	return c, err
+}
+
+// Get asks the agent at an address and returns the status and the body.
+func (l *LAN) Get(addr netip.Addr, path string) (int, []byte, error) {
+	res, err := l.client.Get("http://" + netip.AddrPortFrom(addr, Port).String() + path)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return res.StatusCode, body, err
+}
+
+// State is the state of the agent at an address.
+func (l *LAN) State(addr netip.Addr) (s agent.State, err error) {
+	status, body, err := l.Get(addr, "/state")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("/state: %d", status)
+	}
+	if err == nil {
+		err = json.Unmarshal(body, &s)
+	}
+	return s, err
+}
+
+// Leader returns the state of the one leader, once the agents at these addresses
+// are all the members there are and agree. It fails the test if that takes
+// longer than patience.
+func (l *LAN) Leader(addrs []netip.Addr, patience time.Duration) agent.State {
+	l.t.Helper()
+	var leader agent.State
+	l.Eventually(patience, func() (err error) {
+		leader, err = l.agreed(addrs)
+		return err
+	})
+	return leader
+}
+
+// agreed looks once whether the agents agree on a leader.
+func (l *LAN) agreed(addrs []netip.Addr) (leader agent.State, err error) {
+	for _, a := range addrs {
+		s, err := l.State(a)
+		switch {
+		case err != nil:
+			return s, err
+		case s.Leader == nil:
+			return s, fmt.Errorf("%s knows no leader", a)
+		case len(s.Members) != len(addrs):
+			return s, fmt.Errorf("%s: want %d members, got %q", a, len(addrs), s.Members)
+		case s.IsLeader && leader.IsLeader:
+			return s, fmt.Errorf("%s and %s both lead", leader.Name, s.Name)
+		case s.IsLeader:
+			leader = s
+		}
+		if first, err := l.State(addrs[0]); err != nil || first.Leader == nil || *first.Leader != *s.Leader {
+			return s, fmt.Errorf("%s and %s do not agree", addrs[0], a)
+		}
+	}
+	if !leader.IsLeader {
+		return leader, errors.New("none of them leads")
+	}
+	return leader, nil
+}
+
+// Eventually fails the test if check does not succeed within patience.
+func (l *LAN) Eventually(patience time.Duration, check func() error) {
+	l.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			l.t.Fatalf("not within %v: %v", patience, err)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
