@@ -194,6 +194,8 @@ func (c *Core) Step(now Now, in Input) *Output {
 		c.setHealth(now, in.Eligible)
 	case Elect:
 		c.out.Refused = c.elect(now)
+	case StandAside:
+		c.standAside(now, in.Aside)
 	default:
 		panic(fmt.Sprintf("seniority: input of unknown kind %d", in.Kind))
 	}

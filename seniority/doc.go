@@ -71,6 +71,11 @@
 // A planned hand-over stops leading first, keeps renewing while the release
 // runs, then tells the voters who is to claim next: one round trip and a half.
 //
+// A leader that should not be the one to lead, because it is sick or stands
+// aside, hands over as soon as another may lead, and goes on until then. A sick
+// node claims nothing. One that stands aside claims if all candidates that it
+// sees do, or are sick: somebody must lead.
+//
 // A voter whose floor has risen above the term of a leader that is well, by a
 // confirm of a claim that came to nothing, cannot renew it. The leader then
 // raises its term: it asks for a higher one, counts confirms of either as

@@ -40,6 +40,9 @@ const (
 	Health
 	// Elect: hold an election now.
 	Elect
+	// StandAside: leave the lead to others for Aside from now on; zero or less:
+	// no longer. A leader goes on until another may lead.
+	StandAside
 )
 
 // Input is one thing that happened. Only the fields named at its kind are read.
@@ -169,7 +172,7 @@ const (
 	Numbered
 	// Awoke: this node was paused for longer than its lease.
 	Awoke
-	// StayedAlone: a hand-over was due for Reason and nobody else may lead.
+	// Stayed: a hand-over was due for Reason and nobody else may lead.
 	Stayed
 )
 

@@ -76,11 +76,22 @@ func (c *Core) hold(now Now) {
 			c.sendClaim(c.claimMessage(Leading), "")
 		}
 	}
-	if !c.healthy && c.heir() != "" {
-		c.stepDown(now, Unhealthy, 0)
+	if r := c.unwilling(); r != None && c.heir() != "" {
+		c.stepDown(now, r, 0)
 		return
 	}
 	c.considerPreemption(now)
+}
+
+// unwilling is why this node should not be the one that leads, or None.
+func (c *Core) unwilling() Reason {
+	switch {
+	case !c.healthy:
+		return Unhealthy
+	case c.asideUntil != 0:
+		return StoodAside
+	}
+	return None
 }
 
 // renew sends a round of renewals.
@@ -363,7 +374,7 @@ func (c *Core) stepDown(now Now, r Reason, aside time.Duration) Reason {
 		aside = stepAside
 	}
 	if aside > 0 {
-		c.asideUntil = now.Boot + aside
+		c.asideUntil = max(c.asideUntil, now.Boot+aside)
 	}
 	c.refreshSelf()
 	c.ask(now, Leaving)
@@ -422,11 +433,31 @@ func (c *Core) setHealth(now Now, healthy bool) {
 	}
 	c.healthy = healthy
 	c.refreshSelf()
-	if !healthy && c.phase == Claiming {
-		c.abandon(now, Unhealthy)
+	if !healthy {
+		c.makeRoom(now, Unhealthy)
 	}
-	if !healthy && c.phase == Holding && c.heir() == "" {
-		c.note(Note{Kind: Stayed, Term: c.claim.term, Reason: Unhealthy})
+}
+
+// standAside takes in for how long this node leaves the lead to others.
+func (c *Core) standAside(now Now, aside time.Duration) {
+	c.asideUntil = 0
+	if aside > 0 {
+		c.asideUntil = now.Boot + aside
+	}
+	c.refreshSelf()
+	if aside > 0 {
+		c.makeRoom(now, StoodAside)
+	}
+}
+
+// makeRoom gives up a claim that this node may no longer make, and says so if
+// it goes on leading although it should not.
+func (c *Core) makeRoom(now Now, r Reason) {
+	switch {
+	case c.phase == Claiming && !c.mayClaim():
+		c.abandon(now, r)
+	case c.phase == Holding && c.heir() == "":
+		c.note(Note{Kind: Stayed, Term: c.claim.term, Reason: r})
 	}
 }
 

@@ -63,6 +63,8 @@ const (
 	HookFailed
 	// Unhealthy: the health check failed.
 	Unhealthy
+	// StoodAside: the member stands aside, and another may lead.
+	StoodAside
 	// Departed: the member is leaving the group.
 	Departed
 	// LeaseLost: the lease could not be renewed in time.
@@ -89,7 +91,7 @@ var reasonNames = [numReasons]string{
 	LeadsToo: "leads-too", OldIncarnation: "old-incarnation", SpentTerm: "spent-term",
 	NotMine: "not-mine", LateAnswer: "late-answer", ForgedWill: "forged-will", Malformed: "malformed",
 	Outdated: "outdated", Elected: "elected", Succeeded: "succeeded", Merged: "merged", Requested: "requested",
-	Preempted: "preempted", HookFailed: "hook-failed", Unhealthy: "unhealthy", Departed: "departed",
+	Preempted: "preempted", HookFailed: "hook-failed", Unhealthy: "unhealthy", StoodAside: "stood-aside", Departed: "departed",
 	LeaseLost: "lease-lost", KeeperFired: "keeper-fired", LeaderSilent: "leader-silent",
 	LeaderDied: "leader-died", CarrierLost: "carrier-lost", Alone: "alone", Outvoted: "outvoted",
 }

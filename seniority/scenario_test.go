@@ -354,6 +354,14 @@ func (s *script) one(what string, h *host, w words) error {
 		in.Kind, in.Eligible = Health, what == "well"
 	case "elect":
 		in.Kind = Elect
+	case "aside":
+		d, err := time.ParseDuration(w.option("for"))
+		if err != nil {
+			return err
+		}
+		in.Kind, in.Aside = StandAside, d
+	case "resume":
+		in.Kind = StandAside
 	default:
 		return fmt.Errorf("no such command")
 	}

@@ -139,7 +139,9 @@ func (c *Core) mayClaim() bool {
 	return c.self.Eligible || !slices.ContainsFunc(c.view.members, func(m Member) bool { return c.contends(&m) })
 }
 
-// place is how many others come before this node when the next leader is sought.
+// place is how many others come before this node when the next leader is
+// sought. Of those that stand aside, and claim only if nobody else does, each
+// gives way to the others before it.
 func (c *Core) place() int {
 	n := 0
 	for i := range c.view.members {
@@ -147,7 +149,7 @@ func (c *Core) place() int {
 		if m.Name == c.self.Name {
 			break
 		}
-		if c.contends(m) {
+		if c.contends(m) || !c.self.Eligible && m.Role == Candidate && !c.isSuspect(m) && c.electorate.seats(m) {
 			n++
 		}
 	}

@@ -101,7 +101,7 @@ func (w *World) strike() {
 		}
 	}
 	o := w.hosts[r.IntN(len(w.hosts))]
-	switch r.IntN(17) {
+	switch r.IntN(18) {
 	case 0: // isolate both ways
 		for i := range w.hosts {
 			w.setCut(h.id, i, true)
@@ -176,6 +176,8 @@ func (w *World) strike() {
 	case 16:
 		h.feed(seniority.Input{Kind: seniority.Health, Eligible: false})
 		w.after(w.span(0, 3*time.Second), func() { h.feed(seniority.Input{Kind: seniority.Health, Eligible: true}) })
+	case 17:
+		h.feed(seniority.Input{Kind: seniority.StandAside, Aside: w.span(-time.Second, 3*time.Second)})
 	}
 }
 
@@ -279,72 +281,4 @@ func (w *World) stopKeeper(h *host, d time.Duration) {
 			h.keeper.act()
 		}
 	})
-}
-
-// calm ends all faults.
-func (w *World) calm() {
-	w.chaos = false
-	w.loss, w.dup, w.slow = 0, 0, 0
-	w.heal()
-	w.completeChange()
-	for _, h := range w.hosts {
-		h.feed(seniority.Input{Kind: seniority.Health, Eligible: true})
-	}
-}
-
-// settleDown runs until everything must have settled, then checks that it has
-// and that it stays so.
-func (w *World) settleDown() {
-	// Whatever stopped goes on, whoever died comes back, standing aside ends.
-	w.runUntil(w.now + 6*time.Second + 3*w.timing.Lease)
-	w.runUntil(w.now + w.settleBound())
-	w.check.settled()
-	w.check.calm(true)
-	w.runUntil(w.now + 5*w.timing.Lease)
-	w.check.settled()
-	if len(w.hosts) > 2 && (w.opt.Quorum || !w.rule.Preempts()) {
-		w.visit()
-		w.check.settled()
-	}
-	w.check.calm(false)
-}
-
-// visit cuts one that does not lead off for a while, one way or both, and lets
-// it come back: that must not cost the leader its lead.
-func (w *World) visit() {
-	h := w.hosts[w.rng.IntN(len(w.hosts))]
-	if h.says() {
-		return
-	}
-	w.trace("%s is away", h.name)
-	before := w.led()
-	ways := w.rng.IntN(3)
-	for i := range w.hosts {
-		w.setCut(h.id, i, ways != 1)
-		w.setCut(i, h.id, ways != 2)
-	}
-	w.topology()
-	w.runUntil(w.now + w.span(0, leaveTime+2*w.timing.Lease))
-	w.heal()
-	w.runUntil(w.now + w.settleBound())
-	if after := w.led(); w.opt.Quorum && ways == 0 && after != before {
-		w.fail("%s was away and is back, and term %d has become %d", h.name, before, after)
-	}
-}
-
-// led is the term that is led now, or 0.
-func (w *World) led() uint64 {
-	for _, h := range w.hosts {
-		if h.says() {
-			return h.word.term
-		}
-	}
-	return 0
-}
-
-// settleBound is how long after the last fault a group may take to have its
-// one leader: gossip must have noticed, late messages have arrived, a lone
-// member have waited, and a failover and a merger have taken place.
-func (w *World) settleBound() time.Duration {
-	return leaveTime + joinTime + w.loneWait + 6*w.timing.Lease + w.timing.Settle + 2*w.timing.FailoverBound(len(w.hosts))
 }

@@ -77,6 +77,10 @@ var mutants = []mutant{
 		{"leader.go", "	if m.Reason == StaleTerm && m.Known >= c.claim.asked {", "	if false {"}}},
 	{"a preferred member is never let in", "available", []edit{
 		{"leader.go", "	if now.Boot >= due {\n		c.stepDown", "	if false {\n		c.stepDown"}}},
+	{"a leader that stands aside goes on although another may lead", "available", []edit{
+		{"leader.go", "	case c.asideUntil != 0:\n		return StoodAside", "	case false:\n		return StoodAside"}}},
+	{"whoever stands aside does not lead even if nobody else is left", "quorum", []edit{
+		{"view.go", "return c.self.Eligible || ", "return c.self.Eligible || false && "}}},
 	{"a suspect stays one for ever", "available", []edit{
 		{"view.go", "	delete(c.suspects, m.From)", "	_ = m"}}},
 	{"members that get no renewals hear nothing", "available", []edit{

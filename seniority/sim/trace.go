@@ -62,6 +62,8 @@ func (w *World) traceStep(h *host, in seniority.Input, out *seniority.Output) {
 		w.trace("%s view %s settled=%v", h.name, strings.Join(names, " "), in.Settled)
 	case seniority.StepDown, seniority.Released, seniority.Fired, seniority.Elect, seniority.Health:
 		w.trace("%s input %d term %d %v", h.name, in.Kind, in.Term, in.Reason)
+	case seniority.StandAside:
+		w.trace("%s stands aside for %v", h.name, in.Aside)
 	}
 	for i := range out.Messages {
 		w.trace("%s     > %s", h.name, message(&out.Messages[i]))
