@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,11 @@ type Config struct {
 	// Token is what remote calls that change something must bear; empty: such
 	// calls are taken from loopback only. Server.SetToken changes it.
 	Token []byte
+	// TLS, if any, is what NewServer answers connections with that begin with a
+	// TLS handshake, on the same port; plain HTTP is then taken from loopback
+	// only. GetCertificate, if set, tells the metrics when the certificate
+	// expires. New uses it for nothing else.
+	TLS *tls.Config
 	// Log receives who changed something, and faults of the API itself; nil:
 	// slog.Default().
 	Log *slog.Logger
@@ -45,6 +51,9 @@ type api struct {
 	refused refusals
 	streams chan struct{} // one entry per open event stream
 	surveys chan struct{} // one entry per survey under way
+
+	// certificate returns that of HTTPS; nil: there is none.
+	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
 // call is one entry of the API's table of contents, from which routes and the
@@ -74,6 +83,9 @@ func newAPI(c Config) *api {
 	}
 	if a.log == nil {
 		a.log = slog.Default()
+	}
+	if c.TLS != nil {
+		a.certificate = c.TLS.GetCertificate
 	}
 	a.setToken(c.Token)
 	a.calls = a.contents()

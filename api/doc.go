@@ -51,12 +51,22 @@
 // member's own name, which defeats DNS rebinding. Reading is open to whoever
 // reaches the port; nothing secret can be read.
 //
+// # TLS
+//
+// With Config.TLS the server answers HTTPS on the same port: the first byte of
+// a connection tells. HTTPS is HTTP/1.1 over TLS 1.2 or newer. Plain HTTP is
+// then refused to other hosts, with a sentence that says so; from loopback it is
+// still answered, so that health checks on the host go on. Who is trusted does
+// not depend on TLS.
+//
 // # Limits
 //
 // Header 16 KiB in 5 s, body 4 KiB in 10 s, answer in 10 s, or 10 s after what
 // the handler waits for (a survey 30 s at most, a hand-over 10 minutes, an event
-// until there is one, and then 5 s). Idle connection 60 s. 256 connections from elsewhere, 64 from one address
-// (one /64 of IPv6); loopback has 64 of its own, so that a flood from
-// outside cannot lock out this host's operator. 64 event streams, 8 surveys at a
-// time. What is refused is counted by reason in doyen_http_refused_total.
+// until there is one, and then 5 s). TLS handshake 5 s. Idle connection 60 s. 256
+// connections from elsewhere, 64 from one address (one /64 of IPv6); loopback has
+// 64 of its own, so that a flood from outside cannot lock out this host's
+// operator. Beyond that the connection that has waited longest for its next call
+// gives its place up, so that idle connections lock nobody out. 64 event
+// streams, 8 surveys at a time. What is refused is counted by reason in doyen_http_refused_total.
 package api

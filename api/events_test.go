@@ -59,8 +59,10 @@ func (p *pipes) dial(remote string) net.Conn {
 }
 
 // serve runs a server in the bubble until the test ends.
-func serve(t *testing.T, f *fake) (*Server, *pipes) {
-	s, p := NewServer(quiet(f)), newPipes()
+func serve(t *testing.T, f *fake) (*Server, *pipes) { return serveConfig(t, quiet(f)) }
+
+func serveConfig(t *testing.T, c Config) (*Server, *pipes) {
+	s, p := NewServer(c), newPipes()
 	done := make(chan error)
 	go func() { done <- s.Serve(p) }()
 	t.Cleanup(func() {

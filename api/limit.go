@@ -4,99 +4,145 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 const (
 	// maxRemote limits connections from other hosts together.
 	maxRemote = 256
-	// maxFromHost limits connections from one address, loopback included.
+	// maxFromHost limits connections from one address; those from loopback
+	// count as one.
 	maxFromHost = 64
 )
 
-// limited is a listener that closes connections beyond the limits as soon as
-// it has accepted them. It never leaves them waiting: the port is shared with
-// gossip, and a queue that nobody empties would end there.
+// limited is a listener that keeps the number of connections within the
+// limits. It never leaves one waiting: the port is shared with gossip, and a
+// queue that nobody empties would end there. Beyond a limit the newcomer takes
+// the place of the connection that has waited longest for its next call, of the
+// host that has the most: so whoever fills all places, from however many
+// addresses he has, keeps nobody out who has something to ask.
 type limited struct {
 	net.Listener
-	refused *refusals
+	server *Server
 
 	mu     sync.Mutex
 	remote int
 	from   map[netip.Addr]int
+	open   map[*conn]struct{}
 }
 
-func newLimited(ln net.Listener, refused *refusals) *limited {
-	return &limited{Listener: ln, refused: refused, from: map[netip.Addr]int{}}
+func newLimited(ln net.Listener, s *Server) *limited {
+	return &limited{Listener: ln, server: s, from: map[netip.Addr]int{}, open: map[*conn]struct{}{}}
 }
 
 // Accept implements net.Listener.
 func (l *limited) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		raw, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		host := origin(c.RemoteAddr())
-		if why, ok := l.take(host); !ok {
-			l.refused.count(why)
-			c.Close()
-			continue
+		c := &conn{Conn: raw, limited: l, host: origin(raw.RemoteAddr()), waits: time.Now()}
+		evicted, why, ok := l.take(c)
+		if evicted != nil {
+			evicted.cut()
 		}
-		return &counted{Conn: c, give: sync.OnceFunc(func() { l.give(host) })}, nil
+		if !ok || evicted != nil {
+			l.server.api.refused.count(why)
+		}
+		if ok {
+			return c, nil
+		}
+		raw.Close()
 	}
 }
 
-// take counts a connection in, or says why it is one too many. Loopback is
-// left out of the sum, so that a flood from outside cannot lock it out.
-func (l *limited) take(host netip.Addr) (why refusal, ok bool) {
+// take gives a connection a place, perhaps that of another, or says why there
+// is none. Loopback is left out of the sum, so that a flood from outside cannot
+// lock it out.
+func (l *limited) take(c *conn) (evicted *conn, why refusal, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.from[host] >= maxFromHost:
-		return tooManyFromHost, false
-	case !host.IsLoopback() && l.remote >= maxRemote:
-		return tooManyConnections, false
+	case l.from[c.host] >= maxFromHost:
+		why = tooManyFromHost
+		evicted = l.longestWaiting(func(o *conn) bool { return o.host == c.host })
+	case !c.host.IsLoopback() && l.remote >= maxRemote:
+		why = tooManyConnections
+		evicted = l.longestWaiting(func(o *conn) bool { return !o.host.IsLoopback() })
+	default:
+		l.add(c, 1)
+		return nil, 0, true
 	}
-	l.from[host]++
-	if !host.IsLoopback() {
-		l.remote++
+	if evicted == nil {
+		return nil, why, false
 	}
-	return 0, true
+	l.add(evicted, -1)
+	l.add(c, 1)
+	return evicted, why, true
 }
 
-func (l *limited) give(host netip.Addr) {
+// longestWaiting returns, with mu held, whom to take a place from, nil if every
+// connection is being answered.
+func (l *limited) longestWaiting(among func(*conn) bool) *conn {
+	var first *conn
+	for c := range l.open {
+		if c.waits.IsZero() || !among(c) {
+			continue
+		}
+		if first == nil || l.from[c.host] > l.from[first.host] ||
+			l.from[c.host] == l.from[first.host] && c.waits.Before(first.waits) {
+			first = c
+		}
+	}
+	return first
+}
+
+// add counts, with mu held, a connection in or out.
+func (l *limited) add(c *conn, n int) {
+	if n > 0 {
+		l.open[c] = struct{}{}
+	} else {
+		delete(l.open, c)
+	}
+	if l.from[c.host] += n; l.from[c.host] == 0 {
+		delete(l.from, c.host)
+	}
+	if !c.host.IsLoopback() {
+		l.remote += n
+	}
+}
+
+// give takes a connection's place back, unless another has it already.
+func (l *limited) give(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.from[host]--; l.from[host] == 0 {
-		delete(l.from, host)
-	}
-	if !host.IsLoopback() {
-		l.remote--
+	if _, ok := l.open[c]; ok {
+		l.add(c, -1)
 	}
 }
 
-// counted is a connection that gives its place back when it is closed.
-type counted struct {
-	net.Conn
-	give func()
-}
-
-// Close implements net.Conn.
-func (c *counted) Close() error {
-	c.give()
-	return c.Conn.Close()
+// note keeps since when a connection waits for its next call; the zero time
+// while one is being answered.
+func (l *limited) note(c *conn, waits time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.waits = waits
 }
 
 // origin is whom a connection counts for: an IPv4 address, or the /64 of an
-// IPv6 address, of which one host can use any. Addresses that are no IP count
-// as one.
+// IPv6 address, of which one host can use any. All of loopback is one, and so
+// are addresses that are no IP.
 func origin(a net.Addr) netip.Addr {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return netip.Addr{}
 	}
-	host := ap.Addr().WithZone("")
-	if host.Is6() && !host.IsLoopback() {
+	host := ap.Addr().Unmap().WithZone("")
+	if host.IsLoopback() {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	if host.Is6() {
 		prefix, _ := host.Prefix(64)
 		return prefix.Addr()
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/tls"
 	"net/http"
 	"runtime"
 	"strings"
@@ -41,6 +42,7 @@ var (
 	metricMessages       = desc("messages_total", "Election messages, by direction (sent, received) and kind.", "direction", "kind")
 	metricDropped        = desc("messages_dropped_total", "Election messages refused or ignored, by reason.", "reason")
 	metricGossipDropped  = desc("gossip_dropped_total", "Packets and streams that gossip refused, by reason.", "reason")
+	metricCertificateEnd = desc("tls_certificate_end_timestamp_seconds", "When the certificate of HTTPS expires; absent without one.")
 	metricHTTPRefused    = desc("http_refused_total", "Requests and connections that the API refused, by reason.", "reason")
 )
 
@@ -65,7 +67,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 		metricBuildInfo, metricIsLeader, metricLeaderInfo, metricHasLeader, metricTerm,
 		metricLeaseRemaining, metricElecting, metricReady, metricMembers, metricCandidates, metricFindings,
 		metricLeaderChanges, metricElections, metricWins, metricLosses, metricElectionPart, metricHookRuns,
-		metricHookSeconds, metricMessages, metricDropped, metricGossipDropped, metricHTTPRefused,
+		metricHookSeconds, metricMessages, metricDropped, metricGossipDropped, metricHTTPRefused, metricCertificateEnd,
 	} {
 		ch <- d
 	}
@@ -79,6 +81,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectState(e)
 	c.collectMembers(e)
 	c.collectCounters(e)
+	if c.certificate != nil {
+		if pair, err := c.certificate(&tls.ClientHelloInfo{}); err == nil && pair.Leaf != nil {
+			e.gauge(metricCertificateEnd, float64(pair.Leaf.NotAfter.Unix()))
+		}
+	}
 	for r := range numRefusals {
 		e.count(metricHTTPRefused, float64(c.refused[r].Load()), r.String())
 	}

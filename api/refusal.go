@@ -14,7 +14,8 @@ const (
 	foreignHost
 	// noToken: neither from loopback nor with the right token.
 	noToken
-	// tooManyConnections: from everywhere together.
+	// tooManyConnections: from everywhere together. The newcomer was refused, or
+	// another that waited gave its place up; so with the next.
 	tooManyConnections
 	// tooManyFromHost: connections from one address.
 	tooManyFromHost
@@ -22,6 +23,12 @@ const (
 	tooManyStreams
 	// tooManySurveys: surveys for /diag.
 	tooManySurveys
+	// plainHTTP: HTTP without TLS from another host, where there is TLS.
+	plainHTTP
+	// tlsNotServed: TLS, where there is no certificate.
+	tlsNotServed
+	// badHandshake: TLS that came to nothing.
+	badHandshake
 	numRefusals
 )
 
@@ -29,6 +36,7 @@ var refusalNames = [numRefusals]string{
 	crossOrigin: "cross-origin", foreignHost: "foreign-host", noToken: "no-token",
 	tooManyConnections: "too-many-connections", tooManyFromHost: "too-many-from-host",
 	tooManyStreams: "too-many-streams", tooManySurveys: "too-many-surveys",
+	plainHTTP: "plain-http", tlsNotServed: "tls-not-served", badHandshake: "tls-handshake",
 }
 
 // String returns the name that metrics use.

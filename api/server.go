@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -24,6 +25,7 @@ const (
 type Server struct {
 	http *http.Server
 	api  *api
+	tls  *tls.Config // nil: plain HTTP for everybody
 	stop func()
 }
 
@@ -33,27 +35,49 @@ func NewServer(c Config) *Server {
 	done := make(chan struct{})
 	c.Done = done
 	a := newAPI(c)
-	return &Server{
+	s := &Server{
 		api:  a,
 		stop: sync.OnceFunc(func() { close(done) }),
 		http: &http.Server{
-			Handler:           a,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       readTimeout,
 			WriteTimeout:      writeTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeader,
+			ConnContext:       withConn,
 			// What net/http logs are faults of clients; anybody could fill a
 			// log with them.
 			ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		},
 	}
+	s.http.Handler = http.HandlerFunc(s.answer)
+	if c.TLS != nil {
+		s.tls = c.TLS.Clone()
+		s.tls.MinVersion = max(s.tls.MinVersion, tls.VersionTLS12)
+		s.tls.NextProtos = []string{"http/1.1"}
+	}
+	return s
+}
+
+// answer passes a call on. Once there is a certificate, whoever calls from
+// another host must use it; this host's own health checks go on as before.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	c := connOf(r)
+	c.limited.note(c, time.Time{})
+	defer func() { c.limited.note(c, time.Now()) }()
+	if s.tls != nil && c.tls.Load() == nil && !c.host.IsLoopback() {
+		s.api.refused.count(plainHTTP)
+		w.Header().Set("Connection", "close")
+		s.api.fail(w, http.StatusBadRequest, "this port speaks HTTPS to other hosts: call it by https://")
+		return
+	}
+	s.api.ServeHTTP(w, r)
 }
 
 // Serve answers on ln until Shutdown, then returns nil; any other end is an
 // error. It closes ln.
 func (s *Server) Serve(ln net.Listener) error {
-	err := s.http.Serve(newLimited(ln, &s.api.refused))
+	err := s.http.Serve(newLimited(ln, s))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -147,13 +147,15 @@ func TestShutdownWaitsForCalls(t *testing.T) {
 }
 
 // TestConnectionLimits fills the places there are for one host, for all, and
-// for loopback.
+// for loopback, with connections that are being answered.
 func TestConnectionLimits(t *testing.T) {
-	var refused refusals
-	l := newLimited(nil, &refused)
+	l := newLimited(nil, nil)
+	var open []*conn
 	take := func(n int, addr func(int) string) (taken int) {
 		for i := range n {
-			if _, ok := l.take(origin(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr(i))))); ok {
+			c := &conn{host: origin(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr(i))))}
+			if _, _, ok := l.take(c); ok {
+				open = append(open, c)
 				taken++
 			}
 		}
@@ -175,43 +177,119 @@ func TestConnectionLimits(t *testing.T) {
 			return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}), 1).String()
 		}, maxFromHost},
 		{"all others", 1000, many, maxRemote - 2*maxFromHost},
-		{"loopback", 100, one("127.0.0.1:1"), maxFromHost},
-		{"loopback by v6", 100, one("[::1]:1"), maxFromHost},
+		{"loopback", 40, one("127.0.0.1:1"), 40},
+		{"loopback by another address", 40, one("127.9.9.9:1"), maxFromHost - 40},
+		{"loopback by v6", 40, one("[::1]:1"), 0},
 	} {
 		if got := take(tt.n, tt.from); got != tt.want {
 			t.Errorf("%s: want %d taken of %d, got %d", tt.name, tt.want, tt.n, got)
 		}
 	}
-	l.give(netip.MustParseAddr("10.0.0.1"))
+	l.give(open[0])
+	l.give(open[0])
 	if got := take(2, one("10.0.0.1:1")); got != 1 {
 		t.Errorf("after one was given back: want 1, got %d", got)
 	}
+	for _, c := range open {
+		l.give(c)
+	}
+	l.give(open[len(open)-1])
+	if len(l.open)+len(l.from)+l.remote != 0 {
+		t.Errorf("after all were given back: want nothing left, got %d, %d and %d", len(l.open), len(l.from), l.remote)
+	}
 }
 
-// TestConnectionBeyondTheLimitIsClosed sees that what is too many is closed at
-// once and counted, that others go on, and that closing makes room.
+// TestNewcomersTakeThePlaceOfThoseThatWait sees that neither one host nor many
+// can keep others out by connections that ask for nothing.
+func TestNewcomersTakeThePlaceOfThoseThatWait(t *testing.T) {
+	l := newLimited(nil, nil)
+	clock := time.Unix(1e9, 0)
+	enter := func(addr string) (c, evicted *conn) {
+		clock = clock.Add(time.Second)
+		c = &conn{host: netip.MustParseAddr(addr), waits: clock}
+		evicted, _, ok := l.take(c)
+		if !ok {
+			t.Fatalf("want a place for %s", addr)
+		}
+		return c, evicted
+	}
+	first, _ := enter("10.9.0.1")
+	quiet, _ := enter("10.9.0.2")
+	hog, _ := enter("10.0.0.1")
+	for range maxFromHost - 1 {
+		enter("10.0.0.1")
+	}
+	if _, evicted := enter("10.0.0.1"); evicted != hog {
+		t.Errorf("beyond the limit of its host: want that host's oldest to go, got %v", evicted)
+	}
+	for i := range maxRemote - maxFromHost - 2 {
+		enter(netip.AddrFrom4([4]byte{10, 1, byte(i >> 4), 1}).String()) // up to 16 a host
+	}
+	for range 20 {
+		if _, evicted := enter("10.8.0.1"); evicted == nil || evicted.host != hog.host {
+			t.Errorf("beyond the limit of all: want one of the host with most to go, got %v", evicted)
+		}
+	}
+	// Of hosts with as many, the one that has waited longest goes; never one
+	// that is being answered.
+	for c := range l.open {
+		if c != first && c != quiet {
+			l.note(c, time.Time{})
+		}
+	}
+	l.note(first, clock)
+	if _, evicted := enter("10.7.0.1"); evicted != quiet {
+		t.Errorf("want the one that has waited longest to go, got %v", evicted)
+	}
+	for c := range l.open {
+		l.note(c, time.Time{})
+	}
+	if _, why, ok := l.take(&conn{host: netip.MustParseAddr("10.6.0.1")}); ok || why != tooManyConnections {
+		t.Errorf("with every connection being answered: want the newcomer refused, got %v, %v", why, ok)
+	}
+}
+
+// TestConnectionBeyondTheLimitIsClosed sees that silent connections beyond the
+// limit make room for one that asks, and that streams being answered do not.
 func TestConnectionBeyondTheLimitIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, p := serve(t, newFake())
-		var held []net.Conn
-		for range maxFromHost {
+		f := newFake()
+		f.events = func(ctx context.Context) <-chan agent.Event {
+			c := make(chan agent.Event)
+			context.AfterFunc(ctx, func() { close(c) })
+			return c
+		}
+		s, p := serve(t, f)
+		held := []net.Conn{p.dial("10.0.0.9:1")}
+		synctest.Wait()
+		for range maxFromHost - 1 {
 			held = append(held, p.dial("10.0.0.9:1"))
 		}
-		if _, err := p.dial("10.0.0.9:1").Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("want the connection closed, got %v", err)
+		asks := p.dial("10.0.0.9:1")
+		held = append(held, asks)
+		if _, err := held[0].Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("want the oldest closed, got %v", err)
+		}
+		get(t, asks, "/ping")
+		if resp, err := http.ReadResponse(bufio.NewReader(asks), nil); err != nil || resp.StatusCode != 200 {
+			t.Errorf("want an answer, got %v, %v", resp, err)
 		}
 		if got := s.api.refused[tooManyFromHost].Load(); got != 1 {
 			t.Errorf("counted: want 1, got %d", got)
 		}
-		held = append(held, p.dial("127.0.0.1:1"))
-		held[0].Close()
-		synctest.Wait()
-		held = append(held, p.dial("10.0.0.9:1"))
-		for _, c := range held[len(held)-2:] {
-			get(t, c, "/ping")
-			if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 200 {
-				t.Errorf("want an answer, got %v, %v", resp, err)
-			}
+		for range maxFromHost {
+			c := p.dial("10.0.0.8:1")
+			openStream(t, c, "/events")
+			held = append(held, c)
+		}
+		if _, err := p.dial("10.0.0.8:1").Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("want the newcomer closed while all of its host are answered, got %v", err)
+		}
+		local := p.dial("127.0.0.1:1")
+		held = append(held, local)
+		get(t, local, "/ping")
+		if resp, err := http.ReadResponse(bufio.NewReader(local), nil); err != nil || resp.StatusCode != 200 {
+			t.Errorf("want an answer over loopback, got %v, %v", resp, err)
 		}
 		for _, c := range held {
 			c.Close()

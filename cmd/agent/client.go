@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,6 +28,7 @@ const maxAnswer = 64 << 20
 // A client asks one agent.
 type client struct {
 	addr    string
+	tls     *tls.Config // nil: plain HTTP
 	token   string
 	timeout time.Duration // of one call; a stream only has to begin within it
 	json    bool
@@ -42,11 +46,15 @@ func newClient(c *cli.Context) (*client, error) {
 	if err := noArguments(c); err != nil {
 		return nil, err
 	}
-	addr, err := clientAddr(c.String("addr"))
+	addr, secure := strings.CutPrefix(c.String("addr"), "https://")
+	addr, err := clientAddr(strings.TrimSuffix(strings.TrimPrefix(addr, "http://"), "/"))
 	if err != nil {
 		return nil, cli.Exit(err, exitUsage)
 	}
 	cl := &client{addr: addr, timeout: c.Duration("timeout"), json: c.Bool("json"), out: c.App.Writer}
+	if cl.tls, err = clientTLS(secure, c.String("tls-ca-file")); err != nil {
+		return nil, cli.Exit(err, exitUsage)
+	}
 	if cl.timeout <= 0 {
 		return nil, cli.Exit("--timeout: it must be longer than zero", exitUsage)
 	}
@@ -56,6 +64,28 @@ func newClient(c *cli.Context) (*client, error) {
 	}
 	cl.token = string(token)
 	return cl, nil
+}
+
+// clientTLS returns whom to trust: the authorities in the file, else those that
+// this host knows; nil for plain HTTP.
+func clientTLS(secure bool, caFile string) (*tls.Config, error) {
+	switch {
+	case !secure && caFile != "":
+		return nil, errors.New("--tls-ca-file needs an --addr that begins with https://")
+	case !secure:
+		return nil, nil
+	case caFile == "":
+		return &tls.Config{}, nil
+	}
+	text, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-ca-file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--tls-ca-file: %s holds no certificate", caFile)
+	}
+	return &tls.Config{RootCAs: pool}, nil
 }
 
 // clientAddr completes a host without a port, in every form of an address.
@@ -104,7 +134,11 @@ func (c *client) call(ctx context.Context, method, path string, want ...int) (an
 
 // open sends one request and returns the response once its head has arrived.
 func (c *client) open(ctx context.Context, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path, nil)
+	scheme := "http://"
+	if c.tls != nil {
+		scheme = "https://"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, scheme+c.addr+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("--addr %s: %w", c.addr, err)
 	}
@@ -114,7 +148,7 @@ func (c *client) open(ctx context.Context, method, path string) (*http.Response,
 	}
 	// An agent is asked directly: a proxy would be asked from another address
 	// than loopback, and is seldom where the agents are.
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: c.tls}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return nil, c.unreachable(err)
@@ -126,7 +160,10 @@ func (c *client) open(ctx context.Context, method, path string) (*http.Response,
 func (c *client) unreachable(err error) error {
 	var dns *net.DNSError
 	var timeout net.Error
+	var untrusted *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%s is not trusted: %w; --tls-ca-file names the authority to trust", c.addr, untrusted.Err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("cannot reach %s: connection refused: is the agent running?", c.addr)
 	case errors.As(err, &dns):
@@ -135,6 +172,8 @@ func (c *client) unreachable(err error) error {
 		return fmt.Errorf("%s did not answer within %s", c.addr, c.timeout)
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
+	case c.tls != nil && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return fmt.Errorf("%s closed the connection: is that an agent, and does it answer HTTPS there (--tls-cert-file)?", c.addr)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("%s closed the connection: is that an agent, and does it answer HTTP there (--http)?", c.addr)
 	}

@@ -26,7 +26,8 @@ func clientCommands(settings flagValues) []*cli.Command {
 		return &cli.Command{
 			Name: name, Usage: usage, Category: "ask or tell a running agent",
 			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "addr", Value: "127.0.0.1:4000", EnvVars: []string{envName("addr")}, Usage: "`HOST[:PORT]` of the agent"},
+				&cli.StringFlag{Name: "addr", Value: "127.0.0.1:4000", EnvVars: []string{envName("addr")}, Usage: "`HOST[:PORT]` of the agent, after https:// if it has a certificate"},
+				&cli.StringFlag{Name: "tls-ca-file", EnvVars: []string{envName("tls-ca-file")}, Usage: "PEM `FILE` with the authorities to trust for HTTPS; without it those that this host knows"},
 				&cli.BoolFlag{Name: "json", Usage: "print the answer as JSON"},
 				&cli.DurationFlag{Name: "timeout", Value: wait, Usage: "how long (`DURATION`) to wait for the answer"},
 			},

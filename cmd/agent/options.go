@@ -15,10 +15,12 @@ import (
 // things that only this command uses.
 type options struct {
 	agent.Config
-	configFile string
-	tokenFile  string
-	logLevel   slog.Level
-	logFormat  string
+	configFile  string
+	tokenFile   string
+	tlsCertFile string
+	tlsKeyFile  string
+	logLevel    slog.Level
+	logFormat   string
 }
 
 // A given holds the values that one source gave for one setting, unchecked.

@@ -128,6 +128,8 @@ func TestEverySetting(t *testing.T) {
 		{"keeper", "off", func(o options) any { return o.Keeper }, "off"},
 		{"http", "127.0.0.1:0", func(o options) any { return o.HTTP }, "127.0.0.1:0"},
 		{"api-token-file", "t", func(o options) any { return o.tokenFile }, "t"},
+		{"tls-cert-file", "c", func(o options) any { return o.tlsCertFile }, "c"},
+		{"tls-key-file", "p", func(o options) any { return o.tlsKeyFile }, "p"},
 		{"encrypt-key-file", "k", func(o options) any { return o.EncryptKeyFile }, "k"},
 		{"state-dir", "d", func(o options) any { return o.StateDir }, "d"},
 		{"log-level", "debug", func(o options) any { return o.logLevel }, slog.LevelDebug},

@@ -252,6 +252,16 @@ func (n *node) wait() int {
 	return n.cmd.ProcessState.ExitCode()
 }
 
+// command runs the program as a process of its own.
+func (g *group) command(args ...string) (stdout, stderr string, code int) {
+	var out, errs bytes.Buffer
+	cmd := exec.Command(g.exe, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Env = withoutSettings(os.Environ())
+	_ = cmd.Run() // its exit code says how it went
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
 func (n *node) client() *client { return &client{addr: n.name, timeout: answerTime} }
 
 // get asks the agent for JSON; it reports whether that was answered.

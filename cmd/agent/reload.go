@@ -28,13 +28,14 @@ func reloadOnSignal(reload func()) func() {
 }
 
 // reloader takes over what may change while the agent runs: the log level and
-// what the files with secrets hold. Everything else stays as it was at the
+// what the files hold that it names. Everything else stays as it was at the
 // start.
 type reloader struct {
 	values  flagValues
 	started *options // what the agent was started with
 	agent   *agent.Agent
 	server  *api.Server
+	cert    *certificate // nil: no HTTPS
 	level   *slog.LevelVar
 	log     *slog.Logger
 }
@@ -56,6 +57,7 @@ func (r *reloader) reload() {
 	}{
 		{"the keyring", r.started.EncryptKeyFile, r.agent.Rekey},
 		{"the token", o.tokenFile, func() error { return r.takeToken(&o) }},
+		{"the certificate", r.started.tlsCertFile, func() error { return r.takeCertificate(&o) }},
 	} {
 		if err := part.take(); err != nil {
 			r.log.Error(part.what+" was not read again and stays as it was", "error", err)
@@ -64,7 +66,10 @@ func (r *reloader) reload() {
 		}
 	}
 	if o.EncryptKeyFile != r.started.EncryptKeyFile {
-		r.log.Warn("another --encrypt-key-file takes effect only at the next start", "file", o.EncryptKeyFile)
+		r.log.Warn("another --encrypt-key-file counts only from the next start on", "file", o.EncryptKeyFile)
+	}
+	if (o.tlsCertFile == "") != (r.cert == nil) {
+		r.log.Warn("whether there is a --tls-cert-file counts only from the next start on", "file", o.tlsCertFile)
 	}
 	r.log.Info("read "+strings.Join(read, ", ")+" again", "level", o.logLevel.String())
 }
@@ -75,5 +80,16 @@ func (r *reloader) takeToken(o *options) error {
 		return err
 	}
 	r.server.SetToken(token)
+	return nil
+}
+
+func (r *reloader) takeCertificate(o *options) error {
+	if r.cert == nil || o.tlsCertFile == "" && o.tlsKeyFile == "" {
+		return nil
+	}
+	if err := r.cert.read(o); err != nil {
+		return err
+	}
+	r.cert.tell(r.log)
 	return nil
 }

@@ -14,11 +14,15 @@ import (
 	"testing"
 )
 
-// secretFile writes a file that only its owner can read.
+// secretFile writes a file that only its owner can read, whoever could read the
+// one before.
 func (g *group) secretFile(name, text string) string {
 	g.t.Helper()
 	path := filepath.Join(g.dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
 		g.t.Fatal(err)
 	}
 	return path
@@ -52,7 +56,7 @@ func TestKeyRotation(t *testing.T) {
 	for _, n := range g.nodes {
 		n.args = append(n.args, "--encrypt-key-file", g.secretFile(file(n), old))
 	}
-	g.start()
+	g.start(patient...)
 	g.checkLeader(g.nodes[0], g.nodes...)
 	g.checkHeir(g.nodes[1], g.nodes...)
 	watch := newCalm(t, g.nodes...)
@@ -78,9 +82,6 @@ func TestKeyRotation(t *testing.T) {
 		n.reload("the keyring was not read again and stays as it was")
 		if !strings.Contains(n.log(), name) {
 			t.Errorf("the log after a bad key file: no %q in it", name)
-		}
-		if err := os.RemoveAll(path); err != nil {
-			t.Fatal(err)
 		}
 	}
 	g.checkAgreed(g.nodes...)

@@ -35,6 +35,10 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 	if err != nil {
 		return cli.Exit(err, exitUsage)
 	}
+	cert, err := o.openTLS()
+	if err != nil {
+		return cli.Exit(err, exitUsage)
+	}
 	var level slog.LevelVar
 	log := o.newLogger(stderr, &level)
 	o.Logger = log
@@ -46,13 +50,16 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 		return err
 	}
 	log.Info("listening on "+a.HTTP().Addr().String(), "name", a.Name(), "advertised", a.Addr(), "http", cmp.Or(o.HTTP, "same port"))
-	server := api.NewServer(api.Config{Agent: a, Token: token, Log: log})
+	server := api.NewServer(api.Config{Agent: a, Token: token, TLS: cert.config(), Log: log})
+	if cert != nil {
+		cert.tell(log)
+	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	if err := serve(o.HTTP, a.HTTP(), server, log, fail); err != nil {
 		fail(err) // so that Run only gives back what New has taken
 	}
-	r := &reloader{values: values, started: &o, agent: a, server: server, level: &level, log: log}
+	r := &reloader{values: values, started: &o, agent: a, server: server, cert: cert, level: &level, log: log}
 	defer reloadOnSignal(r.reload)()
 
 	err = a.Run(ctx)
@@ -174,6 +181,9 @@ func validate(c *cli.Context, values flagValues) error {
 // checkFiles checks the files that the configuration names.
 func (o *options) checkFiles() error {
 	if _, err := readToken(o.tokenFile); err != nil {
+		return err
+	}
+	if _, err := o.openTLS(); err != nil {
 		return err
 	}
 	if o.EncryptKeyFile != "" {
