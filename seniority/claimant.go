@@ -324,7 +324,9 @@ func (c *Core) pursue(now Now) {
 
 // abandon gives a claim up that has not been won: its term is spent, the votes
 // given to it are free again, and the next try waits twice as long each time,
-// so that one half-deaf candidate does not keep the others out.
+// so that one half-deaf candidate does not keep the others out. After a split
+// vote each adds a time of its own, by its place in the digits of its terms:
+// two that both take themselves for the first in line would go on in step.
 func (c *Core) abandon(now Now, r Reason) {
 	cl := &c.claim
 	cl.live = false
@@ -336,6 +338,9 @@ func (c *Core) abandon(now Now, r Reason) {
 	}
 	c.note(Note{Kind: Lost, Term: cl.term, Reason: r})
 	backoff := min(c.timing.Confirm<<min(c.failures, 10), 4*c.timing.Lease)
+	if r == Outvoted {
+		backoff += time.Duration(c.electorate.seat()%8) * c.timing.Stagger
+	}
 	c.failures++
 	c.await(now, backoff)
 }

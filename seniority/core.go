@@ -82,6 +82,10 @@ type Core struct {
 	claim claim
 	led   followed
 
+	// former is the leadership followed last, after its end was noticed and
+	// until its own last word on it comes, which may be later.
+	former followed
+
 	phase     Phase
 	waitFrom  time.Duration // when Waiting: from when on turns are counted
 	electAt   time.Duration // when Waiting: this node's turn; 0: not before something changes
@@ -421,9 +425,7 @@ func (c *Core) nextWake(now Now) time.Duration {
 		at(c.claim.deadline)
 		at(c.claim.preemptAt)
 		at(c.claim.beaconAt)
-		if c.claim.resends < resendLimit {
-			at(c.claim.round + time.Duration(c.claim.resends+1)*c.timing.Confirm)
-		}
+		at(c.resendAt())
 	case Yielding:
 		at(c.claim.renewAt)
 		at(c.electorate.releaseBy())

@@ -81,6 +81,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 		until: until, direct: direct, said: *m,
 	}
 	c.led.said.Gossiped, c.led.said.To, c.led.said.Given = true, "", Join{}
+	c.former = followed{}
 	c.phase, c.electAt, c.waitFrom = Following, 0, 0
 	c.everLed, c.met, c.failures = true, true, 0
 	c.absolve(m)
@@ -166,7 +167,7 @@ func (c *Core) forgetLeader(now Now, r Reason) {
 	if c.led.name == "" {
 		return
 	}
-	c.led = followed{}
+	c.former, c.led = c.led, followed{}
 	c.reason = r
 	if c.phase == Following {
 		c.await(now, 0)
@@ -175,12 +176,16 @@ func (c *Core) forgetLeader(now Now, r Reason) {
 
 // onRelease ends a claim or a leadership, on its holder's word or its will.
 func (c *Core) onRelease(now Now, m *Message) {
-	leads := c.led.is(m.From, m.Incarnation, m.Term)
+	led := &c.led
+	if led.name == "" {
+		led = &c.former // its end may have been noticed before its last word
+	}
+	leads := led.is(m.From, m.Incarnation, m.Term)
 	promised := c.voter.promisedTo(m.From, m.Incarnation, m.Term)
 	will := m.Will != [32]byte{}
 	if will {
 		hash := sha256.Sum256(m.Will[:])
-		if !(leads && hash == c.led.said.Will) && !(promised && hash == c.voter.will) {
+		if !(leads && hash == led.said.Will) && !(promised && hash == c.voter.will) {
 			c.ignore(m, ForgedWill)
 			return
 		}
@@ -207,8 +212,10 @@ func (c *Core) onRelease(now Now, m *Message) {
 		c.deposed = m.From
 	}
 	switch {
-	case leads && will:
+	case leads && will && c.led.name != "":
 		c.lapse(now, LeaderDied)
+	case leads && will && c.phase == Waiting:
+		c.await(now, 0)
 	case leads:
 		c.succeed(now, m)
 	case promised && c.phase != Holding && c.phase != Claiming:
@@ -216,12 +223,18 @@ func (c *Core) onRelease(now Now, m *Message) {
 	case !promised:
 		c.ignore(m, NotMine)
 	}
+	if leads {
+		c.former = followed{} // nothing more is expected of it
+	}
 }
 
 // succeed goes on after a leader that has stepped down: the successor it named
 // claims at once, the others a little later.
 func (c *Core) succeed(now Now, m *Message) {
 	c.forgetLeader(now, m.Reason)
+	if c.phase != Waiting && c.phase != Following {
+		return // this node has claimed already
+	}
 	c.led.successor = m.Leader
 	head := time.Duration(0)
 	switch {

@@ -25,7 +25,8 @@ type subject struct {
 	command func(o *options, h *host, dir string) (*exec.Cmd, error)
 	// decider is the process on a host that decides, for faults that hit it alone.
 	decider func(h *host) (pid int, err error)
-	// ready says whether the hosts that run agree that leader leads.
+	// ready says whether the hosts agree that leader leads, and that it could
+	// fail over now: a fault is measured by itself, not on top of the last one.
 	ready func(ctx context.Context, n *network, leader int) bool
 	// version is the version measured.
 	version func(o *options) string
@@ -91,7 +92,8 @@ func doyen(profile string, quorum, hook bool) *subject {
 	return s
 }
 
-// agentsAgree asks every running agent who leads, over the watcher's cable.
+// agentsAgree asks every agent who leads and whether it is ready for a failover,
+// over the watcher's cable.
 func agentsAgree(ctx context.Context, n *network, leader int) bool {
 	want := netip.AddrPortFrom(n.hosts[leader].ip, agentPort).String()
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{
@@ -105,8 +107,8 @@ func agentsAgree(ctx context.Context, n *network, leader int) bool {
 			return conn, err
 		},
 	}}
-	for _, h := range n.hosts {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d/state", h.ip, agentPort), nil)
+	get := func(h *host, path string, into any) bool {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d%s", h.ip, agentPort, path), nil)
 		if err != nil {
 			return false
 		}
@@ -114,15 +116,16 @@ func agentsAgree(ctx context.Context, n *network, leader int) bool {
 		if err != nil {
 			return false
 		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK && json.NewDecoder(resp.Body).Decode(into) == nil
+	}
+	for _, h := range n.hosts {
 		var state struct {
-			Members  []string `json:"members"`
-			Leader   string   `json:"leader"`
-			Eligible bool     `json:"eligible"`
-			Electing bool     `json:"electing"`
+			Members []string `json:"members"`
+			Leader  string   `json:"leader"`
 		}
-		err = json.NewDecoder(resp.Body).Decode(&state)
-		resp.Body.Close()
-		if err != nil || state.Leader != want || state.Electing || !state.Eligible || len(state.Members) != hostCount {
+		var ready struct{}
+		if !get(h, "/state", &state) || state.Leader != want || len(state.Members) != hostCount || !get(h, "/ready", &ready) {
 			return false
 		}
 	}
