@@ -25,7 +25,7 @@ type Links struct {
 
 // WatchLinks starts watching the interfaces of addrs.
 func WatchLinks(addrs []Address) (*Links, error) {
-	handle, err := netlink.NewHandle()
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}

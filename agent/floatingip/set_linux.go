@@ -6,9 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"doyen/agent/clock"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Set is the floating addresses of one agent. Its methods are safe for
@@ -66,7 +67,9 @@ func New(cfg Config) (*Set, error) {
 // open opens the sockets and the subscriptions.
 func (s *Set) open() (<-chan netlink.AddrUpdate, error) {
 	var err error
-	if s.net.handle, err = netlink.NewHandle(); err != nil {
+	// Only this kind: kernels for virtual machines lack some that the library
+	// would open besides.
+	if s.net.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}
 	if s.voice, err = newAnnouncer(s.cfg.Leads); err != nil {
