@@ -41,7 +41,7 @@
 //
 // The tests of this package run three voters of quorum mode on the same hosts,
 // do the worst to them, and look whether two ever say that they lead, and
-// whether one's acquire ever begins before another's release has ended. Three
+// whether one's acquire ever begins before another's release has ended. Two
 // rounds of each run with DOYEN_TEST_REQUIRE=1; for more of them, and for
 // times to be checked besides their order:
 //

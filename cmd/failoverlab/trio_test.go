@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	quorumRounds = flag.Int("quorum.rounds", 0, "how often each test of quorum mode does what it does; 0 skips them")
+	quorumRounds = flag.Int("quorum.rounds", 0, "how often each test of quorum mode does what it does (default: twice with DOYEN_TEST_REQUIRE=1, else not at all)")
 	quorumAlone  = flag.Duration("quorum.alone", 4*time.Second, "how long a node is isolated that then comes back")
 	quorumStrict = flag.Bool("quorum.strict", false, "check how long things took, too; for a machine that does nothing else")
 	quorumAgent  = flag.String("quorum.agent", "", "the agent's binary; built if not given")
@@ -71,7 +71,10 @@ note end
 // process is left. RELEASE_TAKES in env is how many seconds a release takes.
 func onTrio(t *testing.T, round func(l *trio, number int), env ...string) {
 	if *quorumRounds == 0 {
-		t.Skip("takes half a minute of real time: -quorum.rounds runs it")
+		if os.Getenv("DOYEN_TEST_REQUIRE") != "1" {
+			t.Skip("takes half a minute of real time: -quorum.rounds runs it")
+		}
+		*quorumRounds = 2
 	}
 	needRoot(t)
 	if !inSandbox() {
