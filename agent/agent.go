@@ -80,7 +80,7 @@ func New(c Config) (*Agent, error) {
 func (a *Agent) blank() *snapshot {
 	var l line
 	l.update(0, []seniority.Member{a.self}, &gossip.View{Members: []gossip.Peer{{Member: a.self, Advertise: a.addr}}}, a.cfg.Voters)
-	return &snapshot{line: l.infos, names: l.names, missing: l.missing, findings: []Finding{}}
+	return &snapshot{line: l.infos, names: l.names, missing: l.missing, astray: l.astray, findings: []Finding{}}
 }
 
 // bind takes the port and finds out who this member is: its name and address

@@ -115,7 +115,7 @@ func (l *loop) publish(now seniority.Now, st seniority.Status, notes []seniority
 func (l *loop) snapshot(st *seniority.Status) *snapshot {
 	s := &snapshot{
 		status: *st, word: l.word, keeperPID: l.hands.PID(),
-		line: l.line.infos, names: l.line.names, missing: l.line.missing, settled: l.view.Settled,
+		line: l.line.infos, names: l.line.names, missing: l.line.missing, astray: l.line.astray, settled: l.view.Settled,
 		heard: l.told.heardAt(st.Leader), patience: l.told.patience, hook: l.hook,
 		findings: l.findings.published, hookFails: l.findings.get(hookFailed, l.self.Name),
 	}

@@ -317,3 +317,17 @@ func TestQuorum(t *testing.T) {
 		}
 	})
 }
+
+func TestReadySaysThatTwoListsOfVotersAreAbout(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		list := []string{"m0", "m1", "m2"}
+		a, _, _ := g.three(func(c *Config, _ *fakeHands) { c.Voters = list })
+		g.await(10*time.Second, "m0 is ready", func() bool { return a.Ready().Ready })
+		g.add(func(c *Config, _ *fakeHands) { c.Voters = append(slices.Clone(list), "m3") })
+		want := "m3 was given other --voters than this member: finish that change before the next"
+		g.await(10*time.Second, "m0 says so", func() bool {
+			r := a.Ready()
+			return !r.Ready && r.Reasons[0] == want
+		})
+	})
+}

@@ -24,8 +24,9 @@ type line struct {
 	order []seniority.Member
 	infos []MemberInfo
 	names []string
-	// missing are the voters that no member is.
-	missing []string
+	// missing are the voters that no member is; astray the members that go by
+	// another list of voters.
+	missing, astray []string
 	// lost are members that have vanished, the newest last; byes are the runs
 	// whose end was announced, by name.
 	lost []lostMember
@@ -49,10 +50,14 @@ func (l *line) update(now time.Duration, order []seniority.Member, view *gossip.
 	l.stale = false
 	l.lose(now, order)
 	l.order = append(l.order[:0], order...)
-	l.missing = missingVoters(voters, order)
+	l.missing, l.astray = missingVoters(voters, order), nil
 	addrs := make(map[string]string, len(view.Members))
+	own := digest(voters)
 	for _, p := range view.Members {
 		addrs[p.Name] = p.Advertise
+		if p.Voters != own {
+			l.astray = append(l.astray, p.Name)
+		}
 	}
 	old := l.infos
 	l.infos = make([]MemberInfo, 0, len(order)+len(l.lost))

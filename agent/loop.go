@@ -85,7 +85,9 @@ func (l *loop) join() error {
 		return err
 	}
 	l.gossip.OnAsk(l.answer)
-	return l.gossip.Start(l.self, gossip.Extra{HTTP: l.cfg.HTTP, Rule: l.cfg.rule.Name(), Mode: l.cfg.mode()})
+	return l.gossip.Start(l.self, gossip.Extra{
+		HTTP: l.cfg.HTTP, Rule: l.cfg.rule.Name(), Mode: l.cfg.mode(), Voters: digest(l.cfg.Voters),
+	})
 }
 
 // run turns the loop until this member has left the group.

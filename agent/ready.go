@@ -39,6 +39,9 @@ func (a *Agent) Ready() Readiness {
 	for _, v := range s.missing {
 		obstacle("the voter %s is not there", v)
 	}
+	for _, name := range s.astray {
+		obstacle("%s was given other --voters than this member: finish that change before the next", name)
+	}
 	r.Ready = len(r.Reasons) == 0
 	r.Reasons = append(r.Reasons, a.withdrawn()...)
 	return r

@@ -23,8 +23,9 @@ type snapshot struct {
 	// are those believed alive.
 	line  []MemberInfo
 	names []string
-	// missing are the voters that no member of the group is.
-	missing []string
+	// missing are the voters that no member of the group is; astray the members
+	// that go by another list of voters than this one.
+	missing, astray []string
 	// settled: every seed has answered or refused.
 	settled bool
 	// heard is when the leader was last heard (boot time).

@@ -19,6 +19,9 @@ type Extra struct {
 	// Rule and Mode are those the member elects by. They must be the same
 	// everywhere; a difference is a finding.
 	Rule, Mode string
+	// Voters stands for the list of voters the member goes by: a digest of it,
+	// the same for the same list; "" for none.
+	Voters string
 }
 
 // Peer is one member as gossip knows it.
@@ -49,6 +52,7 @@ const (
 	tagHTTP
 	tagRule
 	tagMode
+	tagVoters
 	tagsKnown
 )
 
@@ -80,7 +84,8 @@ func appendMeta(b []byte, p *Peer) []byte {
 	b = appendText(b, tagAdvertise, p.Advertise, p.Name)
 	b = appendText(b, tagHTTP, p.HTTP, "")
 	b = appendText(b, tagRule, p.Rule, "")
-	return appendText(b, tagMode, p.Mode, "")
+	b = appendText(b, tagMode, p.Mode, "")
+	return appendText(b, tagVoters, p.Voters, "")
 }
 
 // longestMeta is the length of p's meta when its numbers have grown as far as
@@ -202,6 +207,8 @@ func (p *Peer) setText(tag byte, s string) error {
 		p.Rule = s
 	case tagMode:
 		p.Mode = s
+	case tagVoters:
+		p.Voters = s
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func fullPeer() Peer {
 			Name: "a", Addr: here, Incarnation: 1 << 63, Start: -5, ID: 7, Role: seniority.Witness, Eligible: true,
 			Join: seniority.Join{Group: 9, Number: 3}, Voter: "voter",
 		},
-		Extra:     Extra{HTTP: "a:80", Rule: "bully", Mode: "quorum"},
+		Extra:     Extra{HTTP: "a:80", Rule: "bully", Mode: "quorum", Voters: "9f86d081884c"},
 		Advertise: "a.example:4000",
 	}
 }

@@ -63,13 +63,19 @@
 // confirmed time of sending plus the lease, so it always stops before its
 // voters are free. Its own vote is a promise like any other. It renews every
 // third of the lease, and asks those that did not answer again a confirm
-// time-out later. In quorum mode it stops saying that it leads ReleaseBudget
+// time-out later; as long as a round does not carry the lease, an eighth of
+// that apart. In quorum mode it stops saying that it leads ReleaseBudget
 // before the end of its lease, and its release has ended or been killed at the
 // end. A term is spent from the moment it is given up: late confirms of it do
 // not count.
 //
 // A planned hand-over stops leading first, keeps renewing while the release
 // runs, then tells the voters who is to claim next: one round trip and a half.
+// A connection that closes may overtake that word, and the word of a will; it
+// counts all the same when it comes.
+//
+// Candidates that split the votes give up after three confirm time-outs, and
+// each adds a time of its own before it tries again: the next vote is not split.
 //
 // A leader that should not be the one to lead, because it is sick or stands
 // aside, hands over as soon as another may lead, and goes on until then. A sick
