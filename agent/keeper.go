@@ -24,17 +24,23 @@ func Init() { keeper.Init(keeperTools) }
 var keeperTools = keeper.Tools{Deliver: deliverWill, Addresses: floatingAddresses}
 
 // floatingAddresses prepares the built-in floating addresses.
-func floatingAddresses(c keeper.Config, leads func() bool) (keeper.Addresses, error) {
+func floatingAddresses(c keeper.Config, leads func() bool) (*keeper.Addresses, error) {
 	addrs, err := floatingip.ParseAll(c.Addresses)
 	if err != nil {
 		return nil, fmt.Errorf("floating-ip: %w", err)
 	}
-	return floatingip.New(floatingip.Config{
+	s, err := floatingip.New(floatingip.Config{
 		Addresses: addrs, Cluster: c.Cluster, Name: c.Node, Leads: leads, Now: c.Now,
 		Report: func(f floatingip.Finding) {
 			c.Logger.Warn("floating address", "what", f.What, "evidence", f.Evidence, "advice", f.Advice)
 		},
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &keeper.Addresses{
+		Take: s.Take, Renew: s.Renew, Check: s.Check, Announce: s.Announce, Drop: s.Drop, Close: s.Close,
+	}, nil
 }
 
 // deliverWill sends a dead leader's will. Nobody is left to tell of a failure,

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -52,13 +50,9 @@ func (n *announcer) announce(a Address, link netlink.Link) error {
 	if len(mac) != 6 || link.Attrs().Flags&net.FlagLoopback != 0 {
 		return nil
 	}
-	frames, err := packets(a, mac, isRouter(a))
-	if err != nil {
-		return fmt.Errorf("building the announcement of %s: %w", a, err)
-	}
 	to := &unix.SockaddrLinklayer{Ifindex: link.Attrs().Index}
 	var errs []error
-	for _, frame := range frames {
+	for _, frame := range packets(a, mac, isRouter(a)) {
 		// The one place where packets leave: nobody else's word counts.
 		if !n.leads() {
 			return nil
@@ -68,74 +62,6 @@ func (n *announcer) announce(a Address, link netlink.Link) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// packets builds the frames that announce a: for IPv4 an ARP request and an ARP
-// reply (RFC 5227, section 3), for IPv6 an unsolicited neighbour advertisement
-// (RFC 4861, section 7.2.6).
-func packets(a Address, mac net.HardwareAddr, router bool) ([][]byte, error) {
-	if !a.IP().Is4() {
-		frame, err := advertisement(a, mac, router)
-		return [][]byte{frame}, err
-	}
-	request, err := arp(a, mac, layers.ARPRequest)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := arp(a, mac, layers.ARPReply)
-	return [][]byte{request, reply}, err
-}
-
-// arp builds a gratuitous ARP packet. The target's hardware address of a reply is
-// the sender's: Linux takes only such a reply for gratuitous, and only a
-// gratuitous one changes an entry that is younger than a second.
-func arp(a Address, mac net.HardwareAddr, op uint16) ([]byte, error) {
-	target := make(net.HardwareAddr, len(mac))
-	if op == layers.ARPReply {
-		target = mac
-	}
-	return serialize(
-		&layers.Ethernet{SrcMAC: mac, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP},
-		&layers.ARP{
-			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4,
-			HwAddressSize: 6, ProtAddressSize: 4, Operation: op,
-			SourceHwAddress: mac, SourceProtAddress: a.IP().AsSlice(),
-			DstHwAddress: target, DstProtAddress: a.IP().AsSlice(),
-		})
-}
-
-// advertisement builds an unsolicited neighbour advertisement to all nodes. It
-// says so if this host is a router: hosts drop a router that no longer does.
-func advertisement(a Address, mac net.HardwareAddr, router bool) ([]byte, error) {
-	const overrides, routes = 0x20, 0x80
-	flags := uint8(overrides)
-	if router {
-		flags |= routes
-	}
-	ip := &layers.IPv6{
-		Version: 6, HopLimit: 255, NextHeader: layers.IPProtocolICMPv6,
-		SrcIP: a.IP().AsSlice(), DstIP: net.IPv6linklocalallnodes,
-	}
-	icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(layers.ICMPv6TypeNeighborAdvertisement, 0)}
-	if err := icmp.SetNetworkLayerForChecksum(ip); err != nil {
-		return nil, err
-	}
-	return serialize(
-		&layers.Ethernet{SrcMAC: mac, DstMAC: net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}, EthernetType: layers.EthernetTypeIPv6},
-		ip, icmp,
-		&layers.ICMPv6NeighborAdvertisement{
-			Flags: flags, TargetAddress: a.IP().AsSlice(),
-			Options: layers.ICMPv6Options{{Type: layers.ICMPv6OptTargetAddress, Data: mac}},
-		})
-}
-
-func serialize(list ...gopacket.SerializableLayer) ([]byte, error) {
-	buffer := gopacket.NewSerializeBuffer()
-	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(buffer, options, list...); err != nil {
-		return nil, err
-	}
-	return buffer.Bytes(), nil
 }
 
 // isRouter reports whether this host forwards IPv6 on a's interface.

@@ -174,20 +174,6 @@ func (e *ear) solicit(t *testing.T, ip, from netip.Addr) {
 	}
 }
 
-// checksum is the Internet checksum (RFC 1071) of parts of even length.
-func checksum(parts ...[]byte) uint16 {
-	var sum uint32
-	for _, part := range parts {
-		for i := 0; i+1 < len(part); i += 2 {
-			sum += uint32(part[i])<<8 | uint32(part[i+1])
-		}
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
-}
-
 // hearsOwn reports whether the other host still answers ARP for its own address.
 func (h *host) hearsOwn() bool {
 	h.t.Helper()

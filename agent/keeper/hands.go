@@ -23,7 +23,7 @@ type hands struct {
 	now       func() time.Duration
 	alarm     clock.Alarm
 	runner    *hook.Runner
-	addresses Addresses // nil: none
+	addresses *Addresses // nil: none
 	deliver   func(will []byte, targets []string)
 	wills     sync.WaitGroup // deliveries under way
 

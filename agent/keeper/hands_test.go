@@ -310,22 +310,23 @@ func (a *addresses) do(format string, args ...any) error {
 	return a.broken
 }
 
-func (a *addresses) Take(time.Duration) error  { return a.do("take") }
-func (a *addresses) Renew(time.Duration) error { return nil }
-func (a *addresses) Check() error              { return a.do("see to") }
-func (a *addresses) Announce()                 { a.do("announce") }
-func (a *addresses) Drop() error {
-	a.do("drop")
-	return nil
+func (a *addresses) functions(Config, func() bool) (*Addresses, error) {
+	return &Addresses{
+		Take:     func(time.Duration) error { return a.do("take") },
+		Renew:    func(time.Duration) error { return nil },
+		Check:    func() error { return a.do("see to") },
+		Announce: func() { a.do("announce") },
+		Drop:     func() error { a.do("drop"); return nil },
+		Close:    func() error { return nil },
+	}, nil
 }
-func (a *addresses) Close() error { return nil }
 
 func TestAddresses(t *testing.T) {
 	s := newStage(t, "exit 0")
 	s.cfg.Addresses = []string{"192.0.2.1/24@lo"}
 	a := &addresses{s: s}
 	begin := func(cfg Config) (*Keeper, error) {
-		return Local(cfg, Tools{Deliver: deliver, Addresses: func(Config, func() bool) (Addresses, error) { return a, nil }})
+		return Local(cfg, Tools{Deliver: deliver, Addresses: a.functions})
 	}
 	r := s.start(begin)
 	o := r.lead(1)

@@ -95,24 +95,27 @@ type Tools struct {
 	Deliver func(will []byte, targets []string)
 	// Addresses prepares the floating addresses; leads says whether this node
 	// leads at the moment of the call. Nil: Config.Addresses must be empty.
-	Addresses func(c Config, leads func() bool) (Addresses, error)
+	Addresses func(c Config, leads func() bool) (*Addresses, error)
 }
 
 // Addresses are floating addresses that move together. Calls take some
-// milliseconds at most; one goroutine makes them all.
-type Addresses interface {
+// milliseconds at most; one goroutine makes them all. They are functions rather
+// than methods of an interface, because a type that is in an interface brings
+// every exported method of every type in it into the program (text/template
+// might look one up by its name): with netlink's that is more than a megabyte.
+type Addresses struct {
 	// Take puts the addresses on, until the boot time given unless renewed.
-	Take(until time.Duration) error
+	Take func(until time.Duration) error
 	// Renew moves that time.
-	Renew(until time.Duration) error
+	Renew func(until time.Duration) error
 	// Check puts back what is missing.
-	Check() error
+	Check func() error
 	// Announce tells the neighbours again.
-	Announce()
+	Announce func()
 	// Drop takes the addresses off, whoever put them there.
-	Drop() error
+	Drop func() error
 	// Close lets go of everything.
-	Close() error
+	Close func() error
 }
 
 // Order is all that the agent wants now. The newest counts; one that is
