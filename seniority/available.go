@@ -136,11 +136,15 @@ func (e *available) elects(now Now) bool {
 	return true
 }
 
+// head is the part of the lease that a leader which hangs stops before the
+// others elect, so that a release of ordinary length has ended by then.
+const head = 10
+
 // lease: nobody else's silence deposes a leader; what carries it is that it
 // runs, and renews.
 func (e *available) lease(Now) (deadline, end time.Duration) {
 	end = e.claim.round + e.timing.Lease
-	return end, end
+	return end - e.timing.Lease/head, end
 }
 
 func (e *available) unreached(now Now) bool {

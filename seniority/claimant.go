@@ -39,6 +39,7 @@ type claim struct {
 	ending     Reason
 	other      Message       // the last claim of another leader that was met
 	confrontAt time.Duration // not before this is it asked again
+	metTill    time.Duration // another leader was met less than a lease before this
 	overcame   uint64        // the term of the last leadership that yielded to this one
 	rival      string        // the preferred member that waits to preempt
 	rivalSince time.Duration

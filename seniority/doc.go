@@ -35,7 +35,8 @@
 // Available mode: all live voting members of the node's view must confirm. The
 // leader that lapsed is not counted; one silent past the confirm time-out does
 // not block once a majority has answered; after three time-outs nobody silent
-// blocks. Silence never deposes a leader. A node that has never met another
+// blocks. Silence never deposes a leader; one that itself hangs is released by
+// its keeper a tenth of the lease before the others elect. A node that has never met another
 // leads alone after LoneWait; a group that never had a leader waits until its
 // seeds have answered or refused, or for Settle.
 //

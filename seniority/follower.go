@@ -110,6 +110,7 @@ func (c *Core) overhear(now Now, m *Message) {
 	case c.phase == Holding || c.phase == Yielding:
 		if c.phase == Holding && c.electorate.merges() {
 			c.note(Note{Kind: OtherLeader, Peer: m.From, Term: m.Term})
+			c.claim.metTill = now.Boot + c.timing.Lease
 			c.enlighten(m.From)
 		}
 	case c.led.is(m.From, m.Incarnation, m.Term):

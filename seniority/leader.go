@@ -82,7 +82,8 @@ func (c *Core) hold(now Now) {
 			c.sendClaim(c.claimMessage(Leading), "")
 		}
 	}
-	if r := c.unwilling(); r != None && c.heir() != "" {
+	// Not while another leader may be yielding to this one: both would be gone.
+	if r := c.unwilling(); r != None && c.heir() != "" && now.Boot >= cl.metTill {
 		c.stepDown(now, r, 0)
 		return
 	}
@@ -204,6 +205,7 @@ func (c *Core) doubt(now Now, m *Message) {
 // believe only what echoes a round of their own of the last lease.
 func (c *Core) confront(now Now, m *Message) {
 	c.note(Note{Kind: OtherLeader, Peer: m.From, Term: m.Term})
+	c.claim.metTill = now.Boot + c.timing.Lease
 	if c.self.Name < m.From {
 		c.claim.other = *m
 		if now.Boot >= c.claim.confrontAt {
