@@ -1,6 +1,6 @@
 # The two commands that matter: make demo, make test.
 
-.PHONY: demo test simulate mutants build check fuzz clean
+.PHONY: demo test simulate mutants build check fuzz image-test clean
 
 FUZZTIME ?= 30s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -39,6 +39,12 @@ check:
 # fuzz runs every fuzz target for FUZZTIME.
 fuzz:
 	.ci/fuzz $(FUZZTIME)
+
+# image-test boots the example image in emulated machines. It needs root and qemu,
+# and takes some minutes: something for every night.
+image-test:
+	examples/image/build dist/image
+	go test ./examples/image -boot $(CURDIR)/dist/image -v -count=1 -timeout 30m
 
 clean:
 	rm -rf bin dist

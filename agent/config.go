@@ -118,8 +118,8 @@ type Config struct {
 	HTTP string
 	// EncryptKeyFile is the gossip keyring, one base64 key a line.
 	EncryptKeyFile string
-	// StateDir, if any, keeps the highest term, the longest lease promised, the
-	// history and a time to stand aside across restarts.
+	// StateDir, if any, keeps the highest term, the longest lease promised and
+	// the history across restarts.
 	StateDir string
 
 	// Logger receives what the agent has to say; nil: slog.Default().
@@ -146,10 +146,6 @@ func (c Config) Validate() error {
 type Bounds struct {
 	// Lease and ReleaseBudget are as in effect.
 	Lease, ReleaseBudget time.Duration
-	// LeastFailover and UsualFailover are between what a group is usually without
-	// a leader when that one's host dies or is cut off, without the hook. A leader
-	// that is stopped, or killed while its host lives, costs a round trip or two.
-	LeastFailover, UsualFailover time.Duration
 	// WorstFailover is how long a group with that many candidates is without a
 	// leader at most, after one fault and without the hook.
 	WorstFailover time.Duration
@@ -164,9 +160,7 @@ func (c Config) Bounds(candidates int) (Bounds, error) {
 	if err != nil {
 		return Bounds{}, err
 	}
-	least, usual := s.timing.SilentFailover()
 	return Bounds{
-		LeastFailover: least, UsualFailover: usual,
 		Lease: s.timing.Lease, ReleaseBudget: s.timing.ReleaseBudget,
 		WorstFailover: s.timing.FailoverBound(candidates), Drift: driftPPM,
 	}, nil

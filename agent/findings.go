@@ -37,11 +37,7 @@ func (f *findings) set(now, keep time.Duration, x Finding) {
 	if keep != 0 {
 		n.until = now + keep
 	}
-	key := x.What + " " + x.Member
-	if f.own[key] == n {
-		return
-	}
-	f.own[key] = n
+	f.own[x.What+" "+x.Member] = n
 	f.stale = true
 }
 

@@ -3,7 +3,6 @@ package agent
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"doyen/seniority"
@@ -15,8 +14,6 @@ func (a *Agent) Ready() Readiness {
 	s := a.snap.Load()
 	leader, known := a.Leader()
 	r := Readiness{WorstFailoverMS: a.worstFailover(s).Milliseconds(), DriftPPM: driftPPM, Reasons: []string{}}
-	least, usual := a.cfg.timing.SilentFailover()
-	r.LeastFailoverMS, r.UsualFailoverMS = least.Milliseconds(), usual.Milliseconds()
 	if a.cfg.quorum() {
 		r.ReleaseBudgetMS = a.cfg.timing.ReleaseBudget.Milliseconds()
 	}
@@ -46,34 +43,8 @@ func (a *Agent) Ready() Readiness {
 		obstacle("%s was given other --voters than this member: finish that change before the next", name)
 	}
 	r.Ready = len(r.Reasons) == 0
-	r.Reasons = append(r.Reasons, a.reservations(s)...)
 	r.Reasons = append(r.Reasons, a.withdrawn()...)
 	return r
-}
-
-// reservations are what does not stand in the way, but leaves fewer to lead.
-func (a *Agent) reservations(s *snapshot) []string {
-	var notes []string
-	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf("note: "+format, args...)) }
-	now := a.cfg.now()
-	if until := a.maintenance.Load().until(now); until != nil {
-		note("this member stands aside until %s, as it was asked to", until.UTC().Format(time.RFC3339))
-	} else if left := s.status.AsideUntil - now.Boot; left > 0 {
-		note("this member stands aside for another %v", left.Round(time.Second))
-	}
-	if s.leads(now.Boot) && !s.status.Eligible {
-		note("this member leads although it should not, because no other may")
-	}
-	var others []string
-	for _, m := range s.line {
-		if m.Name != a.self.Name && m.Alive && m.Role == DefaultRole && !m.Eligible {
-			others = append(others, m.Name)
-		}
-	}
-	if len(others) > 0 {
-		note("no candidate now: %s; diag says why", strings.Join(others, ", "))
-	}
-	return notes
 }
 
 // withdrawn names the guarantees that this configuration gives up.

@@ -36,9 +36,6 @@ type State struct {
 	Phase string `json:"phase"`
 	// Eligible is false while this member may not be elected.
 	Eligible bool `json:"eligible"`
-	// MaintenanceUntil is until when this member stands aside because somebody
-	// asked it to for a time; null: nobody did, or the time is over.
-	MaintenanceUntil *time.Time `json:"maintenance_until"`
 	// Reason says why the leader last changed.
 	Reason string `json:"reason,omitempty"`
 	// WallTime is this member's clock in Unix seconds when it answered.
@@ -124,8 +121,6 @@ type Readiness struct {
 	Ready           bool     `json:"ready"`
 	WouldLead       *string  `json:"would_lead"`
 	WorstFailoverMS int64    `json:"worst_failover_ms"`
-	LeastFailoverMS int64    `json:"least_failover_ms"` // when the leader's host dies, usually,
-	UsualFailoverMS int64    `json:"usual_failover_ms"` // between this and that
 	ReleaseBudgetMS int64    `json:"release_budget_ms"`
 	DriftPPM        int      `json:"drift_ppm"` // by how much clock rates may differ, parts per million
 	Reasons         []string `json:"reasons"`
@@ -144,7 +139,7 @@ type Answer struct {
 
 // Event is one entry of the live stream.
 type Event struct {
-	// Kind is state, leader, member, election, hook or maintenance.
+	// Kind is state, leader, member, election or hook.
 	Kind string `json:"kind"`
 	// Time is when it happened, by this member's wall clock.
 	Time time.Time `json:"time"`
@@ -166,10 +161,6 @@ type (
 	MemberEvent struct {
 		Change string     `json:"change"` // join, leave, update
 		Member MemberInfo `json:"member"`
-	}
-	// MaintenanceEvent: this member stands aside for a time, or no longer.
-	MaintenanceEvent struct {
-		Until *time.Time `json:"until"`
 	}
 	// ElectionEvent: a claim, a confirm or an objection.
 	ElectionEvent struct {

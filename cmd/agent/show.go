@@ -78,7 +78,6 @@ func showState(w io.Writer, s agent.State) {
 		{"mode", s.Mode},
 		{"rule", s.Rule},
 		{"role", s.Role},
-		{"eligible", yesNo(s.Eligible)},
 		{"cluster", s.Cluster},
 		{"members", strings.Join(s.Members, " ")},
 		{"hook", hookOf(s.Hook)},
@@ -86,9 +85,6 @@ func showState(w io.Writer, s agent.State) {
 		{"pid", fmt.Sprint(s.PID)},
 		{"keeper", keeperOf(s)},
 		{"version", s.Version},
-	}
-	if s.MaintenanceUntil != nil {
-		rows = append(rows, []string{"stands aside", "until " + when(*s.MaintenanceUntil)})
 	}
 	if len(s.Voters) > 0 {
 		rows = append(rows, []string{"voters", strings.Join(s.Voters, " ")})
@@ -167,32 +163,18 @@ func showReady(w io.Writer, r agent.Readiness) {
 		verdict = "ready"
 	}
 	if r.WouldLead != nil {
-		verdict += fmt.Sprintf(": %s would lead", clean(*r.WouldLead))
+		verdict += fmt.Sprintf(": %s would lead, within %s", clean(*r.WouldLead), time.Duration(r.WorstFailoverMS)*time.Millisecond)
 	}
 	fmt.Fprintln(w, verdict)
-	if r.WouldLead != nil {
-		ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-		showFailover(w, ms(r.LeastFailoverMS), ms(r.UsualFailoverMS), ms(r.WorstFailoverMS))
-	}
 	for _, reason := range r.Reasons {
 		fmt.Fprintf(w, "  %s\n", clean(reason))
 	}
-}
-
-// showFailover prints what to expect of a failover.
-func showFailover(w io.Writer, least, usual, worst time.Duration) {
-	fmt.Fprintln(w, "  the agent is stopped or killed: another leads after a round trip or two")
-	fmt.Fprintf(w, "  the leader's host dies or is cut off: after %v to %v, at worst %v\n", least, usual, worst)
-	fmt.Fprintln(w, "  the hook's own time comes on top")
 }
 
 func showResult(w io.Writer, r agent.Result) {
 	note := cmp.Or(clean(r.Note), "done")
 	if r.Leader != "" {
 		note += fmt.Sprintf("; %s leads (term %d)", clean(r.Leader), r.Term)
-	}
-	if r.Until != nil {
-		note += "; no candidate until " + when(*r.Until)
 	}
 	fmt.Fprintln(w, note)
 }
@@ -228,13 +210,6 @@ func hookOf(h *agent.HookRun) string {
 		return h.Event + ": " + h.Error
 	}
 	return fmt.Sprintf("%s: exit %d after %s", h.Event, h.Exit, millis(h.DurationMS))
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }
 
 func millis(ms float64) string {

@@ -52,7 +52,7 @@ type container struct {
 func newEngine(t *testing.T) *engine {
 	t.Helper()
 	runtime.LockOSThread() // containers end with the thread that has started them
-	e := &engine{t: t, lan: lan.New(t, gateway+"/24", "nsenter"), image: buildImage(t)}
+	e := &engine{t: t, lan: lan.New(t, []string{"nsenter"}, gateway+"/24"), image: buildImage(t)}
 	e.names = serveNames(t, e.lan, gateway)
 	return e
 }

@@ -28,8 +28,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Port is the port of every agent.
-const Port = 4000
+const (
+	// Port is the port of every agent.
+	Port = 4000
+	// Bridge is the name of the switch in its namespace.
+	Bridge = "br0"
+)
 
 // askLimit is how long an agent may take to answer. An emulated machine on a
 // busy host takes a while.
@@ -43,11 +47,11 @@ type LAN struct {
 	client *http.Client
 }
 
-// New makes a LAN whose switch has the address addr. Without root, or without
-// one of the tools, it skips the test, or fails it where nothing may be skipped.
-func New(t *testing.T, addr string, tools ...string) *LAN {
+// New makes a LAN whose switch has these addresses. Without root, or without one
+// of the tools, it skips the test, or fails it where nothing may be skipped.
+func New(t *testing.T, tools []string, addrs ...string) *LAN {
 	t.Helper()
-	Need(t, tools...)
+	need(t, tools)
 	l := &LAN{t: t}
 	must(t, onOwnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -59,15 +63,17 @@ func New(t *testing.T, addr string, tools ...string) *LAN {
 	}))
 	t.Cleanup(func() { l.ns.Close() })
 	off := false
-	l.bridge = &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: &off}
+	l.bridge = &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: Bridge}, MulticastSnooping: &off}
 	must(t, l.Do(func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
 			return err
 		}
-		own, err := netlink.ParseAddr(addr)
-		return errors.Join(err, netlink.LinkSetUp(lo), netlink.LinkAdd(l.bridge),
-			netlink.AddrAdd(l.bridge, own), netlink.LinkSetUp(l.bridge))
+		err = errors.Join(netlink.LinkSetUp(lo), netlink.LinkAdd(l.bridge), netlink.LinkSetUp(l.bridge))
+		for _, addr := range addrs {
+			err = errors.Join(err, addAddr(l.bridge, addr))
+		}
+		return err
 	}))
 	l.client = &http.Client{
 		Timeout: askLimit,
@@ -77,9 +83,7 @@ func New(t *testing.T, addr string, tools ...string) *LAN {
 	return l
 }
 
-// Need skips the test without root or without one of the tools, or fails it
-// where nothing may be skipped.
-func Need(t *testing.T, tools ...string) {
+func need(t *testing.T, tools []string) {
 	t.Helper()
 	missing := t.Skipf
 	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
@@ -95,11 +99,11 @@ func Need(t *testing.T, tools ...string) {
 	}
 }
 
-// Do runs f in the network namespace of the switch.
-func (l *LAN) Do(f func() error) error { return In(l.ns, f) }
+// Do runs f in the network namespace of the switch. Sockets that f opens stay
+// there.
+func (l *LAN) Do(f func() error) error { return in(l.ns, f) }
 
-// In runs f in a network namespace. Sockets that f opens stay there.
-func In(ns netns.NsHandle, f func() error) error {
+func in(ns netns.NsHandle, f func() error) error {
 	return onOwnThread(func() error {
 		if err := netns.Set(ns); err != nil {
 			return fmt.Errorf("entering a network namespace: %w", err)
@@ -133,22 +137,26 @@ func (l *LAN) Plug(pid int, addr string) {
 		}
 		return errors.Join(netlink.LinkAdd(cable), netlink.LinkSetUp(cable))
 	}))
-	must(l.t, In(ns, func() error {
-		own, err := netlink.ParseAddr(addr)
+	must(l.t, in(ns, func() error {
+		lo, err := netlink.LinkByName("lo")
 		if err != nil {
 			return err
 		}
-		for _, name := range []string{"lo", "eth0"} {
-			link, err := netlink.LinkByName(name)
-			if err == nil && name == "eth0" {
-				err = netlink.AddrAdd(link, own)
-			}
-			if err = errors.Join(err, netlink.LinkSetUp(link)); err != nil {
-				return err
-			}
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
 		}
-		return nil
+		return errors.Join(addAddr(eth0, addr), netlink.LinkSetUp(lo), netlink.LinkSetUp(eth0))
 	}))
+}
+
+func addAddr(link netlink.Link, text string) error {
+	addr, err := netlink.ParseAddr(text)
+	if err != nil {
+		return err
+	}
+	addr.Flags = unix.IFA_F_NODAD
+	return netlink.AddrAdd(link, addr)
 }
 
 // dial connects to a host on the switch.

@@ -1,0 +1,138 @@
+//go:build linux
+
+// Package image boots the example image under emulation, three times the same
+// with the same command line, and looks from their network at what they do.
+package image
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"doyen/seniority"
+)
+
+// patience is how long a test waits for what emulated machines do within
+// seconds on a quiet host; booting takes some ten.
+const patience = 4 * time.Minute
+
+// Three machines have one leader, which alone has the floating addresses; when
+// it is killed they move, and when the next is switched off, again.
+func TestAvailableMode(t *testing.T) {
+	l := newLab(t)
+	began := time.Now()
+	first, _ := l.leader(l.machines...)
+	t.Logf("%v after power-on: %s leads, and holds the addresses alone", time.Since(began).Round(time.Second), first.addr)
+
+	second, _ := l.killed(first, l.others(first))
+	third := l.others(first, second)[0]
+	at := l.tell(second, "system_powerdown")
+	l.leader(third)
+	l.logMove("switched off", at, second, third)
+}
+
+// In quorum mode a killed leader is replaced, and a machine that takes its
+// place follows. A leader whose machine stands still, its clocks included, can
+// overlap with the next by no more than the lease it had left.
+func TestQuorumMode(t *testing.T) {
+	timing, err := seniority.Profile(*profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, "DOYEN_VOTERS=seeds", "DOYEN_PROFILE="+*profile)
+	first, _ := l.leader(l.machines...)
+	second, term := l.killed(first, l.others(first))
+	l.replace(first)
+	if m, now := l.leader(l.machines...); m != second || now != term {
+		t.Errorf("want %s to go on leading in term %d, got %s in %d", second.addr, term, m.addr, now)
+	}
+	t.Run("StoppedClocks", func(t *testing.T) { l.standStill(t, timing, false) })
+	t.Run("StoppedClocksCutOff", func(t *testing.T) { l.standStill(t, timing, true) })
+}
+
+// others are the machines but those given.
+func (l *lab) others(but ...*machine) (list []*machine) {
+	for _, m := range l.machines {
+		if !slices.Contains(but, m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// killed kills the leader's machine and waits for the next leader.
+func (l *lab) killed(leader *machine, among []*machine) (*machine, uint64) {
+	l.t.Helper()
+	at := time.Now()
+	leader.kill()
+	next, term := l.leader(among...)
+	l.logMove("killed", at, leader, next)
+	return next, term
+}
+
+// logMove says how long the address did not answer.
+func (l *lab) logMove(how string, at time.Time, from, to *machine) {
+	l.t.Helper()
+	answers := since(l.eyes.from(to.mac), at)
+	if len(answers) == 0 {
+		l.t.Fatalf("%s does not answer from %s", l.eyes.ip, to.addr)
+	}
+	l.t.Logf("%s was %s: the address answers from %s %v later", from.addr, how, to.addr, ms(answers[0].answered.Sub(at)))
+}
+
+// standStill stops the leader's machine and lets it go on when another leads.
+// Cut off, nobody can tell it so.
+func (l *lab) standStill(t *testing.T, timing seniority.Timing, cutOff bool) {
+	old, _ := l.leader(l.machines...)
+	before, err := l.State(old.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := l.tell(old, "stop")
+	next, _ := l.leader(l.others(old)...)
+	how := "stood still"
+	if cutOff {
+		how = "stood still and was cut off"
+		l.Cut(old.port())
+	}
+	t.Logf("%s %s, with %d ms of its lease left when last asked; %s took over", old.addr, how, before.LeaseMS, next.addr)
+	stop := l.claims(old)
+	resumed := l.tell(old, "cont")
+	// What is said and done after the longest lease would be a fault.
+	time.Sleep(timing.Lease + 2*time.Second)
+	claims := afterPause(stop(), stopped, resumed)
+	if _, err := l.State(old.addr); err != nil {
+		t.Errorf("%s does not answer after it has gone on, so the test has seen nothing: %v", old.addr, err)
+	}
+	bound := timing.Lease
+	if len(claims) > 0 {
+		// What it had left, by its own word.
+		bound = min(bound, claims[0].answered.Sub(resumed)+claims[0].lease)
+	}
+	checkOverlap(t, "said that it leads", resumed, claims, bound)
+	checkOverlap(t, "answered for the address", resumed, afterPause(l.eyes.from(old.mac), stopped, resumed), bound)
+	if cutOff {
+		l.Mend()
+	}
+	if m, _ := l.leader(l.machines...); m != next {
+		t.Errorf("want %s to go on leading, got %s", next.addr, m.addr)
+	}
+}
+
+// checkOverlap compares how long a machine has gone on after it was resumed with
+// the bound.
+func checkOverlap(t *testing.T, what string, resumed time.Time, proofs []proof, bound time.Duration) {
+	t.Helper()
+	if len(proofs) == 0 {
+		t.Logf("after that it never %s", what)
+		return
+	}
+	last := proofs[len(proofs)-1]
+	least, most := last.asked.Sub(resumed), last.answered.Sub(resumed)
+	t.Logf("after that it %s %d times, for between %v and %v; the bound, its lease left, is %v", what, len(proofs), ms(least), ms(most), ms(bound))
+	if least > bound {
+		t.Errorf("%v after it went on it still %s, want at most %v", ms(least), what, bound)
+	}
+}
+
+func ms(d time.Duration) time.Duration { return d.Round(time.Millisecond) }

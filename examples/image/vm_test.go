@@ -1,0 +1,192 @@
+//go:build linux
+
+package image
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"doyen/examples/internal/lan"
+)
+
+var (
+	bootImage = flag.String("boot", "", "boot virtual machines from the image in this `directory`, made by build")
+	profile   = flag.String("profile", "wan", "the agents' timing `set`")
+)
+
+// Every machine boots the same files with the same words.
+const (
+	floating4  = "10.77.0.100"
+	floating6  = "fd77::100"
+	everywhere = "console=ttyS0 quiet panic=1 DOYEN_SEEDS=10.77.0.11,10.77.0.12,10.77.0.13 " +
+		"DOYEN_FLOATING_IP=" + floating4 + "/24@eth0," + floating6 + "/64@eth0"
+)
+
+// lab is three machines on one switch, and what watches them from there.
+type lab struct {
+	*lan.LAN
+	t        *testing.T
+	words    string // the kernel's command line
+	machines []*machine
+	eyes     *eyes
+}
+
+// machine is a virtual machine, emulated to the last instruction.
+type machine struct {
+	number int
+	addr   netip.Addr
+	mac    net.HardwareAddr
+	cmd    *exec.Cmd
+	dir    string
+}
+
+// newLab boots three machines. more are words for the kernel's command line.
+func newLab(t *testing.T, more ...string) *lab {
+	t.Helper()
+	if *bootImage == "" {
+		t.Skip("boots virtual machines, which takes minutes: make image-test")
+	}
+	runtime.LockOSThread() // machines end with the thread that has started them
+	l := &lab{
+		LAN: lan.New(t, []string{"qemu-system-x86_64", "nsenter", "nft"}, "10.77.0.1/24", "fd77::1/64"),
+		t:   t, words: strings.Join(append([]string{everywhere}, more...), " "),
+	}
+	l.eyes = l.watch(netip.MustParseAddr(floating4))
+	for number := 11; number <= 13; number++ {
+		l.machines = append(l.machines, l.boot(number))
+	}
+	return l
+}
+
+// boot starts a machine. Its number is the last byte of the address of its
+// network card: nothing else tells it from the others.
+func (l *lab) boot(number int) *machine {
+	l.t.Helper()
+	m := &machine{
+		number: number, dir: l.t.TempDir(),
+		addr: netip.AddrFrom4([4]byte{10, 77, 0, byte(number)}),
+		mac:  net.HardwareAddr{0x52, 0x54, 0, 0x77, 0, byte(number)},
+	}
+	m.cmd = l.Command("qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256",
+		"-nodefaults", "-no-reboot", "-display", "none",
+		"-serial", "file:"+m.console(), "-qmp", "unix:"+m.control()+",server=on,wait=off",
+		"-kernel", filepath.Join(*bootImage, "vmlinuz"), "-initrd", filepath.Join(*bootImage, "initrd"), "-append", l.words,
+		"-netdev", "tap,id=net,script=no,downscript=no,ifname="+m.port(),
+		"-device", "virtio-net-pci,netdev=net,romfile=,mac="+m.mac.String())
+	var complaints strings.Builder
+	m.cmd.Stderr = &complaints
+	if err := m.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		m.kill()
+		if l.t.Failed() {
+			console, _ := os.ReadFile(m.console())
+			l.t.Logf("%s%s's console:\n%s", complaints.String(), m.addr, console)
+		}
+	})
+	l.Join(m.port())
+	return m
+}
+
+func (m *machine) port() string    { return fmt.Sprintf("vm%d", m.number) }
+func (m *machine) console() string { return filepath.Join(m.dir, "console") }
+func (m *machine) control() string { return filepath.Join(m.dir, "qmp") }
+
+// replace boots another machine in the place of one that is gone.
+func (l *lab) replace(m *machine) {
+	l.t.Helper()
+	l.machines[slices.Index(l.machines, m)] = l.boot(m.number)
+}
+
+// kill is what a power cut does to a machine.
+func (m *machine) kill() {
+	m.cmd.Process.Kill()
+	m.cmd.Wait()
+}
+
+// tell gives the emulator a command (QMP) and returns when it has obeyed.
+func (l *lab) tell(m *machine, command string) time.Time {
+	l.t.Helper()
+	if err := m.tell(command); err != nil {
+		l.t.Fatalf("telling %s to %s: %v", m.addr, command, err)
+	}
+	return time.Now()
+}
+
+func (m *machine) tell(command string) error {
+	c, err := net.Dial("unix", m.control())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	answers := json.NewDecoder(c)
+	for _, execute := range []string{"qmp_capabilities", command} {
+		if err := json.NewEncoder(c).Encode(map[string]string{"execute": execute}); err != nil {
+			return err
+		}
+		for answered := false; !answered; {
+			var a struct {
+				Return *struct{}
+				Error  *struct{ Desc string }
+			}
+			if err := answers.Decode(&a); err != nil {
+				return err
+			}
+			if a.Error != nil {
+				return errors.New(a.Error.Desc)
+			}
+			answered = a.Return != nil // the rest are events, and a greeting
+		}
+	}
+	return nil
+}
+
+// leader waits until these machines agree that one of them leads, and the
+// floating addresses are there and nowhere else.
+func (l *lab) leader(among ...*machine) (*machine, uint64) {
+	l.t.Helper()
+	var addrs []netip.Addr
+	for _, m := range among {
+		addrs = append(addrs, m.addr)
+	}
+	s := l.Leader(addrs, patience)
+	for _, m := range among {
+		if strings.HasPrefix(s.Addr, m.addr.String()+":") {
+			l.checkHolder(m)
+			return m, s.Term
+		}
+	}
+	l.t.Fatalf("the leader %s is none of these machines", s.Addr)
+	return nil, 0
+}
+
+// checkHolder waits until the floating addresses answer from m, and the IPv4
+// address from nowhere else.
+func (l *lab) checkHolder(m *machine) {
+	l.t.Helper()
+	l.Eventually(patience, func() error {
+		if err := l.eyes.onlyHolder(m.mac, time.Second); err != nil {
+			return err
+		}
+		for _, a := range []string{floating4, floating6} {
+			if mac, err := l.Neighbour(netip.MustParseAddr(a)); err != nil || mac.String() != m.mac.String() {
+				return fmt.Errorf("%s: want it to answer from %s, got %s, %v", a, m.mac, mac, err)
+			}
+		}
+		return nil
+	})
+}
