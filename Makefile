@@ -26,9 +26,13 @@ simulate:
 mutants:
 	go test ./seniority/sim -run Mutants -sim.mutants 60s -v -timeout 60m
 
-# build makes one static binary.
+# build makes one static binary, of less than MAXSIZE bytes: what is copied to
+# many small machines stays small.
+MAXSIZE := 16000000
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/agent ./cmd/agent
+	@size=$$(stat -c %s bin/agent); if [ $$size -ge $(MAXSIZE) ]; then \
+		echo "bin/agent has $$size bytes, and should have less than $(MAXSIZE)"; exit 1; fi
 
 # check is everything about the source that needs no running.
 check:
