@@ -1,5 +1,5 @@
-// Package hooks tests the example hooks on real interfaces, in network
-// namespaces of its own.
+// Package hooks tests the example hooks: those for a LAN on real interfaces, in
+// network namespaces of its own, those for clouds against a mock of each API.
 package hooks
 
 import (
@@ -30,27 +30,15 @@ type lan struct {
 // tool, the test is skipped, or fails if DOYEN_TEST_REQUIRE says so.
 func newLAN(t *testing.T) *lan {
 	t.Helper()
-	require := os.Getenv("DOYEN_TEST_REQUIRE") != ""
-	missing := func(format string, args ...any) {
-		t.Helper()
-		if require {
-			t.Fatalf(format, args...)
-		}
-		t.Skipf(format, args...)
-	}
-	for _, tool := range []string{"ip", "arping", "bash"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing("this test needs %s: %v", tool, err)
-		}
-	}
+	need(t, "ip", "arping", "bash")
 	if os.Getuid() != 0 {
-		missing("this test needs root for network namespaces")
+		missing(t, "this test needs root for network namespaces")
 	}
 	l := &lan{t: t, prefix: fmt.Sprintf("doyen%d-%d-", os.Getpid(), time.Now().UnixNano()%1e6)}
 	for _, n := range []string{"switch", "a", "b", "c"} {
 		ns := l.prefix + n
 		if out, err := exec.Command("ip", "netns", "add", ns).CombinedOutput(); err != nil {
-			missing("this test needs network namespaces: %v: %s", err, out)
+			missing(t, "this test needs network namespaces: %v: %s", err, out)
 		}
 		t.Cleanup(func() {
 			if out, err := exec.Command("ip", "netns", "del", ns).CombinedOutput(); err != nil {

@@ -1,0 +1,64 @@
+package hooks
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// need skips a test without one of the tools, or fails it if
+// DOYEN_TEST_REQUIRE says so.
+func need(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing(t, "this test needs %s: %v", tool, err)
+		}
+	}
+}
+
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("DOYEN_TEST_REQUIRE") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+func TestShellCheck(t *testing.T) {
+	t.Parallel()
+	need(t, "shellcheck")
+	scripts, err := filepath.Glob("*.sh")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no hooks are found: %v", err)
+	}
+	if out, err := exec.Command("shellcheck", append([]string{"--shell=sh"}, scripts...)...).CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// TestSamePart keeps what the hooks for clouds have in common the same. Each is
+// one file, so that it can be copied to a machine by itself.
+func TestSamePart(t *testing.T) {
+	t.Parallel()
+	part := func(path string) string {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, ok := strings.Cut(string(content), "\n# ---- The same in every hook for a cloud")
+		same, _, ok2 := strings.Cut(rest, "\n# -------")
+		if !ok || !ok2 {
+			t.Fatalf("%s has no part that is the same in all", path)
+		}
+		return same
+	}
+	want := part(digitalOcean.hook)
+	for _, p := range []provider{hetzner, aws} {
+		if part(p.hook) != want {
+			t.Errorf("%s differs from %s in what is the same in all", p.hook, digitalOcean.hook)
+		}
+	}
+}
