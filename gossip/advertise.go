@@ -60,12 +60,15 @@ func resolveAdvertise(ctx context.Context, c *Config, bound netip.Addr, port uin
 
 // detect finds the address of this host that the other members can reach: the
 // one bound, if it is specific; else the one from which this host would call
-// the first seed; else one of its interfaces' addresses.
+// the first seed; else one of its interfaces' addresses. It does not guess while
+// there are seeds to which no route leads: on a host whose network is not up yet
+// the guess would be some bridge of its own, and stay.
 func detect(ctx context.Context, c *Config, bound netip.Addr, port uint16) (netip.Addr, error) {
 	if !bound.IsUnspecified() {
 		return bound, nil
 	}
-	loopback := netip.Addr{}
+	var loopback netip.Addr
+	var unrouted string
 	for _, s := range c.Seeds {
 		sd, err := parseSeed(s, port)
 		if err != nil || sd.kind == seedExec {
@@ -78,8 +81,13 @@ func detect(ctx context.Context, c *Config, bound netip.Addr, port uint16) (neti
 				return a, nil
 			case ok && !loopback.IsValid():
 				loopback = a
+			case !ok && unrouted == "":
+				unrouted = ap.String()
 			}
 		}
+	}
+	if unrouted != "" {
+		return netip.Addr{}, fmt.Errorf("advertise-addr cannot be detected: this host has no route to the seed %s, so its network may not be up yet; start the agent again when it is, or give --advertise-addr", unrouted)
 	}
 	if loopback.IsValid() {
 		// Every seed that can be resolved is on this very host.

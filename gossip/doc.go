@@ -25,7 +25,8 @@
 // (meta.go). Its name is the address that it advertises, unless another is
 // given; the address is the one given, else the one bound, else the one from
 // which this host would call the first seed, else an interface's, private ones
-// first. A name with addresses of both families means the family bound; bound
+// first. New fails rather than guess while there are seeds without a route to
+// them, as on a host that boots. A name with addresses of both families means the family bound; bound
 // to ::, IPv4 is preferred, for a peer bound to IPv4 alone cannot reach IPv6.
 //
 // The seeds are resolved again and dialled for ever while they are missing from
