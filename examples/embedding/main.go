@@ -1,0 +1,60 @@
+// Embedding is a program with a leader among its own instances: one of them at
+// a time works, and another takes over when that one ends, however it does. On
+// one machine, in two terminals:
+//
+//	go run ./examples/embedding -port 4000
+//	go run ./examples/embedding -port 4001 -seeds 127.0.0.1:4000
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"doyen/agent"
+)
+
+func main() {
+	agent.Init() // first: the keeper is this program again
+	port := flag.Int("port", 4000, "the port to listen on, 0: a free one")
+	seeds := flag.String("seeds", "", "where other instances are: host:port, with commas between")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *port, strings.FieldsFunc(*seeds, func(r rune) bool { return r == ',' })); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// run takes part in the group until ctx ends, and then hands over.
+func run(ctx context.Context, port int, seeds []string) error {
+	a, err := agent.New(agent.Config{BindAddr: "127.0.0.1", BindPort: &port, Seeds: seeds})
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening at", a.Addr())
+	go a.Lead(ctx, work)
+	return a.Run(ctx)
+}
+
+// work is what only the leader may do. ctx ends with the leadership; the term
+// is for whatever must refuse the work of a former leader.
+func work(ctx context.Context) error {
+	term, _ := agent.Term(ctx)
+	fmt.Println("leading, term", term)
+	defer fmt.Println("leading no more, term", term)
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+			fmt.Println("working:", n)
+		}
+	}
+}
