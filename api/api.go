@@ -113,7 +113,7 @@ func (a *api) contents() []call {
 		get("/history", "leaderships, newest first", a.history),
 		get("/ready", "would failover work now; 200 or 503", a.ready),
 		get("/events", "live events (SSE), the current state first; with the lease: ?lease=500ms", a.events),
-		get("/metrics", "metrics for Prometheus", a.metrics),
+		get("/metrics", "metrics for Prometheus", a.metrics().ServeHTTP),
 		get("/livez", "200 while the election loop turns", a.livez),
 		get("/readyz", "200 once joined and decided", a.readyz),
 		get("/version", "the program's version", a.version),

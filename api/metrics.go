@@ -6,8 +6,17 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"doyen/agent"
 )
+
+// desc names a metric; the prefix is added here and nowhere else.
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("doyen_"+name, help, labels, nil)
+}
 
 // The metrics. Their names are an interface: dashboards and the alert rules in
 // examples/prometheus use them.
@@ -37,32 +46,48 @@ var (
 	metricHTTPRefused    = desc("http_refused_total", "Requests and connections that the API refused, by reason.", "reason")
 )
 
-// metrics answers with the newest samples, in the text format of Prometheus.
-func (a *api) metrics(w http.ResponseWriter, _ *http.Request) {
-	samples := make(emitter)
-	collector{a}.collect(samples)
-	process(samples)
-	setHeaders(w, metricsType)
-	// A scraper that has gone away is told nothing.
-	_, _ = w.Write(samples.text())
+// metrics returns the handler of /metrics. Its registry is its own, so what
+// else runs in the program does not show up here.
+func (a *api) metrics() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{a}, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	scrape := promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		setHeaders(w, textType)
+		scrape.ServeHTTP(w, r)
+	})
 }
 
 // collector reads the agent at every scrape; nothing is counted twice.
 type collector struct{ *api }
 
-func (c collector) collect(e emitter) {
+// Describe implements prometheus.Collector.
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		metricBuildInfo, metricIsLeader, metricLeaderInfo, metricHasLeader, metricTerm,
+		metricLeaseRemaining, metricElecting, metricReady, metricMembers, metricCandidates, metricFindings,
+		metricLeaderChanges, metricElections, metricWins, metricLosses, metricElectionPart, metricHookRuns,
+		metricHookSeconds, metricMessages, metricDropped, metricGossipDropped, metricHTTPRefused, metricCertificateEnd,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	e := emitter{ch}
 	e.gauge(metricBuildInfo, 1, agent.Version, runtime.Version())
 	e.gauge(metricReady, truth(c.agent.Ready().Ready))
 	c.collectState(e)
 	c.collectMembers(e)
 	c.collectCounters(e)
-	for r := range numRefusals {
-		e.count(metricHTTPRefused, float64(c.refused[r].Load()), r.String())
-	}
 	if c.certificate != nil {
 		if pair, err := c.certificate(&tls.ClientHelloInfo{}); err == nil && pair.Leaf != nil {
 			e.gauge(metricCertificateEnd, float64(pair.Leaf.NotAfter.Unix()))
 		}
+	}
+	for r := range numRefusals {
+		e.count(metricHTTPRefused, float64(c.refused[r].Load()), r.String())
 	}
 }
 
@@ -121,11 +146,36 @@ func (c collector) collectCounters(e emitter) {
 	e.gauge(metricElectionPart, n.Failover.Hook, "hook")
 }
 
+// emitter sends metrics with labels that cannot spoil a scrape.
+type emitter struct{ ch chan<- prometheus.Metric }
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e.emit(d, prometheus.GaugeValue, v, labels)
+}
+
+func (e emitter) count(d *prometheus.Desc, v float64, labels ...string) {
+	e.emit(d, prometheus.CounterValue, v, labels)
+}
+
 // counts emits a table whose keys are a label, or two with a slash between.
-func (e emitter) counts(m *metric, table map[string]uint64) {
+func (e emitter) counts(d *prometheus.Desc, table map[string]uint64) {
 	for key, n := range table {
-		e.count(m, float64(n), strings.SplitN(key, "/", len(m.labels))...)
+		labels := []string{key}
+		if d == metricMessages || d == metricHookRuns {
+			first, second, _ := strings.Cut(key, "/")
+			labels = []string{first, second}
+		}
+		e.count(d, float64(n), labels...)
 	}
+}
+
+// emit makes the labels printable: names come from other members, and one that
+// is no UTF-8 would fail the whole scrape.
+func (e emitter) emit(d *prometheus.Desc, t prometheus.ValueType, v float64, labels []string) {
+	for i := range labels {
+		labels[i] = printable(labels[i], maxText)
+	}
+	e.ch <- prometheus.MustNewConstMetric(d, t, v, labels...)
 }
 
 func truth(b bool) float64 {
