@@ -1,7 +1,7 @@
 // Failoverlab measures, from outside, how long the clients of a floating address
 // miss it when things go wrong, and whether two hosts ever hold it at once.
 //
-//	failoverlab [-subjects LIST] [-scenarios LIST] [-runs N] [-json FILE]
+//	failoverlab [-subjects LIST] [-scenarios LIST] [-runs N] [-together N] [-json FILE]
 //
 // It builds three hosts, a client and a watcher as network namespaces with a
 // switch between them, runs the agent on the hosts, or keepalived as a peer to

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -59,27 +60,42 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		return err
 	}
 	report := newReport(o)
-	var failed error
-	for _, s := range o.subjects {
-		l, err := newLab(o, s, stderr)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		runs, err := l.all(ctx)
-		report.add(s, runs)
-		l.close()
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
-		}
-		if ctx.Err() != nil {
-			break
-		}
+	results, errs := make([][]result, len(o.subjects)), make([]error, len(o.subjects))
+	var group sync.WaitGroup
+	turns := make(chan struct{}, o.together)
+	for i, s := range o.subjects {
+		turns <- struct{}{}
+		group.Go(func() {
+			results[i], errs[i] = measureSubject(ctx, o, s, stderr)
+			<-turns
+		})
+	}
+	group.Wait()
+	for i, s := range o.subjects {
+		report.add(s, results[i])
 	}
 	report.print(stdout)
 	if o.json != "" {
-		failed = errors.Join(failed, report.write(o.json))
+		errs = append(errs, report.write(o.json))
 	}
-	return failed
+	return errors.Join(errs...)
+}
+
+// measureSubject runs every scenario of one subject, on a network of its own.
+func measureSubject(ctx context.Context, o *options, s *subject, stderr io.Writer) ([]result, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	l, err := newLab(o, s, stderr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	defer l.close()
+	results, err := l.all(ctx)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.name, err)
+	}
+	return results, err
 }
 
 // options is the command line.
@@ -87,6 +103,7 @@ type options struct {
 	subjects  []*subject
 	scenarios []*scenario
 	runs      int
+	together  int
 	calm      time.Duration
 	agent     string
 	hook      string
@@ -104,6 +121,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	subjectNames := f.String("subjects", "doyen-fast,doyen-lan,keepalived", "what to measure, comma-separated")
 	scenarioNames := f.String("scenarios", "faults", "what to do to it, comma-separated; faults: all but the calm ones; all")
 	f.IntVar(&o.runs, "runs", 20, "how often each scenario is run")
+	f.IntVar(&o.together, "together", 1, "how many subjects are measured at the same time, each on a network of its own; they share the machine")
 	f.DurationVar(&o.calm, "calm", 10*time.Minute, "how long each run of a calm scenario lasts")
 	f.StringVar(&o.agent, "agent", "", "agent binary (default: built from ./cmd/agent)")
 	f.StringVar(&o.hook, "hook", "examples/hooks/floating-ip.sh", "hook of the subjects that use one")
@@ -116,8 +134,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q is not understood", f.Arg(0))
 	}
-	if o.runs < 1 || o.calm <= 0 {
-		return nil, errors.New("-runs and -calm must be positive")
+	if o.runs < 1 || o.together < 1 || o.calm <= 0 {
+		return nil, errors.New("-runs, -together and -calm must be positive")
 	}
 	var err error
 	if o.subjects, err = pick("subjects", *subjectNames, subjects, func(s *subject) string { return s.name }, nil); err != nil {
