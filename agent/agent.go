@@ -21,8 +21,8 @@ import (
 // and how long the keeper may take to end once nothing is held any more.
 const leaveTimeout = 3 * time.Second
 
-// historyInterval is how often a changed history is stored.
-const historyInterval = 5 * time.Second
+// saveInterval is how often what may wait is stored, if it has changed.
+const saveInterval = 5 * time.Second
 
 // Agent is one member. All methods are safe for concurrent use, and answer
 // from memory unless they take a context.
@@ -47,6 +47,8 @@ type Agent struct {
 	tenures  tenures
 	history  history
 	tally    *tally
+
+	maintenance atomic.Pointer[maintenance] // only the loop stores it
 }
 
 // New returns an agent that has bound its port and reads nothing from it yet.
@@ -160,7 +162,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := l.join(); err != nil {
 		return err
 	}
-	saved := a.saveHistory(ctx)
+	saved := a.saveNowAndThen(ctx)
 	l.run(ctx)
 	leaving, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
@@ -200,9 +202,10 @@ func (a *Agent) newLoop() (*loop, error) {
 	return l, nil
 }
 
-// saveHistory keeps the history in the state directory, if there is one,
-// whenever it has changed. The function it returns does so for the last time.
-func (a *Agent) saveHistory(ctx context.Context) (last func() error) {
+// saveNowAndThen keeps in the state directory, if there is one, what may be
+// stored a little late, whenever it has changed. The function it returns does so
+// for the last time.
+func (a *Agent) saveNowAndThen(ctx context.Context) (last func() error) {
 	if a.state == nil {
 		return func() error { return nil }
 	}
@@ -213,23 +216,24 @@ func (a *Agent) saveHistory(ctx context.Context) (last func() error) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(historyInterval):
+			case <-time.After(saveInterval):
 			}
-			if err := a.saveChangedHistory(); err != nil {
-				a.log.Warn("cannot store the history", "error", err)
+			if err := a.saveChanged(); err != nil {
+				a.log.Warn("cannot store the history, or the time to stand aside", "error", err)
 			}
 		}
 	})
 	return func() error {
 		stop()
 		saver.Wait()
-		return a.saveChangedHistory()
+		return a.saveChanged()
 	}
 }
 
-func (a *Agent) saveChangedHistory() error {
-	if !a.history.takeChanged() {
-		return nil
+func (a *Agent) saveChanged() error {
+	err := a.saveMaintenance()
+	if a.history.takeChanged() {
+		err = errors.Join(err, a.state.keepHistory(a.history.list()))
 	}
-	return a.state.keepHistory(a.history.list())
+	return err
 }

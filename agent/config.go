@@ -118,8 +118,8 @@ type Config struct {
 	HTTP string
 	// EncryptKeyFile is the gossip keyring, one base64 key a line.
 	EncryptKeyFile string
-	// StateDir, if any, keeps the highest term, the longest lease promised and
-	// the history across restarts.
+	// StateDir, if any, keeps the highest term, the longest lease promised, the
+	// history and a time to stand aside across restarts.
 	StateDir string
 
 	// Logger receives what the agent has to say; nil: slog.Default().

@@ -42,6 +42,14 @@
 //   - With a state directory, no claim or confirm of a term leaves this member
 //     before the term is on disk. While the disk fails, the member is mute.
 //
+// # Standing aside
+//
+// StepDown hands over and stands aside for a minute, StandAside for the time
+// given, across restarts if there is a state directory: its end is kept by the
+// wall clock, and no jump of that makes it longer than was asked for. Resume ends
+// either. A member that stands aside is no candidate; it leads only if no
+// candidate is there, and hands over as soon as one is.
+//
 // # Limits
 //
 //   - Without a keeper process (Config.Keeper off, the default unless the

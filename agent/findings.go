@@ -37,7 +37,11 @@ func (f *findings) set(now, keep time.Duration, x Finding) {
 	if keep != 0 {
 		n.until = now + keep
 	}
-	f.own[x.What+" "+x.Member] = n
+	key := x.What + " " + x.Member
+	if f.own[key] == n {
+		return
+	}
+	f.own[key] = n
 	f.stale = true
 }
 

@@ -94,6 +94,7 @@ func (l *loop) join() error {
 func (l *loop) run(ctx context.Context) {
 	ended := ctx.Done()
 	l.linksChanged()
+	l.restoreMaintenance()
 	l.look()
 	for !l.gone() {
 		l.arm()

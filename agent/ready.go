@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"doyen/seniority"
@@ -43,8 +44,34 @@ func (a *Agent) Ready() Readiness {
 		obstacle("%s was given other --voters than this member: finish that change before the next", name)
 	}
 	r.Ready = len(r.Reasons) == 0
+	r.Reasons = append(r.Reasons, a.reservations(s)...)
 	r.Reasons = append(r.Reasons, a.withdrawn()...)
 	return r
+}
+
+// reservations are what does not stand in the way, but leaves fewer to lead.
+func (a *Agent) reservations(s *snapshot) []string {
+	var notes []string
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf("note: "+format, args...)) }
+	now := a.cfg.now()
+	if until := a.maintenance.Load().until(now); until != nil {
+		note("this member stands aside until %s, as it was asked to", until.UTC().Format(time.RFC3339))
+	} else if left := s.status.AsideUntil - now.Boot; left > 0 {
+		note("this member stands aside for another %v", left.Round(time.Second))
+	}
+	if s.leads(now.Boot) && !s.status.Eligible {
+		note("this member leads although it should not, because no other may")
+	}
+	var others []string
+	for _, m := range s.line {
+		if m.Name != a.self.Name && m.Alive && m.Role == DefaultRole && !m.Eligible {
+			others = append(others, m.Name)
+		}
+	}
+	if len(others) > 0 {
+		note("no candidate now: %s; diag says why", strings.Join(others, ", "))
+	}
+	return notes
 }
 
 // withdrawn names the guarantees that this configuration gives up.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"doyen/seniority"
 )
@@ -11,10 +12,12 @@ import (
 type request struct {
 	kind  seniority.InputKind
 	leave bool
-	fit   bool         // of Health
-	term  uint64       // of a StepDown under way: what is being released,
-	heir  string       // and who is to lead next
-	reply chan outcome // capacity one, so that the loop never waits
+	fit   bool          // of Health
+	aside time.Duration // of StandAside; 0: to resume
+	until *time.Time    // when that ends
+	term  uint64        // of a hand-over under way: what is being released,
+	heir  string        // and who is to lead next
+	reply chan outcome  // capacity one, so that the loop never waits
 }
 
 type outcome struct {
@@ -83,6 +86,8 @@ func (l *loop) serve(r request) {
 		l.depart()
 	case r.kind == seniority.StepDown:
 		l.serveStepDown(r)
+	case r.kind == seniority.StandAside:
+		l.serveAside(r)
 	case r.kind == seniority.Elect:
 		refused := l.step(seniority.Input{Kind: seniority.Elect})
 		r.reply <- outcome{result: l.elected(refused)}
@@ -99,16 +104,30 @@ func (l *loop) serveStepDown(r request) {
 		r.reply <- outcome{err: fmt.Errorf("%w: this member does not lead; %s", ErrRefused, l.whoLeads())}
 		return
 	}
-	if refused := l.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Requested}); refused != seniority.None {
-		r.reply <- outcome{err: fmt.Errorf("%w: there is nobody to hand over to", ErrRefused)}
-		return
+	if l.handOver(&r, 0) {
+		l.waitFor(r)
+	}
+}
+
+// handOver begins a hand-over on request, to stand aside for so long (0: a
+// minute); false if it was refused, which it has answered.
+func (l *loop) handOver(r *request, aside time.Duration) bool {
+	refused := l.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Requested, Aside: aside})
+	if refused != seniority.None {
+		r.reply <- outcome{err: fmt.Errorf("%w: there is nobody to hand over to, so nothing has changed", ErrRefused)}
+		return false
 	}
 	r.term, r.heir = l.last.Releasing, l.last.Successor
+	return true
+}
+
+// waitFor keeps a request until the release of its hand-over has ended.
+func (l *loop) waitFor(r request) {
 	l.waiting = append(l.waiting, r)
 	l.answerWaiting(&l.last)
 }
 
-// answerWaiting answers the step-downs whose release has ended.
+// answerWaiting answers the requests whose release has ended.
 func (l *loop) answerWaiting(st *seniority.Status) {
 	kept := l.waiting[:0]
 	for _, r := range l.waiting {
@@ -116,7 +135,7 @@ func (l *loop) answerWaiting(st *seniority.Status) {
 			kept = append(kept, r)
 			continue
 		}
-		r.reply <- outcome{result: Result{OK: true, Leader: r.heir, Term: r.term, Note: "handed over"}}
+		r.reply <- outcome{result: Result{OK: true, Leader: r.heir, Term: r.term, Until: r.until, Note: "handed over"}}
 	}
 	l.waiting = kept
 }

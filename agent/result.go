@@ -1,6 +1,9 @@
 package agent
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // ErrRefused is wrapped by the errors of requests that cannot be carried out
 // now; the error's text gives the reason as one sentence.
@@ -12,6 +15,8 @@ type Result struct {
 	Leader string `json:"leader,omitempty"` // who leads, or is to lead, now
 	Term   uint64 `json:"term,omitempty"`
 	Note   string `json:"note,omitempty"`
+	// Until is when a time of standing aside ends that was asked for.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // Counters are running totals since the start, for metrics.

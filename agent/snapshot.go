@@ -83,7 +83,8 @@ func (a *Agent) State() State {
 		IsLeader: s.leads(now.Boot), Electing: s.status.Electing,
 		Mode: a.cfg.mode(), Voters: a.cfg.Voters, Hook: s.hook,
 		PID: os.Getpid(), Version: Version,
-		Cluster: a.cfg.Cluster, Phase: phaseNames[s.status.Phase], Eligible: s.status.Eligible,
+		Cluster: a.cfg.Cluster, Phase: phaseNames[s.status.Phase],
+		Eligible: s.status.Eligible, MaintenanceUntil: a.maintenance.Load().until(now),
 		Reason: reasonText(s.status.Reason), WallTime: float64(now.Wall) / 1000,
 		LeaderHeardMS: -1, Findings: slices.Clone(s.findings),
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +16,10 @@ import (
 
 // The files of a state directory.
 const (
-	termFile    = "term.json"
-	historyFile = "history.json"
-	lockFile    = "lock"
+	termFile        = "term.json"
+	historyFile     = "history.json"
+	maintenanceFile = "maintenance.json"
+	lockFile        = "lock"
 )
 
 // promises is what a restart must know to keep its word: the highest term it
@@ -33,6 +35,10 @@ type stateDir struct {
 	path string
 	lock *os.File
 	kept promises
+
+	mu      sync.Mutex // guards what follows: several may ask this member to stand aside
+	planned plannedAside
+	closed  bool
 }
 
 // openState opens the directory, making it if it is missing, and reads what a
@@ -55,7 +61,7 @@ func openState(path string) (*stateDir, []Leadership, error) {
 		return nil, nil, fmt.Errorf("state-dir %s is in use by another agent: %w", path, err)
 	}
 	var history []Leadership
-	if err := errors.Join(s.read(termFile, &s.kept), s.read(historyFile, &history)); err != nil {
+	if err := errors.Join(s.read(termFile, &s.kept), s.read(historyFile, &history), s.read(maintenanceFile, &s.planned)); err != nil {
 		s.close()
 		return nil, nil, err
 	}
@@ -97,6 +103,26 @@ func (s *stateDir) keepTerm(term uint64, lease time.Duration) error {
 // keepHistory stores the history.
 func (s *stateDir) keepHistory(l []Leadership) error { return s.write(historyFile, l) }
 
+// keepMaintenance stores the maintenance as current says it is now, unless that
+// is stored already. It asks under the lock, so that of two callers at once the
+// newer state is stored last.
+func (s *stateDir) keepMaintenance(current func() plannedAside) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := current()
+	if s.closed || p.Until.Equal(s.planned.Until) && p.For == s.planned.For {
+		return nil
+	}
+	if err := s.write(maintenanceFile, p); err != nil {
+		return err
+	}
+	s.planned = p
+	return nil
+}
+
 // write replaces one file of the directory: after a crash at any instant it is
 // there whole, in its old or its new form, and after write has returned in its
 // new form.
@@ -122,6 +148,9 @@ func (s *stateDir) close() error {
 	if s == nil {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 	return s.lock.Close()
 }
 

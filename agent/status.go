@@ -36,6 +36,9 @@ type State struct {
 	Phase string `json:"phase"`
 	// Eligible is false while this member may not be elected.
 	Eligible bool `json:"eligible"`
+	// MaintenanceUntil is until when this member stands aside because somebody
+	// asked it to for a time; null: nobody did, or the time is over.
+	MaintenanceUntil *time.Time `json:"maintenance_until"`
 	// Reason says why the leader last changed.
 	Reason string `json:"reason,omitempty"`
 	// WallTime is this member's clock in Unix seconds when it answered.
@@ -139,7 +142,7 @@ type Answer struct {
 
 // Event is one entry of the live stream.
 type Event struct {
-	// Kind is state, leader, member, election or hook.
+	// Kind is state, leader, member, election, hook or maintenance.
 	Kind string `json:"kind"`
 	// Time is when it happened, by this member's wall clock.
 	Time time.Time `json:"time"`
@@ -161,6 +164,10 @@ type (
 	MemberEvent struct {
 		Change string     `json:"change"` // join, leave, update
 		Member MemberInfo `json:"member"`
+	}
+	// MaintenanceEvent: this member stands aside for a time, or no longer.
+	MaintenanceEvent struct {
+		Until *time.Time `json:"until"`
 	}
 	// ElectionEvent: a claim, a confirm or an objection.
 	ElectionEvent struct {

@@ -38,6 +38,12 @@ type Agent interface {
 	// agent.ErrRefused with the reason when it cannot be done. A ctx that ends
 	// ends the waiting, not the hand-over.
 	StepDown(ctx context.Context) (agent.Result, error)
+	// StandAside hands over if this member leads, and is no candidate for so
+	// long, at most agent.MaxAside, or until Resume. The error wraps
+	// agent.ErrRefused if it leads and nobody else may; nothing has changed then.
+	StandAside(ctx context.Context, d time.Duration) (agent.Result, error)
+	// Resume ends the standing aside, for whatever reason it does.
+	Resume(ctx context.Context) (agent.Result, error)
 	// Leave hands over and leaves the group; Run then returns.
 	Leave(ctx context.Context) (agent.Result, error)
 	// Elect holds an election now; under a healthy, preferred leader it

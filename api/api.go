@@ -117,9 +117,10 @@ func (a *api) contents() []call {
 		get("/livez", "200 while the election loop turns", a.livez),
 		get("/readyz", "200 once joined and decided", a.readyz),
 		get("/version", "the program's version", a.version),
-		post("/step-down", "hand the leadership over", a.change("step down", a.agent.StepDown)),
-		post("/leave", "hand over and leave the group", a.change("leave", a.agent.Leave)),
-		post("/election", "hold an election now", a.change("hold an election", a.agent.Elect)),
+		post("/step-down", "hand the leadership over; and stand aside: ?for=1h", a.change("step down", a.readStepDown)),
+		post("/resume", "stand aside no longer", a.change("resume", always(a.agent.Resume))),
+		post("/leave", "hand over and leave the group", a.change("leave", always(a.agent.Leave))),
+		post("/election", "hold an election now", a.change("hold an election", always(a.agent.Elect))),
 	}
 }
 

@@ -19,13 +19,22 @@ const (
 	// changeTimeout limits the wait for a hand-over, whose release hook may
 	// take as long as --hook-timeout allows.
 	changeTimeout = 10 * time.Minute
-	// maxBody limits the body of a call; none needs one.
+	// maxBody limits the body of a call.
 	maxBody = 4 << 10
 )
 
+// A deed is what a call makes the agent do.
+type deed func(context.Context) (agent.Result, error)
+
+// always is for calls that take no parameters.
+func always(do deed) func(*http.Request, []byte) (deed, error) {
+	return func(*http.Request, []byte) (deed, error) { return do, nil }
+}
+
 // change makes the handler of a call that changes something. what completes
-// "asked to …" in the log.
-func (a *api) change(what string, do func(context.Context) (agent.Result, error)) http.HandlerFunc {
+// "asked to …" in the log; read finds out from request and body what to do, and
+// its error names the field that is wrong.
+func (a *api) change(what string, read func(*http.Request, []byte) (deed, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if status, why, sentence := a.refuse(r); status != 0 {
 			a.refused.count(why)
@@ -37,8 +46,14 @@ func (a *api) change(what string, do func(context.Context) (agent.Result, error)
 		}
 		// The body is read before the deadlines move, so that a client which
 		// never sends it cannot hold the connection for as long as a hand-over.
-		if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
 			a.fail(w, http.StatusBadRequest, "the body is too long or did not arrive; this call needs none")
+			return
+		}
+		do, err := read(r, body)
+		if err != nil {
+			a.fail(w, http.StatusBadRequest, printable(err.Error(), maxText))
 			return
 		}
 		a.log.Info("asked to "+what, "by", r.RemoteAddr)
@@ -50,7 +65,7 @@ func (a *api) change(what string, do func(context.Context) (agent.Result, error)
 }
 
 // result carries a change out and answers how it went.
-func (a *api) result(w http.ResponseWriter, do func(context.Context) (agent.Result, error), ctx context.Context) {
+func (a *api) result(w http.ResponseWriter, do deed, ctx context.Context) {
 	result, err := do(ctx)
 	switch {
 	case err == nil:

@@ -91,7 +91,7 @@ func TestChangeAnswers(t *testing.T) {
 		{"refused", agent.Result{}, refused, 409, "nobody to hand over to"},
 		{"failed", agent.Result{}, errors.New("broken"), 500, "broken"},
 	}
-	for _, path := range []string{"/step-down", "/leave/", "/election"} {
+	for _, path := range []string{"/step-down", "/resume", "/leave/", "/election"} {
 		for _, tt := range tests {
 			t.Run(path+" "+tt.name, func(t *testing.T) {
 				f, asked := newFake(), ""

@@ -57,8 +57,12 @@ func (f *fake) Survey(ctx context.Context) map[string]agent.Answer { return f.su
 func (f *fake) Subscribe(ctx context.Context) <-chan agent.Event { return f.events(ctx) }
 
 func (f *fake) StepDown(ctx context.Context) (agent.Result, error) { return f.change(ctx, "step-down") }
-func (f *fake) Leave(ctx context.Context) (agent.Result, error)    { return f.change(ctx, "leave") }
-func (f *fake) Elect(ctx context.Context) (agent.Result, error)    { return f.change(ctx, "election") }
+func (f *fake) Resume(ctx context.Context) (agent.Result, error)   { return f.change(ctx, "resume") }
+func (f *fake) StandAside(ctx context.Context, d time.Duration) (agent.Result, error) {
+	return f.change(ctx, "step-down for "+d.String())
+}
+func (f *fake) Leave(ctx context.Context) (agent.Result, error) { return f.change(ctx, "leave") }
+func (f *fake) Elect(ctx context.Context) (agent.Result, error) { return f.change(ctx, "election") }
 
 // newFake is the member a of a healthy group a, b, c, of which a leads.
 func newFake() *fake {

@@ -31,6 +31,8 @@ var (
 	metricReady          = desc("ready", "1 while a failover would work.")
 	metricMembers        = desc("members", "Members believed alive, this one included, by role.", "role")
 	metricCandidates     = desc("eligible_candidates", "Members believed alive that may lead now.")
+	metricEligible       = desc("eligible", "1 while this member may be elected.")
+	metricMaintenance    = desc("maintenance_remaining_seconds", "For how long this member was asked to stand aside yet; else 0.")
 	metricFindings       = desc("findings", "What this member has noticed and a person should know, by kind.", "what")
 	metricLeaderChanges  = desc("leader_changes_total", "Times the leader this member follows changed.")
 	metricElections      = desc("elections_total", "Claims this member made.")
@@ -101,6 +103,8 @@ func (c collector) collectState(e emitter) {
 	e.gauge(metricTerm, float64(s.Term))
 	e.gauge(metricLeaseRemaining, float64(s.LeaseMS)/1000)
 	e.gauge(metricElecting, truth(s.Electing))
+	e.gauge(metricEligible, truth(s.Eligible))
+	e.gauge(metricMaintenance, maintenanceLeft(s))
 	found := map[string]int{}
 	for _, f := range s.Findings {
 		found[f.What]++
@@ -108,6 +112,14 @@ func (c collector) collectState(e emitter) {
 	for what, n := range found {
 		e.gauge(metricFindings, float64(n), what)
 	}
+}
+
+// maintenanceLeft is in seconds, by the member's own clock.
+func maintenanceLeft(s agent.State) float64 {
+	if s.MaintenanceUntil == nil {
+		return 0
+	}
+	return max(unix(*s.MaintenanceUntil)-s.WallTime, 0)
 }
 
 func (c collector) collectMembers(e emitter) {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -26,6 +27,7 @@ func scrape(t *testing.T, f *fake) string {
 func full() *fake {
 	f := newFake()
 	f.state.LeaseMS = 750
+	f.state.MaintenanceUntil = new(time.UnixMilli(int64(f.state.WallTime*1000) + 90_500))
 	f.members = append(f.members, agent.MemberInfo{Name: "d", Role: "candidate", Alive: true},
 		agent.MemberInfo{Name: "e", Role: "candidate", Eligible: true})
 	f.state.Findings = []agent.Finding{{What: "name-clash"}, {What: "name-clash"}}
@@ -48,7 +50,7 @@ func TestMetrics(t *testing.T) {
 		`doyen_build_info{goversion="go`, `doyen_is_leader 1`, `doyen_has_leader 1`, `doyen_leader_info{leader="a"} 1`,
 		`doyen_term 7`, `doyen_lease_remaining_seconds 0.75`, `doyen_electing 0`, `doyen_ready 1`,
 		`doyen_members{role="candidate"} 3`, `doyen_members{role="witness"} 1`, `doyen_members{role="observer"} 0`,
-		`doyen_eligible_candidates 2`, `doyen_findings{what="name-clash"} 2`,
+		`doyen_eligible 1`, `doyen_maintenance_remaining_seconds 90.5`, `doyen_eligible_candidates 2`, `doyen_findings{what="name-clash"} 2`,
 		`doyen_leader_changes_total 2`, `doyen_elections_total 1`, `doyen_leaderships_won_total 3`,
 		`doyen_leaderships_lost_total{reason="lease-lost"} 4`,
 		`doyen_last_election_seconds{part="detection"} 1.5`, `doyen_last_election_seconds{part="hook"} 2`,

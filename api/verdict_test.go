@@ -238,6 +238,12 @@ func TestJudge(t *testing.T) {
 		group:  newGroup().of("b", func(s *agent.State) { s.Eligible = false }).of("c", func(s *agent.State) { s.Role = "witness" }),
 		status: degraded, leader: "a", finds: []string{"no-successor a"}, notes: []string{"split-possible "},
 	}, {
+		name: "a member stands aside for maintenance",
+		group: newGroup().of("b", func(s *agent.State) {
+			s.Eligible, s.Findings = false, []agent.Finding{{What: "maintenance", Member: "b"}}
+		}),
+		status: agreed, leader: "a", notes: []string{"maintenance b", "split-possible "},
+	}, {
 		name:   "a rolling upgrade",
 		group:  newGroup().of("b", func(s *agent.State) { s.Version = "2.0" }),
 		status: agreed, leader: "a", notes: []string{"split-possible ", "versions-differ b"},

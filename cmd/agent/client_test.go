@@ -97,6 +97,9 @@ func TestCommands(t *testing.T) {
 		{"ready", "GET /ready", 503, `{"ready":false,"would_lead":null,"reasons":["nobody else"]}`, exitNoLeader, []string{"not ready\n  nobody else"}, ""},
 		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"b","term":8}`, exitOK, []string{"done; b leads (term 8)"}, ""},
 		{"step-down", "POST /step-down", 409, `{"error":"refused: nobody to hand over to"}`, exitFailed, nil, "nobody to hand over to"},
+		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"b","term":8,"until":"2026-01-02T03:04:05Z"}`, exitOK, []string{"done; b leads (term 8); no candidate until 2026-01-02 "}, ""},
+		{"resume", "POST /resume", 200, `{"ok":true,"note":"back"}`, exitOK, []string{"back\n"}, ""},
+		{"status", "GET /status", 200, state("a", "b", `,"eligible":false,"maintenance_until":"2026-01-02T03:04:05Z"`), exitOK, []string{"stands aside", "until 2026-01-02 ", "eligible", "no\n"}, ""},
 		{"leave", "POST /leave", 200, `{"ok":true,"note":"left"}`, exitOK, []string{"left\n"}, ""},
 		{"leave", "POST /leave", 401, `{"error":"needs the token"}`, exitFailed, nil, "needs the token"},
 	} {
@@ -145,6 +148,10 @@ func TestUnreachable(t *testing.T) {
 		{[]string{"leader", "--timeout", "x"}, "timeout", exitUsage},
 		{[]string{"leader", "--adr", "x"}, "unknown flag --adr", exitUsage},
 		{[]string{"leader", "a"}, `unknown argument "a"`, exitUsage},
+		{[]string{"step-down", "--addr", free, "--for", "0s"}, "--for: 0s is not longer than zero", exitUsage},
+		{[]string{"step-down", "--addr", free, "--for", "721h"}, "--for: 721h0m0s is longer than 30 days", exitUsage},
+		{[]string{"step-down", "--for", "soon"}, "for", exitUsage},
+		{[]string{"step-down", "1h"}, `unknown argument "1h"`, exitUsage},
 		{[]string{"leave", "--api-token-file", "/nonexistent"}, "--api-token-file: open /nonexistent", exitUsage},
 		{[]string{"--bind-port", "1", "leader"}, "--bind-port configures the agent", exitUsage},
 		{[]string{"liader"}, `unknown command "liader"`, exitUsage},
@@ -214,6 +221,28 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// How long to stand aside for reaches the agent.
+func TestStepDownFor(t *testing.T) {
+	got := make(chan string, 1)
+	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.URL.String()
+		fmt.Fprint(w, `{"ok":true}`)
+	}))
+	for want, args := range map[string][]string{
+		"/step-down":              nil,
+		"/step-down?for=1h30m0s":  {"--for", "90m"},
+		"/step-down?for=720h0m0s": {"--for=720h"},
+		"/step-down?for=500ms":    {"--for", "0.5s"},
+	} {
+		if _, stderr, code := command(t, append([]string{"step-down", "--addr", addr}, args...)...); code != exitOK {
+			t.Fatalf("step-down %q: got exit %d and %q", args, code, stderr)
+		}
+		if got := <-got; got != want {
+			t.Errorf("step-down %q: got %s, want %s", args, got, want)
+		}
+	}
+}
+
 func TestWatch(t *testing.T) {
 	const stream = "retry: 2000\n\n" +
 		"event: state\nid: 1\ndata: {\"time\":\"2026-01-02T03:04:05Z\",\"name\":\"a\",\"members\":[\"a\"],\"leader\":null,\"term\":1}\n\n" +
@@ -222,20 +251,21 @@ func TestWatch(t *testing.T) {
 		"event: member\nid: 3\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"change\":\"join\",\"member\":{\"name\":\"c\"}}\n\n" +
 		"event: election\nid: 4\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"what\":\"objected\",\"peer\":\"c\",\"term\":3,\"reason\":\"stale-term\"}\n\n" +
 		"event: hook\nid: 5\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"event\":\"acquire\",\"exit\":1,\"duration_ms\":12}\n\n" +
-		"event: new\nid: 6\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"x\":1}\n\n"
+		"event: maintenance\nid: 6\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"until\":null}\n\n" +
+		"event: new\nid: 7\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"x\":1}\n\n"
 	addr := serveFake(t, fakeAgent{"GET /events": {200, stream}})
 	stdout, stderr, code := command(t, "watch", "--addr", addr)
 	if code != exitFailed || !strings.Contains(stderr, "ended the stream") {
 		t.Errorf("watch of a stream that ends: got exit %d and %q", code, stderr)
 	}
 	for _, want := range []string{"a knows 1 members; leader: none (term 1)", "b leads (term 2); before: nobody; reason: elected",
-		"join: c", "objected, c, term 3, stale-term", "acquire: exit 1 after 12ms", `"x":1`} {
+		"join: c", "objected, c, term 3, stale-term", "acquire: exit 1 after 12ms", "stands aside no longer", `"x":1`} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("watch: got %q, want %q in it", stdout, want)
 		}
 	}
-	if got := strings.Count(stdout, "\n"); got != 6 {
-		t.Errorf("watch: got %d lines, want 6", got)
+	if got := strings.Count(stdout, "\n"); got != 7 {
+		t.Errorf("watch: got %d lines, want 7", got)
 	}
 	stdout, _, _ = command(t, "watch", "--addr", addr, "--json")
 	for line := range strings.Lines(stdout) {

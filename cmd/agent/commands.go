@@ -43,12 +43,18 @@ func clientCommands(settings flagValues) []*cli.Command {
 			},
 		}
 	}
-	tell := func(name, usage, path string) *cli.Command {
+	tell := func(name, usage string, path func(*cli.Context) (string, error)) *cli.Command {
 		c := ask(name, usage, handOverTime, func(c *cli.Context, cl *client) error { return tellAgent(c, cl, path) })
 		c.Flags = append(c.Flags, &cli.StringFlag{Name: "api-token-file", EnvVars: []string{envName("api-token-file")},
 			Usage: "`FILE` with the agent's token; needed from another host"})
 		return c
 	}
+	always := func(path string) func(*cli.Context) (string, error) {
+		return func(*cli.Context) (string, error) { return path, nil }
+	}
+	stepDown := tell("step-down", "make this member hand its leadership over; with --for, make it stand aside, leader or not", stepDownPath)
+	stepDown.Flags = append(stepDown.Flags, &cli.DurationFlag{Name: "for",
+		Usage: "no candidate for so long (`DURATION`, at most 720h) or until resume; with --state-dir across restarts too"})
 	return []*cli.Command{
 		ask("leader", "print the leader's address; exit 2 if there is none", answerTime, askLeader),
 		ask("members", "list the members in the line of succession", answerTime, askMembers),
@@ -57,8 +63,9 @@ func clientCommands(settings flagValues) []*cli.Command {
 		ask("watch", "print leader, member, election and hook events as they happen", answerTime, watch),
 		ask("history", "list past leaderships, newest first", answerTime, askHistory),
 		ask("ready", "say whether failover would work now; exit 2 if not", answerTime, askReady),
-		tell("step-down", "make this member hand its leadership over", "/step-down"),
-		tell("leave", "make this member hand over and leave; its agent ends", "/leave"),
+		stepDown,
+		tell("resume", "let this member stand aside no longer", always("/resume")),
+		tell("leave", "make this member hand over and leave; its agent ends", always("/leave")),
 	}
 }
 
@@ -145,9 +152,25 @@ func askReady(c *cli.Context, cl *client) error {
 	return nil
 }
 
+// stepDownPath is the call of step-down.
+func stepDownPath(c *cli.Context) (string, error) {
+	if !c.IsSet("for") {
+		return "/step-down", nil
+	}
+	aside := c.Duration("for")
+	if err := agent.CheckAside(aside); err != nil {
+		return "", cli.Exit(fmt.Errorf("--for: %w", err), exitUsage)
+	}
+	return "/step-down?for=" + aside.String(), nil
+}
+
 // tellAgent makes a call that changes something and says what came of it.
-func tellAgent(c *cli.Context, cl *client, path string) error {
-	a, err := cl.post(c.Context, path, http.StatusOK)
+func tellAgent(c *cli.Context, cl *client, path func(*cli.Context) (string, error)) error {
+	call, err := path(c)
+	if err != nil {
+		return err
+	}
+	a, err := cl.post(c.Context, call, http.StatusOK)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ var settings = []setting{
 		set: text(func(o *options) *string { return &o.tlsKeyFile })},
 	{name: "encrypt-key-file", usage: "gossip keyring `FILE`: one base64 key a line, the first encrypts (see keygen)",
 		set: text(func(o *options) *string { return &o.EncryptKeyFile })},
-	{name: "state-dir", usage: "`DIRECTORY` that keeps the highest term and the history across restarts",
+	{name: "state-dir", usage: "`DIRECTORY` that keeps the highest term, the history and a time to stand aside across restarts",
 		set: text(func(o *options) *string { return &o.StateDir })},
 
 	{name: "log-level", text: "info", usage: "`LEVEL` debug, info, warn or error",

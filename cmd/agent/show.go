@@ -78,6 +78,7 @@ func showState(w io.Writer, s agent.State) {
 		{"mode", s.Mode},
 		{"rule", s.Rule},
 		{"role", s.Role},
+		{"eligible", yesNo(s.Eligible)},
 		{"cluster", s.Cluster},
 		{"members", strings.Join(s.Members, " ")},
 		{"hook", hookOf(s.Hook)},
@@ -85,6 +86,9 @@ func showState(w io.Writer, s agent.State) {
 		{"pid", fmt.Sprint(s.PID)},
 		{"keeper", keeperOf(s)},
 		{"version", s.Version},
+	}
+	if s.MaintenanceUntil != nil {
+		rows = append(rows, []string{"stands aside", "until " + when(*s.MaintenanceUntil)})
 	}
 	if len(s.Voters) > 0 {
 		rows = append(rows, []string{"voters", strings.Join(s.Voters, " ")})
@@ -176,6 +180,9 @@ func showResult(w io.Writer, r agent.Result) {
 	if r.Leader != "" {
 		note += fmt.Sprintf("; %s leads (term %d)", clean(r.Leader), r.Term)
 	}
+	if r.Until != nil {
+		note += "; no candidate until " + when(*r.Until)
+	}
 	fmt.Fprintln(w, note)
 }
 
@@ -210,6 +217,13 @@ func hookOf(h *agent.HookRun) string {
 		return h.Event + ": " + h.Error
 	}
 	return fmt.Sprintf("%s: exit %d after %s", h.Event, h.Exit, millis(h.DurationMS))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }
 
 func millis(ms float64) string {

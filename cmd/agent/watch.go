@@ -92,7 +92,7 @@ func showEvent(w io.Writer, kind string, data json.RawMessage) error {
 	if err = cmp.Or(err, json.Unmarshal(data, &at)); err != nil {
 		return fmt.Errorf("the event %q is not what an agent says: %w", clean(kind), err)
 	}
-	_, err = fmt.Fprintf(w, "%s  %-8s  %s\n", at.Time.Local().Format("15:04:05.000"), clean(kind), clean(text))
+	_, err = fmt.Fprintf(w, "%s  %-11s  %s\n", at.Time.Local().Format("15:04:05.000"), clean(kind), clean(text))
 	return err
 }
 
@@ -115,6 +115,13 @@ func eventText(kind string, data json.RawMessage) (string, error) {
 		var e agent.ElectionEvent
 		err := json.Unmarshal(data, &e)
 		return strings.Join(nonEmpty(e.What, e.Peer, fmt.Sprintf("term %d", e.Term), e.Reason), ", "), err
+	case "maintenance":
+		var e agent.MaintenanceEvent
+		err := json.Unmarshal(data, &e)
+		if e.Until == nil {
+			return "stands aside no longer", err
+		}
+		return "stands aside until " + when(*e.Until), err
 	case "hook":
 		var h agent.HookRun
 		err := json.Unmarshal(data, &h)

@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"doyen/agent"
+)
+
+// content sets the body of a request.
+func content(text string) func(*http.Request) {
+	return func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(text)) }
+}
+
+func TestStepDownFor(t *testing.T) {
+	const notTheField = "the body is not JSON with the one field for"
+	for _, test := range []struct {
+		query, body string
+		asked       string // of the agent; "": nothing
+		problem     string
+	}{
+		{"", "", "step-down", ""},
+		{"", " \n", "step-down", ""},
+		{"", "{}", "step-down", ""},
+		{"", `{"for":null}`, "step-down", ""},
+		{"?other=1", "", "step-down", ""},
+		{"?for=1h", "", "step-down for 1h0m0s", ""},
+		{"?for=1h30m", "{}", "step-down for 1h30m0s", ""},
+		{"", `{"for": "720h"}`, "step-down for 720h0m0s", ""},
+		{"?for=", "", "", `for: "" is not a duration`},
+		{"?for=1", "", "", `for: "1" is not a duration such as 30m or 1h`},
+		{"?for=0s", "", "", "for: 0s is not longer than zero"},
+		{"?for=-1h", "", "", "for: -1h0m0s is not longer than zero"},
+		{"?for=720h1s", "", "", "for: 720h0m1s is longer than 30 days"},
+		{"?for=9999999h", "", "", `for: "9999999h" is not a duration`},
+		{"?for=1h&for=2h", "", "", "for: it is given twice"},
+		{"?for=1h", `{"for":"1h"}`, "", "for: it is given twice"},
+		{"", `{"for":"soon"}`, "", `for: "soon" is not a duration`},
+		{"", `{"for":"\u001b[2J"}`, "", "for: "},
+		{"", `{"for":3600}`, "", notTheField},
+		{"", `{"fro":"1h"}`, "", notTheField},
+		{"", `{"for":"1h"} x`, "", notTheField},
+		{"", `{"for":"1h"}]`, "", notTheField},
+		{"", "for=1h", "", notTheField},
+	} {
+		f, asked := newFake(), ""
+		f.change = func(_ context.Context, what string) (agent.Result, error) { asked = what; return agent.Result{}, nil }
+		w := ask(t, New(quiet(f)), "POST", "/step-down"+test.query, content(test.body))
+		if asked != test.asked {
+			t.Errorf("%q %q: want the agent asked to %q, got %q", test.query, test.body, test.asked, asked)
+		}
+		if test.problem != "" {
+			wantError(t, w, http.StatusBadRequest, test.problem)
+		} else if w.Code != http.StatusOK {
+			t.Errorf("%q %q: want 200, got %d: %s", test.query, test.body, w.Code, w.Body)
+		}
+	}
+}
