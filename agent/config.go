@@ -146,6 +146,10 @@ func (c Config) Validate() error {
 type Bounds struct {
 	// Lease and ReleaseBudget are as in effect.
 	Lease, ReleaseBudget time.Duration
+	// LeastFailover and UsualFailover are between what a group is usually without
+	// a leader when that one's host dies or is cut off, without the hook. A leader
+	// that is stopped, or killed while its host lives, costs a round trip or two.
+	LeastFailover, UsualFailover time.Duration
 	// WorstFailover is how long a group with that many candidates is without a
 	// leader at most, after one fault and without the hook.
 	WorstFailover time.Duration
@@ -160,7 +164,9 @@ func (c Config) Bounds(candidates int) (Bounds, error) {
 	if err != nil {
 		return Bounds{}, err
 	}
+	least, usual := s.timing.SilentFailover()
 	return Bounds{
+		LeastFailover: least, UsualFailover: usual,
 		Lease: s.timing.Lease, ReleaseBudget: s.timing.ReleaseBudget,
 		WorstFailover: s.timing.FailoverBound(candidates), Drift: driftPPM,
 	}, nil

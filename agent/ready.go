@@ -15,6 +15,8 @@ func (a *Agent) Ready() Readiness {
 	s := a.snap.Load()
 	leader, known := a.Leader()
 	r := Readiness{WorstFailoverMS: a.worstFailover(s).Milliseconds(), DriftPPM: driftPPM, Reasons: []string{}}
+	least, usual := a.cfg.timing.SilentFailover()
+	r.LeastFailoverMS, r.UsualFailoverMS = least.Milliseconds(), usual.Milliseconds()
 	if a.cfg.quorum() {
 		r.ReleaseBudgetMS = a.cfg.timing.ReleaseBudget.Milliseconds()
 	}

@@ -124,6 +124,8 @@ type Readiness struct {
 	Ready           bool     `json:"ready"`
 	WouldLead       *string  `json:"would_lead"`
 	WorstFailoverMS int64    `json:"worst_failover_ms"`
+	LeastFailoverMS int64    `json:"least_failover_ms"` // when the leader's host dies, usually,
+	UsualFailoverMS int64    `json:"usual_failover_ms"` // between this and that
 	ReleaseBudgetMS int64    `json:"release_budget_ms"`
 	DriftPPM        int      `json:"drift_ppm"` // by how much clock rates may differ, parts per million
 	Reasons         []string `json:"reasons"`

@@ -67,7 +67,8 @@ type collector struct{ *api }
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		metricBuildInfo, metricIsLeader, metricLeaderInfo, metricHasLeader, metricTerm,
-		metricLeaseRemaining, metricElecting, metricReady, metricMembers, metricCandidates, metricFindings,
+		metricLeaseRemaining, metricElecting, metricReady, metricMembers, metricCandidates,
+		metricEligible, metricMaintenance, metricFindings,
 		metricLeaderChanges, metricElections, metricWins, metricLosses, metricElectionPart, metricHookRuns,
 		metricHookSeconds, metricMessages, metricDropped, metricGossipDropped, metricHTTPRefused, metricCertificateEnd,
 	} {

@@ -93,6 +93,13 @@ func (t Timing) Check(quorum bool, kernel time.Duration) error {
 	return nil
 }
 
+// SilentFailover is the usual time, in a quiet network, from the moment a leader
+// falls silent to the next: its last renewal was sent at any moment of a
+// renewal before, and the first in line claims when the lease since then is over.
+func (t Timing) SilentFailover() (least, most time.Duration) {
+	return t.Lease - t.Renewal, Drifted(t.Lease)
+}
+
 // FailoverBound is the longest that a group stays without a leader after one
 // fault, with the network quiet afterwards: the promises to the old holder run
 // out, the candidates before the first one alive pass their turn, and each of

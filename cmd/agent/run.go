@@ -170,7 +170,8 @@ func validate(c *cli.Context, values flagValues) error {
 	}
 	w := c.App.Writer
 	fmt.Fprintln(w, "the configuration is good")
-	fmt.Fprintf(w, "worst failover with %d candidates: %v, after one fault and without the hook\n", candidates, b.WorstFailover)
+	fmt.Fprintf(w, "worst failover with %d candidates: %v\n", candidates, b.WorstFailover)
+	showFailover(w, b.LeastFailover, b.UsualFailover, b.WorstFailover)
 	if len(o.Voters) > 0 {
 		fmt.Fprintf(w, "lease %v, of which release may take the last %v; clock rates may differ by %d parts per million\n",
 			b.Lease, b.ReleaseBudget, b.Drift)

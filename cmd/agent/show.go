@@ -167,12 +167,23 @@ func showReady(w io.Writer, r agent.Readiness) {
 		verdict = "ready"
 	}
 	if r.WouldLead != nil {
-		verdict += fmt.Sprintf(": %s would lead, within %s", clean(*r.WouldLead), time.Duration(r.WorstFailoverMS)*time.Millisecond)
+		verdict += fmt.Sprintf(": %s would lead", clean(*r.WouldLead))
 	}
 	fmt.Fprintln(w, verdict)
+	if r.WouldLead != nil {
+		ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+		showFailover(w, ms(r.LeastFailoverMS), ms(r.UsualFailoverMS), ms(r.WorstFailoverMS))
+	}
 	for _, reason := range r.Reasons {
 		fmt.Fprintf(w, "  %s\n", clean(reason))
 	}
+}
+
+// showFailover prints what to expect of a failover.
+func showFailover(w io.Writer, least, usual, worst time.Duration) {
+	fmt.Fprintln(w, "  the agent is stopped or killed: another leads after a round trip or two")
+	fmt.Fprintf(w, "  the leader's host dies or is cut off: after %v to %v, at worst %v\n", least, usual, worst)
+	fmt.Fprintln(w, "  the hook's own time comes on top")
 }
 
 func showResult(w io.Writer, r agent.Result) {
