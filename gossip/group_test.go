@@ -36,6 +36,30 @@ func TestMembersFindEachOtherBySeeds(t *testing.T) {
 
 // Gossip alone may miss somebody when many join at once, and whole states are
 // exchanged only every ten seconds.
+// Members of a service start at the same time, and each is told of itself
+// before it is told of the others.
+func TestSeedIsLookedUpAgainSoonWhileItStandsForNobodyElse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		service := addrs("10.0.0.1", "10.0.0.2")
+		began := time.Now()
+		var both []*Gossip
+		for i := range service {
+			names := lookupFunc(func() []netip.Addr {
+				if time.Since(began) < time.Second {
+					return service[i : i+1]
+				}
+				return service
+			})
+			both = append(both, start(t, Config{Transport: n.Host(), Seeds: []string{"service"}, Resolver: names}))
+		}
+		time.Sleep(5 * time.Second) // half of what a member waits before it leads alone
+		for _, g := range both {
+			wantNames(t, g, both...)
+		}
+	})
+}
+
 func TestMembersThatStartTogetherKnowEachOtherAtOnce(t *testing.T) {
 	for range 50 {
 		bubble(t, func(t *testing.T) {

@@ -165,6 +165,17 @@ func (r resolver) LookupSRV(_ context.Context, _, _, name string) (string, []*ne
 	return "", nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 }
 
+// lookupFunc is a Resolver for which every name means the same.
+type lookupFunc func() []netip.Addr
+
+func (f lookupFunc) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return f(), nil
+}
+
+func (f lookupFunc) LookupSRV(_ context.Context, _, _, name string) (string, []*net.SRV, error) {
+	return "", nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+}
+
 // addrs parses addresses.
 func addrs(texts ...string) []netip.Addr {
 	var all []netip.Addr

@@ -128,7 +128,9 @@ func (j *joiner) keepSeed(s *seedState) {
 				addrs, at = fresh, time.Now()
 			}
 		}
-		if j.trySeed(s, addrs, !at.IsZero()) && !at.IsZero() {
+		// A name that stands for this member alone may not have got the others'
+		// addresses yet.
+		if j.trySeed(s, addrs, !at.IsZero()) && !at.IsZero() && j.roster.size() > 0 {
 			delay = firstRetry
 			if !j.pause(jitter(retryLimit(j.roster.size())), nil) {
 				return
