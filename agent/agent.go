@@ -107,8 +107,26 @@ func (a *Agent) bind() error {
 	if err == nil && a.self.Voter != "" && a.cfg.role == seniority.Observer {
 		err = fmt.Errorf("voters contain this node as %s, but with role observer it has no vote", a.self.Voter)
 	}
+	if err == nil {
+		err = a.checkClaim()
+	}
 	if err != nil {
 		return errors.Join(err, g.Close())
+	}
+	return nil
+}
+
+// checkClaim refuses voters whose names no claim could carry to those who hear
+// of leaders by gossip alone.
+func (a *Agent) checkClaim() error {
+	const most = 1<<64 - 1
+	join := seniority.Join{Group: most, Number: most}
+	n := len(seniority.AppendMessage(nil, &seniority.Message{
+		Kind: seniority.Claim, From: a.self.Name, Voter: a.self.Voter, Voters: a.cfg.Voters,
+		Incarnation: most, Term: most, Seq: most, Lease: 1<<63 - 1, Held: 1<<63 - 1, Join: join, Given: join,
+	}))
+	if n > gossip.MaxGossip {
+		return fmt.Errorf("voters are too long together: every claim names them, and is %d bytes longer than gossip carries", n-gossip.MaxGossip)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (g *Gossip) askTCP(ctx context.Context, member string, addr netip.AddrPort)
 	if at, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(at))
 	}
-	c, err := g.mux.DialAddressTimeout(memberlist.Address{Addr: addr.String(), Name: member}, limit)
+	c, err := g.mux.dial(memberlist.Address{Addr: addr.String(), Name: member}, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,9 @@
 package gossip
 
 import (
+	"errors"
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -12,21 +14,83 @@ type conn struct {
 	head   []byte
 	once   sync.Once
 	closed func()
+	// check, if any, looks at what arrives before it is first read.
+	check func(source) error
+
+	// guests is where a connection that another has made is counted; its own
+	// part of the count is guarded by guests.mu.
+	guests *guests
+	host   string
+	number uint64
+	weight int
 }
+
+// maxExchange is the longest message of a connection: the states of as many
+// members as there may be.
+const maxExchange = 8 << 20
+
+// errTooLong is returned for longer ones.
+var errTooLong = errors.New("longer than any exchange of states")
 
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
+	if check := c.check; check != nil {
+		c.check = nil
+		at := len(c.head)
+		if err := check(func(n int) ([]byte, error) { return c.next(&at, n) }); err != nil {
+			return 0, err
+		}
+	}
 	if len(c.head) == 0 {
-		return c.Conn.Read(p)
+		return c.receive(p)
 	}
 	n := copy(p, c.head)
 	c.head = c.head[n:]
 	return n, nil
 }
 
+// next returns n bytes of the head from a place on, reading more if need be.
+func (c *conn) next(at *int, n int) ([]byte, error) {
+	if n > maxExchange-*at {
+		return nil, errTooLong
+	}
+	for len(c.head) < *at+n {
+		c.head = slices.Grow(c.head, max(*at+n-len(c.head), 512))
+		got, err := c.receive(c.head[len(c.head):cap(c.head)])
+		c.head = c.head[:len(c.head)+got]
+		if err != nil && len(c.head) < *at+n {
+			return nil, err
+		}
+	}
+	*at += n
+	return c.head[*at-n : *at], nil
+}
+
+// receive reads what has not been read yet.
+func (c *conn) receive(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.guests != nil {
+		c.guests.hold(c, n*byteWeight)
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.guests != nil {
+		c.guests.hold(c, len(p))
+	}
+	return c.Conn.Write(p)
+}
+
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	c.once.Do(c.closed)
+	c.once.Do(func() {
+		if c.guests != nil {
+			c.guests.leave(c)
+		}
+		c.closed()
+	})
 	return c.Conn.Close()
 }
 

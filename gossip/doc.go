@@ -15,9 +15,13 @@
 //
 // Each connection is read in a goroutine of its own, under a deadline, until it
 // has said what it is. At most 128 may be undecided; then the oldest is closed.
-// So whatever strangers do on the port, gossip goes on. Everything refused is
-// counted by its reason (Counters), and what a person should know is kept with
-// the evidence (Findings) for a minute after its last sign.
+// Those that gossip has taken are bounded by what they hold (guests.go). Packets
+// beyond 2 KiB are refused and, where nothing is encrypted, whatever has not the
+// shape of a member's message (shape.go), before memberlist decodes it. So
+// whatever strangers do on the port, gossip goes on. Everything refused is
+// counted by its reason (Counters); the log tells of it in one line a minute at
+// most; and what a person should know is kept with the evidence (Findings) for a
+// minute after its last sign.
 //
 // # Members
 //

@@ -84,10 +84,12 @@ func New(c Config) (*Gossip, error) {
 		g.cfg.Name = g.advertised.text
 	}
 	g.life, g.end = context.WithCancel(context.Background())
-	g.mux = newMux(inner, labelPrefix+c.Cluster, g.ledger)
+	g.mux = newMux(inner, labelPrefix+c.Cluster, g.keyring != nil, g.ledger, g.roster.size)
 	g.mux.http = newHTTPListener(httpAddr)
 	g.mux.will, g.mux.ask = g.takeWill, g.answer
 	g.mux.run()
+	g.wg.Add(1)
+	go g.summarise()
 	return g, nil
 }
 

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -58,6 +59,7 @@ const (
 type ledger struct {
 	mu       sync.Mutex
 	counts   map[string]uint64
+	told     map[string]uint64 // the counts when summary last told of them
 	findings map[findingKey]*seen
 }
 
@@ -139,4 +141,48 @@ func (l *ledger) totals() map[string]uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.counts)
+}
+
+const (
+	// summaryEvery is how often the log may tell what was refused, and
+	// summaryLeast how much it must be: a scan or two need no line.
+	summaryEvery = time.Minute
+	summaryLeast = 100
+)
+
+// summary returns how much was refused, by reason, since it last returned
+// anything; nothing if that is little.
+func (l *ledger) summary() []any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []any
+	sum := uint64(0)
+	for _, reason := range slices.Sorted(maps.Keys(l.counts)) {
+		if n := l.counts[reason] - l.told[reason]; n > 0 {
+			all = append(all, slog.Uint64(reason, n))
+			sum += n
+		}
+	}
+	if sum < summaryLeast {
+		return nil
+	}
+	l.told = maps.Clone(l.counts)
+	return all
+}
+
+// summarise logs what was refused, in a line a minute at most.
+func (g *Gossip) summarise() {
+	defer g.wg.Done()
+	every := time.NewTicker(summaryEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-g.life.Done():
+			return
+		case <-every.C:
+			if refused := g.ledger.summary(); refused != nil {
+				g.cfg.Log.Warn("much was refused on the port", refused...)
+			}
+		}
+	}
 }

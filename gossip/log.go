@@ -7,12 +7,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // memberlistLog turns memberlist's lines into ours. memberlist writes an error
 // for whatever a peer or a stranger does wrong, so its levels count one less
-// here: nothing it says is a fault of this member. A line repeated too often
-// is held back and counted, for strangers can make memberlist write.
+// here: nothing it says is a fault of this member. Strangers can make it write
+// as much as they like, and put in what they like, so lines are few, short and
+// printable; what was refused is counted elsewhere.
 type memberlistLog struct {
 	log    *slog.Logger
 	ledger *ledger
@@ -20,13 +22,16 @@ type memberlistLog struct {
 	mu    sync.Mutex
 	since time.Time
 	lines map[string]int // in the current window, by the line's beginning
+	total int            // in the current window, of all kinds
+	held  bool           // some were not written in the current window
 }
 
 const (
-	logWindow   = 10 * time.Second
-	logBurst    = 5  // lines of one kind in one window
-	logKeyLen   = 32 // bytes by which lines are told apart
-	maxLogKinds = 64
+	logWindow  = 10 * time.Second
+	logBurst   = 5  // lines of one kind in one window
+	logTotal   = 20 // lines of all kinds in one window
+	logKeyLen  = 32 // bytes by which lines are told apart
+	maxLogLine = 300
 )
 
 var logLevels = map[string]slog.Level{
@@ -42,10 +47,11 @@ func (w *memberlistLog) Write(line []byte) (int, error) {
 	level, text := parseLogLine(string(line))
 	w.learn(text)
 	if w.log.Enabled(context.Background(), level) {
-		if held, ok := w.admit(text); ok {
-			w.log.LogAttrs(context.Background(), level, text, slog.String("from", "memberlist"))
-		} else if held == logBurst+1 {
-			w.log.Log(context.Background(), level, "more lines like the last are held back", "from", "memberlist", "for", logWindow)
+		switch admitted, first := w.admit(text); {
+		case admitted:
+			w.log.LogAttrs(context.Background(), level, printable(text), slog.String("from", "memberlist"))
+		case first:
+			w.log.Log(context.Background(), level, "more lines are held back; the metrics count what is refused", "from", "memberlist", "for", logWindow)
 		}
 	}
 	return len(line), nil
@@ -63,20 +69,35 @@ func parseLogLine(line string) (slog.Level, string) {
 	return level, strings.TrimPrefix(line, "memberlist: ")
 }
 
-// admit reports whether a line may be written, and how many of its kind the
-// window has seen.
-func (w *memberlistLog) admit(text string) (int, bool) {
+// admit reports whether a line may be written and, if not, whether it is the
+// first of this window that may not.
+func (w *memberlistLog) admit(text string) (ok, first bool) {
 	key := text[:min(len(text), logKeyLen)]
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now := time.Now(); w.lines == nil || now.Sub(w.since) > logWindow {
-		w.since, w.lines = now, map[string]int{}
+		w.since, w.lines, w.total, w.held = now, map[string]int{}, 0, false
 	}
-	if _, ok := w.lines[key]; !ok && len(w.lines) >= maxLogKinds {
-		key = ""
+	if w.total < logTotal && w.lines[key] < logBurst {
+		w.lines[key]++
+		w.total++
+		return true, false
 	}
-	w.lines[key]++
-	return w.lines[key], w.lines[key] <= logBurst
+	first, w.held = !w.held, true
+	return false, first
+}
+
+// printable returns what may be logged of a text that others have a part in.
+func printable(s string) string {
+	if len(s) > maxLogLine {
+		s = strings.ToValidUTF8(s[:maxLogLine], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 // memberlist tells of two things by nothing but a line in its log. The texts

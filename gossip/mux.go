@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"container/list"
-	"math"
 	"net"
 	"strings"
 	"sync"
@@ -23,9 +22,14 @@ const (
 	lastMemberlistByte = 13
 )
 
-// packetBacklog is how many packets wait for memberlist, which sends while it
-// handles one: two members must not wait for each other.
-const packetBacklog = 1024
+const (
+	// packetBacklog is how many packets wait for memberlist, which sends while it
+	// handles one: two members must not wait for each other.
+	packetBacklog = 1024
+	// maxPacket is the longest packet: the longest message of the core with its
+	// label and encryption. Gossip fills packets only up to 1400 bytes.
+	maxPacket = 2048
+)
 
 // mux is the transport that memberlist is given: it stands before the real one
 // and takes out what shares the port with gossip. Nothing that a stranger does
@@ -36,6 +40,8 @@ type mux struct {
 	label  string
 	ledger *ledger
 	http   *httpListener
+	guests *guests
+	sealed bool // there are keys, and what is not encrypted is refused
 	// will takes a will packet, ask answers the question on a connection.
 	will func(packet []byte)
 	ask  func(net.Conn)
@@ -54,9 +60,10 @@ type mux struct {
 	httpOpen  atomic.Int32
 }
 
-func newMux(inner memberlist.NodeAwareTransport, label string, l *ledger) *mux {
+func newMux(inner memberlist.NodeAwareTransport, label string, sealed bool, l *ledger, members func() int) *mux {
 	return &mux{
-		NodeAwareTransport: inner, label: label, ledger: l,
+		NodeAwareTransport: inner, label: label, sealed: sealed, ledger: l,
+		guests:  newGuests(members, func() { l.count("stream-full") }),
 		packets: make(chan *memberlist.Packet, packetBacklog), streams: make(chan net.Conn),
 		done: make(chan struct{}), undecided: list.New(),
 		open: map[*conn]struct{}{}, failed: map[string]error{},
@@ -126,11 +133,15 @@ func (m *mux) packet(p *memberlist.Packet) {
 		m.ledger.count("packet-empty")
 		return
 	}
+	if len(p.Buf) > maxPacket {
+		m.ledger.count("packet-too-long")
+		return
+	}
 	switch first := p.Buf[0]; {
 	case first == willByte:
 		m.will(p.Buf)
 	case first == labelByte:
-		_, label, err := memberlist.RemoveLabelHeaderFromPacket(p.Buf)
+		rest, label, err := memberlist.RemoveLabelHeaderFromPacket(p.Buf)
 		switch {
 		case err != nil:
 			m.ledger.count("packet-malformed")
@@ -138,6 +149,8 @@ func (m *mux) packet(p *memberlist.Packet) {
 			m.otherLabel(label, p.From)
 		case !m.started.Load():
 			m.ledger.count("packet-before-start")
+		case !m.sealed && checkPacket(rest) != nil:
+			m.ledger.count("packet-malformed")
 		default:
 			select {
 			case m.packets <- p:
@@ -152,9 +165,19 @@ func (m *mux) packet(p *memberlist.Packet) {
 	}
 }
 
-// DialAddressTimeout implements memberlist.NodeAwareTransport. memberlist turns
-// the error into text, so it is kept here for the joiner.
+// DialAddressTimeout implements memberlist.NodeAwareTransport.
 func (m *mux) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	c, err := m.dial(a, timeout)
+	if err != nil {
+		return nil, err
+	}
+	c.check = m.judge
+	return c, nil
+}
+
+// dial connects to another member. memberlist turns the error into text, so it
+// is kept here for the joiner.
+func (m *mux) dial(a memberlist.Address, timeout time.Duration) (*conn, error) {
 	c, err := m.NodeAwareTransport.DialAddressTimeout(a, timeout)
 	m.mu.Lock()
 	if delete(m.failed, a.Addr); err != nil {
@@ -167,10 +190,11 @@ func (m *mux) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (n
 	if err != nil {
 		return nil, err
 	}
-	if wrapped, ok := m.track(c, nil, math.MaxInt); ok {
-		return wrapped, nil
+	wrapped, ok := m.track(c, nil)
+	if !ok {
+		return nil, net.ErrClosed
 	}
-	return nil, net.ErrClosed
+	return wrapped, nil
 }
 
 // lastDial is the error of the last dial of an address, or nil.
@@ -180,9 +204,8 @@ func (m *mux) lastDial(addr string) error {
 	return m.failed[addr]
 }
 
-// track notes a connection, so that Shutdown can end it, or closes it if there
-// are more than limit.
-func (m *mux) track(c net.Conn, head []byte, limit int) (*conn, bool) {
+// track notes a connection, so that Shutdown can end it.
+func (m *mux) track(c net.Conn, head []byte) (*conn, bool) {
 	wrapped := &conn{Conn: c, head: head}
 	wrapped.closed = func() {
 		m.mu.Lock()
@@ -191,15 +214,21 @@ func (m *mux) track(c net.Conn, head []byte, limit int) (*conn, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if full := len(m.open) >= limit; full || m.stopped() {
-		if full {
-			m.ledger.count("stream-full")
-		}
+	if m.stopped() {
 		c.Close()
 		return nil, false
 	}
 	m.open[wrapped] = struct{}{}
 	return wrapped, true
+}
+
+// guest does the same for a connection that another has made.
+func (m *mux) guest(c net.Conn, head []byte) (*conn, bool) {
+	wrapped, ok := m.track(c, head)
+	if ok {
+		m.guests.enter(wrapped)
+	}
+	return wrapped, ok
 }
 
 // otherLabel refuses what belongs to another cluster, or to another program.

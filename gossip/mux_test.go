@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"doyen/gossip/simnet"
@@ -31,7 +32,7 @@ func FuzzStreamHeader(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	var n simnet.Network
-	m := newMux(n.Host(), "doyen", &ledger{})
+	m := newMux(n.Host(), "doyen", false, &ledger{}, func() int { return 0 })
 	f.Fuzz(func(t *testing.T, input []byte) {
 		r := bytes.NewReader(input)
 		head, err := m.identify(script{Reader: r})
@@ -98,7 +99,9 @@ func TestMemberlistsLogBecomesOurs(t *testing.T) {
 		{"[WARN] memberlist: odd\n", `level=INFO msg=odd from=memberlist`},
 		{"[ERR] memberlist: bad\n", `level=WARN msg=bad from=memberlist`},
 		{"no level\n", `level=INFO msg="no level" from=memberlist`},
-		{"[ERR] memberlist: a \x1b[2J name\n", `level=WARN msg="a \x1b[2J name" from=memberlist`},
+		{"[ERR] memberlist: a \x1b[2J name\n", "level=WARN msg=\"a \uFFFD[2J name\" from=memberlist"},
+		{"[ERR] memberlist: " + strings.Repeat("x", 299) + "é\xff\n", "level=WARN msg=" + strings.Repeat("x", 299) + "… from=memberlist"},
+		{"[ERR] memberlist: \xff\u202e\u009b1m\n", "level=WARN msg=\"\uFFFD\uFFFD\uFFFD1m\" from=memberlist"},
 	} {
 		var out bytes.Buffer
 		w := &memberlistLog{log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})), ledger: &ledger{}}
@@ -112,15 +115,56 @@ func TestMemberlistsLogBecomesOurs(t *testing.T) {
 }
 
 func TestMemberlistsLogIsHeldBack(t *testing.T) {
-	var out bytes.Buffer
-	w := &memberlistLog{log: slog.New(slog.NewTextHandler(&out, nil)), ledger: &ledger{}}
-	for i := range 1000 {
-		fmt.Fprintf(w, "[ERR] memberlist: discarding packet with unacceptable label %d", i)
+	for name, tc := range map[string]struct {
+		line func(int) string
+		want int
+	}{
+		"lines of one kind":   {func(i int) string { return fmt.Sprintf("discarding packet with unacceptable label %d", i) }, logBurst + 1},
+		"lines of many kinds": {func(i int) string { return fmt.Sprintf("%d is what a stranger says", i) }, logTotal + 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			w := &memberlistLog{log: slog.New(slog.NewTextHandler(&out, nil)), ledger: &ledger{}}
+			for window := range 3 {
+				for i := range 1000 {
+					fmt.Fprint(w, "[ERR] memberlist: ", tc.line(i))
+				}
+				if got := strings.Count(out.String(), "\n"); got != (window+1)*tc.want {
+					t.Errorf("%s: want %d lines in each window, one of them to say that more are held back, got %d after %d:\n%s", name, tc.want, got, window+1, out.String())
+				}
+				time.Sleep(logWindow + 1)
+			}
+		})
 	}
-	fmt.Fprint(w, "[ERR] memberlist: something else")
-	if got := strings.Count(out.String(), "\n"); got != logBurst+2 {
-		t.Errorf("want %d lines, a word that more are held back, and the other, got %d:\n%s", logBurst, got, out.String())
-	}
+}
+
+func TestSummaryOfWhatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n simnet.Network
+		log := newLockedBuffer()
+		g := newMember(t, Config{Transport: n.Host(), Log: slog.New(slog.NewTextHandler(log, nil))})
+		count := func(n int) {
+			for range n {
+				g.ledger.count("packet-unknown")
+			}
+			g.ledger.count("foreign-program")
+			time.Sleep(summaryEvery)
+		}
+		time.Sleep(summaryEvery / 2)
+		count(summaryLeast - 2)
+		if got := log.String(); got != "" {
+			t.Errorf("want no line for little, got %s", got)
+		}
+		for range 3 {
+			count(summaryLeast)
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 3 || !strings.HasSuffix(lines[0], `level=WARN msg="much was refused on the port" foreign-program=2 packet-unknown=198`) ||
+			!strings.HasSuffix(lines[2], "foreign-program=1 packet-unknown=100") {
+			t.Errorf("want a line a minute with the counts since the last, got\n%s", log.String())
+		}
+		g.Close()
+	})
 }
 
 // The lines are those that memberlist writes; see also the tests of the keys.

@@ -22,9 +22,9 @@ const (
 const (
 	// inboxSize is how many messages wait for the reader.
 	inboxSize = 1024
-	// maxGossip is the longest message that fits into one packet of gossip,
-	// with room for label, encryption and framing.
-	maxGossip = 1000
+	// MaxGossip is the longest message of the core that fits into one packet of
+	// gossip, with room for label, encryption and framing.
+	MaxGossip = 999
 	// maxRelay bounds the senders whose newest message is remembered.
 	maxRelay = maxMembers
 )
@@ -40,7 +40,7 @@ func (g *Gossip) Messages() <-chan seniority.Message { return g.inbox.c }
 func (g *Gossip) Send(m *seniority.Message) {
 	if m.To == "" {
 		b := seniority.AppendMessage([]byte{gossipByte}, m)
-		if len(b) > maxGossip {
+		if len(b) > 1+MaxGossip {
 			g.ledger.count("send-too-long")
 			return
 		}

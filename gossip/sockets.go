@@ -123,7 +123,7 @@ func (s *sockets) accept() {
 // is given, so each packet gets memory of its own, of its own size.
 func (s *sockets) receive() {
 	defer s.wg.Done()
-	buf := make([]byte, 1<<16)
+	buf := make([]byte, maxPacket+1) // what is longer is refused
 	for {
 		n, from, err := s.udp.ReadFromUDPAddrPort(buf)
 		if errors.Is(err, net.ErrClosed) {

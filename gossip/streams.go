@@ -14,9 +14,9 @@ const (
 	// maxUndecided bounds the connections that have not; beyond it the oldest
 	// is closed, for those that mean something say so at once.
 	maxUndecided = 128
-	// maxStreams and maxHTTP bound the connections of either kind.
-	maxStreams = 512
-	maxHTTP    = 512
+	// maxHTTP bounds the connections of HTTP; package api has limits of its own
+	// below this. Those of gossip are bounded by what they hold; see guests.
+	maxHTTP = 512
 )
 
 // readStreams sorts the connections.
@@ -126,10 +126,11 @@ func (m *mux) gossip(c net.Conn, head []byte) {
 		c.Close()
 		return
 	}
-	wrapped, ok := m.track(c, head, maxStreams)
+	wrapped, ok := m.guest(c, head)
 	if !ok {
 		return
 	}
+	wrapped.check = m.judge
 	select {
 	case m.streams <- wrapped:
 	case <-m.done:
@@ -137,9 +138,25 @@ func (m *mux) gossip(c net.Conn, head []byte) {
 	}
 }
 
+// judge refuses what no member sends before memberlist sees it.
+func (m *mux) judge(next source) error {
+	check := checkStream
+	if m.sealed {
+		check = checkSealed
+	}
+	err := check(next)
+	switch err {
+	case errShape:
+		m.ledger.count("stream-malformed")
+	case errTooLong:
+		m.ledger.count("stream-too-long")
+	}
+	return err
+}
+
 // question answers the question on a connection.
 func (m *mux) question(c net.Conn) {
-	if wrapped, ok := m.track(c, nil, maxStreams); ok {
+	if wrapped, ok := m.guest(c, nil); ok {
 		defer wrapped.Close()
 		m.ask(wrapped)
 	}
@@ -147,7 +164,7 @@ func (m *mux) question(c net.Conn) {
 
 // testament reads a will; its end is that of the connection.
 func (m *mux) testament(c net.Conn, head []byte) {
-	wrapped, ok := m.track(c, head, maxStreams)
+	wrapped, ok := m.guest(c, head)
 	if !ok {
 		return
 	}

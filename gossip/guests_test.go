@@ -1,0 +1,122 @@
+package gossip
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// stranger is a connection from an address that knows whether it was closed.
+type stranger struct {
+	net.Conn
+	from   netip.AddrPort
+	closed bool
+}
+
+func (s *stranger) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.from) }
+func (s *stranger) Close() error         { s.closed = true; return nil }
+
+// crowdOf is guests without members, and a way to let one in.
+func crowdOf(members int) (g *guests, enter func(host string) (*conn, *stranger), closed *int) {
+	closed = new(int)
+	g = newGuests(func() int { return members }, func() { *closed++ })
+	return g, func(host string) (*conn, *stranger) {
+		s := &stranger{from: netip.MustParseAddrPort(host + ":1")}
+		c := &conn{Conn: s, closed: func() {}}
+		g.enter(c)
+		return c, s
+	}, closed
+}
+
+func TestGuestsMakeRoomForNewcomers(t *testing.T) {
+	g, enter, closed := crowdOf(0)
+	const most = guestRoom / guestWeight
+	quiet, quietEnd := enter("10.0.0.1")
+	oldest, oldestEnd := enter("10.0.0.2")
+	for range most - 2 {
+		enter("10.0.0.2")
+	}
+	if *closed != 0 {
+		t.Errorf("want room for %d, got %d closed", most, *closed)
+	}
+	enter("10.0.0.3")
+	if *closed != 1 || !oldestEnd.closed || quietEnd.closed {
+		t.Errorf("want the oldest of the host with the most closed, got %d closed, %v and %v", *closed, oldestEnd.closed, quietEnd.closed)
+	}
+	big, bigEnd := enter("10.0.0.2")
+	g.hold(big, guestWeight)
+	if !bigEnd.closed {
+		t.Error("want the heaviest of that host closed before the others")
+	}
+	for _, c := range []*conn{oldest, big, quiet, quiet} {
+		c.Close()
+	}
+	for c := range g.open {
+		c.Close()
+	}
+	if g.weight != 0 || len(g.open) != 0 {
+		t.Errorf("want nothing left, got %d open of weight %d", len(g.open), g.weight)
+	}
+}
+
+// One connection may fill the room, and a greater group has more of it.
+func TestGuestsAreBoundedByWhatTheyHold(t *testing.T) {
+	for _, members := range []int{0, 100} {
+		g, enter, _ := crowdOf(members)
+		c, end := enter("10.0.0.1")
+		other, otherEnd := enter("10.0.0.2")
+		held := 0
+		for ; !end.closed && held < 1<<30; held += 1 << 10 {
+			g.hold(c, 1<<10)
+		}
+		want := guestRoom + members*memberRoom - 2*guestWeight
+		if held < want || held > want+1<<10 || otherEnd.closed {
+			t.Errorf("with %d members: want one closed after %d bytes, got %d, and the other closed: %v", members, want, held, otherEnd.closed)
+		}
+		other.Close()
+	}
+}
+
+// Strangers that fill all the room there is for connections, with as much as
+// they can send, keep no member from joining; and what they hold is bounded.
+func TestStrangersFillTheRoom(t *testing.T) {
+	for _, keys := range []string{"", line(key(32, 1))} {
+		c := Config{}
+		if keys != "" {
+			c.KeyFile = keyFile(t, "", keys)
+		}
+		a := real(t, c)
+		head := string([]byte{labelByte, byte(len(a.mux.label))}) + a.mux.label
+		// Each sends what makes a member wait for more, and a lot of it.
+		more := headOf(2*maxMembers, 0)
+		for range 4000 {
+			more += "\x81\xa4Name\xbfabcdefghijklmnopqrstuvwxyzabcde"
+		}
+		if keys != "" {
+			more = "\x0a\x00\x7f\xff\xff" + more
+		}
+		for range 2 * guestRoom / guestWeight {
+			c, err := net.DialTimeout("tcp", a.Addr(), time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			io.WriteString(c, head+more)
+		}
+		c.Seeds = []string{a.Addr()}
+		b := real(t, c)
+		eventually(t, "joined", func() bool { return len(a.View().Members) == 2 && len(b.View().Members) == 2 })
+		a.mux.guests.mu.Lock()
+		weight, room := a.mux.guests.weight, guestRoom+memberRoom
+		a.mux.guests.mu.Unlock()
+		if weight > room {
+			t.Errorf("want no more than %d held, got %d", room, weight)
+		}
+		if a.Counters()["stream-full"] == 0 {
+			t.Errorf("want it counted, got %v", a.Counters())
+		}
+	}
+}
