@@ -71,18 +71,23 @@ func wantsJSON(r *http.Request) (bool, error) {
 			return false, fmt.Errorf("format %q is neither json nor text", printable(format, maxText))
 		}
 	}
+	return accepts(r, "application/json"), nil
+}
+
+// accepts tells whether an Accept header lists a content type by its name.
+func accepts(r *http.Request, contentType string) bool {
 	for _, accept := range r.Header["Accept"] {
 		if accept == "*/*" {
 			continue
 		}
 		for entry := range strings.SplitSeq(accept, ",") {
 			t, params, err := mime.ParseMediaType(entry)
-			if err == nil && t == "application/json" && params["q"] != "0" {
-				return true, nil
+			if err == nil && t == contentType && params["q"] != "0" {
+				return true
 			}
 		}
 	}
-	return false, nil
+	return false
 }
 
 // duration reads a parameter of the query that is a duration, within bounds;

@@ -102,7 +102,8 @@ func (a *api) contents() []call {
 	get := func(path, summary string, h http.HandlerFunc) call { return call{"GET", path, summary, h} }
 	post := func(path, summary string, h http.HandlerFunc) call { return call{"POST", path, summary, h} }
 	return []call{
-		get("/", "this list", a.index),
+		get("/", "the dashboard in a browser, else this list", a.root),
+		get("/dashboard/{file}", "what the dashboard is made of", a.dashboard),
 		get("/ping", "OK", a.ping),
 		get("/leader", "the leader's host:port; as JSON with ?format=json", a.leader),
 		get("/is-leader", "200 on the leader, 503 elsewhere", a.isLeader),
@@ -193,7 +194,7 @@ func (a *api) index(w http.ResponseWriter, r *http.Request) {
 		var text bytes.Buffer
 		fmt.Fprintf(&text, "doyen %s\n\n", agent.Version)
 		for _, c := range a.calls {
-			fmt.Fprintf(&text, "%-4s  %-10s  %s\n", c.Method, c.Path, c.Summary)
+			fmt.Fprintf(&text, "%-4s  %-17s  %s\n", c.Method, c.Path, c.Summary)
 		}
 		setHeaders(w, textType)
 		w.Write(text.Bytes())

@@ -33,6 +33,18 @@
 // it for gone, unless it renews. It is looked up for the stream and costs the
 // election nothing.
 //
+// # Dashboard
+//
+// GET / answers a browser with a page, and everybody else with the list of
+// calls. The page follows /events?lease=250ms and asks /diag, /members, /history
+// and /ready when something has happened, never more often than each two
+// seconds, and each ten while all is well. What it shows of the others is what
+// they answered then; its election is as this member sees it. When nothing has
+// come for three seconds it says that it is stale, and since when, and tries
+// again for ever. It changes nothing and stores nothing. It is plain files
+// without a build step (dashboard/), under a Content-Security-Policy that lets
+// it reach this member alone and turn no text into markup.
+//
 // # Diagnosis
 //
 // /diag asks every member and judges the answers; see judge. Answers are taken

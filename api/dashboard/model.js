@@ -1,0 +1,140 @@
+// Model: everything the page knows, and what follows from it. It draws nothing
+// and asks for nothing.
+
+// How much of what happens is kept.
+const stepsKept = 300, burstsKept = 8;
+
+// burstGap parts what happens into bursts: an election is over well within it.
+const burstGap = 4000;
+
+export const model = {
+  self: null, // this member's own state, as the stream began with it
+  lease: null, // how the leadership is held now
+  leaderSince: null, // by this member's clock, as the stream told it
+  members: [], // the line of succession
+  states: {}, // every member's own state, or an error
+  verdict: null,
+  ready: null,
+  history: [],
+  askedAt: null, // when the members were asked last
+  outdated: true, // the leader has changed since
+  bursts: [], // what has happened since the page was opened, newest first
+  openedAt: Date.now(),
+  heardAt: null, // when the stream said something last; null: never
+  stale: false,
+  skew: null, // this member's clock minus the browser's
+};
+
+// now is the time by the clock of the member behind the page, so that what it
+// tells can be compared with it.
+export const now = () => Date.now() + (model.skew ?? 0);
+
+// hear takes in one event of the stream.
+export function hear(kind, e) {
+  const at = Date.parse(e.time);
+  // An event is never early, so the largest difference is the best; it may
+  // shrink slowly, should a clock be set back.
+  const skew = at - Date.now();
+  model.skew = model.skew === null || skew > model.skew ? skew : model.skew + (skew - model.skew) * 0.02;
+  const silent = model.heardAt === null ? 0 : Date.now() - model.heardAt;
+  model.heardAt = Date.now();
+  switch (kind) {
+    case "state":
+      if (model.self !== null) note("gap", { ms: silent, restarted: model.self.pid !== e.pid || model.self.start_time !== e.start_time }, at);
+      if (model.self === null || model.self.leader !== e.leader) model.leaderSince = null;
+      model.self = e;
+      model.lease = { ...leaseOf(e), left_ms: 0, of_ms: 0 };
+      model.outdated = true;
+      return;
+    case "lease":
+      model.lease = e;
+      return;
+    case "leader":
+      model.lease = { ...model.lease, leader: e.leader, term: e.term, is_leader: e.self, left_ms: 0, of_ms: 0 };
+      model.leaderSince = at;
+      model.outdated = true;
+      record(e, at);
+  }
+  note(kind, e, at);
+}
+
+const leaseOf = (s) => ({ leader: s.leader, term: s.term, is_leader: s.is_leader, electing: s.electing, phase: s.phase });
+
+// record keeps the history up with the stream until it is asked for again.
+function record(e, at) {
+  const [latest] = model.history, time = new Date(at).toISOString();
+  if (latest && latest.to === null && (latest.leader !== e.leader || latest.term !== e.term)) {
+    model.history[0] = { ...latest, to: time, end_reason: e.reason };
+  }
+  if (e.leader === null) return;
+  if (latest?.leader === e.leader && latest.term === e.term) {
+    model.history[0] = { ...latest, to: null, end_reason: "" }; // it was out of sight for a while
+    return;
+  }
+  model.history.unshift({ term: e.term, leader: e.leader, from: time, to: null, reason: e.reason, detection_ms: 0, confirm_ms: 0, hook_ms: 0 });
+}
+
+// note adds a step to the burst under way, or begins another.
+function note(kind, e, at) {
+  const last = model.bursts[0];
+  const step = { kind, e, at };
+  if (last && at - last.steps.at(-1).at < burstGap) {
+    last.steps.push(step);
+    if (last.steps.length > stepsKept) last.steps.shift();
+    return;
+  }
+  model.bursts.unshift({ began: at, steps: [step] });
+  model.bursts.length = Math.min(model.bursts.length, burstsKept);
+}
+
+// learn takes in what the members answered when they were asked.
+export function learn({ diag, members, history, ready }, asked, current) {
+  model.states = diag.member_states;
+  model.verdict = diag.verdict;
+  model.members = members;
+  model.history = history;
+  model.ready = ready;
+  model.askedAt = asked;
+  if (current) model.outdated = false;
+}
+
+// views is what each member says: the line of succession first, then whoever
+// else was asked, such as a voter that is not there.
+export function views() {
+  const listed = model.members.map((m) => m.name);
+  const others = Object.keys(model.states).filter((name) => !listed.includes(name)).sort();
+  const all = [...model.members, ...others.map((name) => ({ name, role: null, rank: null, alive: false }))];
+  const favourite = most(Object.values(model.states).map((s) => s.leader).filter((l) => l));
+  return all.map((m) => view(m, favourite));
+}
+
+function view(m, favourite) {
+  const own = model.self !== null && m.name === model.self.name;
+  let s = model.states[m.name] ?? null;
+  if (own && s && !s.error && model.lease) s = { ...s, ...leaseOf(model.lease) };
+  const answers = s !== null && !s.error;
+  return {
+    ...m, own, asked: s !== null, answers, error: s?.error ?? null, state: answers ? s : null,
+    leads: answers && s.is_leader, says: answers ? s.leader : null,
+    differs: answers && !model.outdated && (s.leader ?? null) !== (favourite ?? null),
+    voter: (model.self?.voters ?? []).some((v) => v === m.name || v === m.addr),
+    next: answers && !model.outdated && model.ready?.would_lead === m.name && model.lease?.leader != null,
+  };
+}
+
+// most is the value that occurs most often; undefined of none.
+function most(values) {
+  const count = new Map();
+  for (const v of values) count.set(v, (count.get(v) ?? 0) + 1);
+  return [...count].sort((a, b) => b[1] - a[1])[0]?.[0];
+}
+
+// since is when the present leadership began, as exactly as is known; without
+// a leader, when the last one ended; null if that is not known.
+export function since() {
+  const latest = model.history[0];
+  const leader = model.lease?.leader ?? null;
+  if (latest && leader !== null && latest.leader === leader && latest.term === model.lease.term) return Date.parse(latest.from);
+  if (latest && leader === null && latest.to && !model.leaderSince) return Date.parse(latest.to);
+  return model.leaderSince;
+}
