@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 
 	"github.com/vishvananda/netlink"
@@ -163,8 +164,12 @@ func newNode(name string) (*node, error) {
 			return err
 		}
 		var err error
-		p.ns, err = netns.Get()
-		return err
+		if p.ns, err = netns.Get(); err != nil {
+			return err
+		}
+		// A new namespace takes this over from the machine's own; a host that
+		// forwards would answer, by way of another, for an address it has not.
+		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the namespace of %s: %w", name, err)
