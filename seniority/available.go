@@ -9,7 +9,8 @@ import (
 // leader's renewals; a fixed number, so that a leader's cost does not grow.
 const watchers = 3
 
-// welcomes bounds how many members that lack a number a round also goes to.
+// welcomes bounds how many members that lack a number a round also goes to, and
+// how many more are asked when no watcher answers.
 const welcomes = 32
 
 // available is the electorate of available mode: the live voting members of
@@ -76,6 +77,9 @@ func (e *available) ready(now Now) (time.Duration, bool) {
 func (e *available) ask(stand Stand) []string {
 	e.targets = e.targets[:0]
 	watch, welcome := 0, 0
+	if e.silence > e.timing.Lease {
+		watch = -welcomes // perhaps the watchers are dead, and others hear
+	}
 	for i := range e.view.members {
 		m := &e.view.members[i]
 		switch {

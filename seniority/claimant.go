@@ -26,6 +26,7 @@ type claim struct {
 	at, since  time.Duration // first asked; won
 	asks       int
 	round      time.Duration // when the last round to everybody was sent
+	silent     time.Duration // the first round that nobody has answered since; 0: none
 	resends    int
 	reaskAt    time.Duration
 	renewAt    time.Duration
@@ -152,7 +153,9 @@ func (c *Core) ask(now Now, stand Stand) bool {
 		return false
 	}
 	m := c.claimMessage(stand)
-	for _, name := range c.electorate.ask(stand) {
+	names := c.electorate.ask(stand)
+	c.expect(now, names)
+	for _, name := range names {
 		c.sendClaim(m, name)
 	}
 	c.claim.round, c.claim.resends = now.Boot, 0
@@ -184,6 +187,9 @@ func (c *Core) claimMessage(stand Stand) Message {
 	if stand != Asking {
 		m.Held = c.held
 	}
+	if stand == Leading {
+		m.Deaf = c.deaf()
+	}
 	return m
 }
 
@@ -212,6 +218,7 @@ func (c *Core) onConfirm(now Now, m *Message) {
 		c.ignore(m, LateAnswer)
 		return
 	}
+	c.answered(now, m)
 	if r := c.electorate.counts(m); r != None {
 		c.ignore(m, r)
 		return
@@ -239,6 +246,7 @@ func (c *Core) onObject(now Now, m *Message) {
 		c.ignore(m, SpentTerm)
 		return
 	}
+	c.answered(now, m)
 	if m.Reason == FutureTerm && m.Known > 0 {
 		c.skewed = true
 		c.highest = max(min(c.highest, m.Known), c.voter.floor, c.voter.released)

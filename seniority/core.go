@@ -100,6 +100,7 @@ type Core struct {
 	skewed    bool // voters say that the wall clock is far ahead
 
 	held    time.Duration // how long this node has led
+	silence time.Duration // for how long nobody has answered its claims
 	hurried bool          // others have settled already
 
 	releasing   uint64 // the term whose release is under way
@@ -235,7 +236,10 @@ func (c *Core) begin() {
 // was known before a pause longer than the lease; a holder whose deadline has
 // passed stops before it looks at anything else.
 func (c *Core) arise(now Now) {
-	c.held = now.Boot - c.claim.since
+	c.held, c.silence = now.Boot-c.claim.since, 0
+	if c.claim.silent != 0 {
+		c.silence = now.Boot - c.claim.silent
+	}
 	late := c.wake != 0 && now.Boot > c.wake+c.timing.Lease
 	if c.phase == Holding && now.Boot >= c.claim.deadline {
 		reason := LeaseLost
@@ -282,7 +286,7 @@ func (c *Core) receive(now Now, m *Message) {
 	}
 	if m.Kind != Release { // a will is from anybody until its secret is checked
 		c.electorate.heard(now, m)
-		if !m.Gossiped {
+		if !m.Gossiped && !m.Deaf {
 			c.absolve(m)
 		}
 	}

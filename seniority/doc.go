@@ -35,8 +35,9 @@
 // Available mode: all live voting members of the node's view must confirm. The
 // leader that lapsed is not counted; one silent past the confirm time-out does
 // not block once a majority has answered; after three time-outs nobody silent
-// blocks. Silence never deposes a leader; one that itself hangs is released by
-// its keeper a tenth of the lease before the others elect. A node that has never met another
+// blocks. Silence never deposes a leader; but one that hears nobody says so, and
+// those who hear it elect another, and one that itself hangs is released by its
+// keeper a tenth of the lease before the others elect. A node that has never met another
 // leads alone after LoneWait; a group that never had a leader waits until its
 // seeds have answered or refused, or for Settle.
 //
@@ -120,7 +121,9 @@
 //     instant, while clock rates differ by less than 1/Drift.
 //   - Each term has one leader; what a node shows as its leader's term never falls.
 //   - Whoever leads has the confirms that its mode asks for.
-//   - A group that can talk has one leader after a stated time, and keeps it.
+//   - A group that can talk has one leader after a stated time, and keeps it. In
+//     available mode that is one of the group, even while another leader, which
+//     cannot hear the group or cannot be heard, leads itself.
 //
 // The simulator (package sim) checks these after every step.
 //

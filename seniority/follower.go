@@ -113,6 +113,8 @@ func (c *Core) overhear(now Now, m *Message) {
 			c.claim.metTill = now.Boot + c.timing.Lease
 			c.enlighten(m.From)
 		}
+	case m.Deaf:
+		c.ignore(m, LeaderDeaf)
 	case c.led.is(m.From, m.Incarnation, m.Term):
 		if m.Seq <= c.led.seq {
 			c.ignore(m, Outdated)

@@ -91,6 +91,9 @@ type Message struct {
 	// Watch, of a Claim that leads, says that renewals follow: if they stop, the
 	// receiver is to start an election.
 	Watch bool
+	// Deaf, of a Claim that leads, says that nobody has answered the claimant for
+	// two leases, though there are members that should.
+	Deaf bool
 	// Join, of a Claim, is the claimant's own join number.
 	Join Join
 	// Given, of a Claim, is the join number that the leader gives the receiver

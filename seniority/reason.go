@@ -33,6 +33,8 @@ const (
 
 	// LeadsToo: the receiver of a leader's claim leads itself.
 	LeadsToo
+	// LeaderDeaf: the leader says that it hears nobody.
+	LeaderDeaf
 
 	// OldIncarnation: the message is from or about an earlier run.
 	OldIncarnation
@@ -88,7 +90,7 @@ var reasonNames = [numReasons]string{
 	None: "none", StaleTerm: "stale-term", HeldByAnother: "held-by-another", JustStarted: "just-started",
 	AnotherPreferred: "another-preferred", WrongElectorate: "wrong-electorate", LeaseTooLong: "lease-too-long",
 	Asleep: "asleep", FutureTerm: "future-term", NotAVoter: "not-a-voter", NotEligible: "not-eligible",
-	LeadsToo: "leads-too", OldIncarnation: "old-incarnation", SpentTerm: "spent-term",
+	LeadsToo: "leads-too", LeaderDeaf: "leader-deaf", OldIncarnation: "old-incarnation", SpentTerm: "spent-term",
 	NotMine: "not-mine", LateAnswer: "late-answer", ForgedWill: "forged-will", Malformed: "malformed",
 	Outdated: "outdated", Elected: "elected", Succeeded: "succeeded", Merged: "merged", Requested: "requested",
 	Preempted: "preempted", HookFailed: "hook-failed", Unhealthy: "unhealthy", StoodAside: "stood-aside", Departed: "departed",

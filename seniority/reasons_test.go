@@ -125,6 +125,12 @@ var reasonCases = []struct {
 		n.take(m)
 		return n
 	}},
+	{LeaderDeaf, "a leader that hears nobody", refusal, followerWith(func(n *node) {
+		n.take(deafClaim(1))
+	})},
+	{LeaderDeaf, "a leader that hears nobody, overheard", drop, followerWith(func(n *node) {
+		n.take(gossiped(deafClaim(1)))
+	})},
 	{OldIncarnation, "a confirm of a former run's claim", drop, func(t *testing.T) *node {
 		n := claiming(t, abc)
 		m := confirmOf("b", n.claims("b")[0])
@@ -197,6 +203,12 @@ var reasonCases = []struct {
 		n.take(claimOf("a", 1, Leading))
 		n.pass(Drifted(lease))
 		n.take(gossiped(claimOf("a", 1, Leading)))
+	})},
+	{Outdated, "a leader that was deaf, and has heard since", drop, followerWith(func(n *node) {
+		m := deafClaim(2)
+		m.Deaf = false
+		n.take(m)
+		n.take(deafClaim(1))
 	})},
 	{Outdated, "gossip of a leader, to one that claims", drop, func(t *testing.T) *node {
 		n := claiming(t, abc)
@@ -286,4 +298,20 @@ func gossiped(m Message) Message {
 // availableNode is a node of available mode, alone.
 func availableNode(t *testing.T) *node {
 	return newNode(t, "b", nil, func(c *Config) { c.Self.Voter = "" })
+}
+
+// followerWith is a node of available mode that does not lead alone.
+func followerWith(do func(*node)) func(*testing.T) *node {
+	return func(t *testing.T) *node {
+		n := newNode(t, "b", nil, func(c *Config) { c.Self.Voter, c.LoneWait = "", -1 })
+		do(n)
+		return n
+	}
+}
+
+// deafClaim is a claim of available mode of a leader that hears nobody.
+func deafClaim(seq uint64) Message {
+	m := claimOf("a", 1, Leading)
+	m.Voter, m.Voters, m.Seq, m.Deaf = "", nil, seq, true
+	return m
 }

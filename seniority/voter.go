@@ -118,6 +118,10 @@ func (c *Core) onClaim(now Now, m *Message) {
 			c.confront(now, m)
 			return
 		}
+		if m.Deaf && c.electorate.merges() {
+			c.disown(now, m)
+			return
+		}
 	}
 	late := c.voter.refuses(m.Term) && !c.voter.again(m)
 	if c.phase == Claiming && !late && c.yieldsTo(m) {

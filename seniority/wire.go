@@ -46,6 +46,9 @@ func AppendMessage(b []byte, m *Message) []byte {
 		if m.Watch {
 			flags |= 2
 		}
+		if m.Deaf {
+			flags |= 4
+		}
 		b = append(b, byte(m.Stand), flags)
 		b = binary.AppendUvarint(b, uint64(m.Held))
 		b = appendJoin(b, m.Join)
@@ -97,12 +100,12 @@ func ParseMessage(b []byte) (Message, error) {
 	case Claim:
 		m.Stand = Stand(d.byte())
 		flags := d.byte()
-		m.Met, m.Watch = flags&1 != 0, flags&2 != 0
+		m.Met, m.Watch, m.Deaf = flags&1 != 0, flags&2 != 0, flags&4 != 0
 		m.Held = d.duration()
 		m.Join = d.join()
 		m.Given = d.join()
 		d.hash(&m.Will)
-		if d.err == nil && (int(m.Stand) >= len(standNames) || flags > 3) {
+		if d.err == nil && (int(m.Stand) >= len(standNames) || flags > 7) {
 			return Message{}, fmt.Errorf("claim with stand %d and flags %d", m.Stand, flags)
 		}
 	case Confirm:

@@ -12,7 +12,7 @@ func samples() []Message {
 	voters := []string{"a:4000", "b:4000", "c:4000"}
 	return []Message{
 		{Kind: Claim, From: "a:4000", To: "b:4000", Incarnation: 7, Term: 1770000000000001, Seq: 9, Lease: time.Second,
-			Voter: "a:4000", Voters: voters, Stand: Leading, Met: true, Watch: true, Held: time.Hour, Join: Join{5, 1}, Given: Join{5, 2}, Will: [32]byte{1, 2}},
+			Voter: "a:4000", Voters: voters, Stand: Leading, Met: true, Watch: true, Deaf: true, Held: time.Hour, Join: Join{5, 1}, Given: Join{5, 2}, Will: [32]byte{1, 2}},
 		{Kind: Claim, From: "a:4000", Incarnation: 7, Term: 1, Lease: time.Second},
 		{Kind: Confirm, From: "b:4000", To: "a:4000", Incarnation: 7, Term: 1770000000000001, Seq: 9, Lease: time.Second, Voter: "b:4000", Voters: voters},
 		{Kind: Object, From: "b:4000", To: "a:4000", Incarnation: 7, Term: 3, Seq: 9, Lease: time.Second, Reason: HeldByAnother, Held: 30 * time.Millisecond, Known: 12, Leader: "c:4000"},

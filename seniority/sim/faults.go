@@ -69,6 +69,10 @@ func (w *World) play() {
 		w.calm()
 		w.settleDown()
 	}
+	if !w.opt.Quorum {
+		w.halfCut()
+		w.check.settled()
+	}
 }
 
 // unleash lets faults strike for a while.

@@ -137,7 +137,7 @@ func (w *World) gossip(from *host, m seniority.Message) {
 		}
 		w.after(w.span(5*time.Millisecond, 600*time.Millisecond), func() {
 			comp := w.component()
-			if to.up && comp[to.id] >= 0 && (comp[to.id] == comp[from.id] || !from.up && w.connected(from, to)) {
+			if to.up && comp[to.id] >= 0 && (comp[to.id] == comp[from.id] || w.connected(from, to)) {
 				to.feed(seniority.Input{Kind: seniority.Receive, Message: m})
 			}
 		})

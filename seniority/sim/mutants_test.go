@@ -81,6 +81,8 @@ var mutants = []mutant{
 		{"leader.go", "	case c.asideUntil != 0:\n		return StoodAside", "	case false:\n		return StoodAside"}}},
 	{"whoever stands aside does not lead even if nobody else is left", "quorum", []edit{
 		{"view.go", "return c.self.Eligible || ", "return c.self.Eligible || false && "}}},
+	{"a leader that hears nobody does not say so", "available", []edit{
+		{"deaf.go", "return c.silence >= deafLeases*c.timing.Lease && c.electorate.merges()", "return false"}}},
 	{"a suspect stays one for ever", "available", []edit{
 		{"view.go", "	delete(c.suspects, m.From)", "	_ = m"}}},
 	{"members that get no renewals hear nothing", "available", []edit{

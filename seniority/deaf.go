@@ -1,0 +1,62 @@
+package seniority
+
+// A leader of available mode that hears nobody cannot know why: the others may
+// be dead, or cut off, or it alone has become deaf. So silence does not depose
+// it. But where its claims still arrive they keep the others from electing one
+// that they can talk to. Hence it says in its claims that it hears nobody, and
+// whoever reads that knows better: it is there, and has answered.
+
+// deafLeases is after how many leases without any answer a leader calls itself
+// deaf: long enough that loss alone hardly does it, for in that time each member
+// that it watches over is asked six times, three tries each.
+const deafLeases = 2
+
+// deaf reports whether nobody has answered this node's claims for too long.
+func (c *Core) deaf() bool {
+	return c.silence >= deafLeases*c.timing.Lease && c.electorate.merges()
+}
+
+// expect notes that a round has gone to the members given. The silence begins
+// with the first round that somebody should have answered and ends when there
+// is nobody left who should; of those taken for dead no answer is expected.
+func (c *Core) expect(now Now, names []string) {
+	awaited := false
+	for _, name := range names {
+		m := c.view.member(name)
+		awaited = awaited || m != nil && !c.isSuspect(m)
+	}
+	switch {
+	case !awaited:
+		c.claim.silent = 0
+	case c.claim.silent == 0:
+		c.claim.silent = now.Boot
+	}
+}
+
+// answered notes that somebody has answered a round of the last lease.
+func (c *Core) answered(now Now, m *Message) {
+	if c.fresh(now, m) {
+		c.claim.silent, c.silence = 0, 0
+	}
+}
+
+// disown ends the following of a leader that says it is deaf. The answer is for
+// the case that it can hear again, and tells it who leads now.
+func (c *Core) disown(now Now, m *Message) {
+	if c.led.is(m.From, m.Incarnation, m.Term) {
+		if m.Seq < c.led.seq {
+			c.ignore(m, Outdated)
+			return
+		}
+		c.lapse(now, LeaderDeaf)
+		c.deposed = m.From
+	}
+	if c.voter.promisedTo(m.From, m.Incarnation, m.Term) {
+		c.voter.forget()
+	}
+	r := LeaderDeaf
+	if name, _ := c.leader(now); name != "" {
+		r = HeldByAnother
+	}
+	c.object(now, m, r)
+}

@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"time"
+
+	"doyen/seniority"
+)
+
+// halfCut lets the leader for a while hear nobody, though all hear it, or be
+// heard by nobody, though it hears all. It may go on leading itself; the others
+// must have elected one of themselves by the stated time, and follow it when
+// whoever still believed in the old one has given it up.
+func (w *World) halfCut() {
+	var cut *host
+	for _, h := range w.hosts {
+		if h.says() {
+			cut = h
+		}
+	}
+	if !w.othersMayLead(cut) {
+		return
+	}
+	deaf := w.rng.IntN(2) == 0
+	w.trace("%s hears nobody: %t, else nobody hears it", cut.name, deaf)
+	for i := range w.hosts {
+		if deaf {
+			w.setCut(i, cut.id, true)
+		} else {
+			w.setCut(cut.id, i, true)
+		}
+	}
+	w.topology()
+	w.runUntil(w.now + w.halfCutBound())
+	w.check.deposed(cut)
+	w.runUntil(w.now + 5*w.timing.Lease)
+	w.check.followed(w.check.deposed(cut), cut)
+	w.heal()
+	w.runUntil(w.now + w.settleBound())
+}
+
+// othersMayLead reports whether anybody else may lead.
+func (w *World) othersMayLead(h *host) bool {
+	for _, o := range w.hosts {
+		if o != h && o.role == seniority.Candidate && o.status.Eligible {
+			return true
+		}
+	}
+	return false
+}
+
+// halfCutBound is how long a group may take to have another leader: the deaf
+// one must have waited for answers and said so, promises to it that it could
+// not end have run out, and an election has taken place.
+func (w *World) halfCutBound() time.Duration {
+	t := w.timing
+	return seniority.Drifted(2*t.Lease) + t.Renewal + t.FailoverBound(len(w.hosts))
+}
+
+// deposed checks that one of the others leads, and returns it.
+func (c *checker) deposed(cut *host) *host {
+	var leader *host
+	for _, h := range c.w.hosts {
+		switch {
+		case h == cut || !h.says():
+		case leader != nil:
+			c.w.fail("%s and %s both lead while %s is half cut off: %s", leader.name, h.name, cut.name, c.w.summary())
+		default:
+			leader = h
+		}
+	}
+	if leader == nil {
+		c.w.fail("nobody leads but %s, which is half cut off: %s", cut.name, c.w.summary())
+	}
+	return leader
+}
+
+// followed checks that all but the one that is cut off follow the leader.
+func (c *checker) followed(leader, cut *host) {
+	for _, h := range c.w.hosts {
+		if h != cut && h.status.Leader != leader.name {
+			c.w.fail("%s follows %q while %s leads and %s is half cut off: %s", h.name, h.status.Leader, leader.name, cut.name, c.w.summary())
+		}
+	}
+}
