@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,22 +50,24 @@ func TestCloudSlowAction(t *testing.T) {
 		if !m.lasting {
 			t.Skip("an assignment takes no time here")
 		}
-		m.holder, m.polls, m.failures = m.b, 2, 1
+		m.do(func() { m.holder, m.polls, m.failures = m.b, 2, 1 })
 		_, writes := m.counted(func() { m.run(0, "a", "acquire") })
 		m.checkHolder(m.a)
 		if writes != 2 {
 			t.Errorf("got %d assignments, want one that fails and one more", writes)
 		}
-		if m.refused != 0 {
-			t.Errorf("%d assignments were asked for while one was under way", m.refused)
-		}
+		m.do(func() {
+			if m.refused != 0 {
+				t.Errorf("%d assignments were asked for while one was under way", m.refused)
+			}
+		})
 	})
 }
 
 // TestCloudHiccups: what passes is tried again.
 func TestCloudHiccups(t *testing.T) {
 	clouds(t, func(t *testing.T, m *mock) {
-		m.holder = m.b
+		m.do(func() { m.holder = m.b })
 		series := [][]fault{
 			{{status: 500}, {status: 429}, {status: 503}},
 			{{status: 500, write: true}, {status: 423, write: true}, {status: 422, write: true}, {status: 409, write: true}},
@@ -73,12 +76,14 @@ func TestCloudHiccups(t *testing.T) {
 			series[1] = []fault{{status: 500, write: true}, {status: 400, write: true}} // IncorrectInstanceState
 		}
 		for i, node := range []string{"a", "b"} {
-			m.faults = series[i]
+			m.meet(series[i]...)
 			m.run(0, node, "acquire")
 			m.checkHolder(map[string]string{"a": m.a, "b": m.b}[node])
-			if len(m.faults) != 0 {
-				t.Errorf("%d faults were not met", len(m.faults))
-			}
+			m.do(func() {
+				if len(m.faults) != 0 {
+					t.Errorf("%d faults were not met", len(m.faults))
+				}
+			})
 		}
 	})
 }
@@ -88,12 +93,12 @@ func TestCloudHiccups(t *testing.T) {
 func TestCloudRefusal(t *testing.T) {
 	clouds(t, func(t *testing.T, m *mock) {
 		for _, c := range []struct{ status, check int }{{401, 0}, {403, 0}, {404, 1}, {500, 0}} {
-			m.faults = []fault{{status: c.status}}
+			m.meet(fault{status: c.status})
 			m.run(c.check, "a", "check")
 			if c.status == 500 {
 				continue
 			}
-			m.faults = []fault{{status: c.status}}
+			m.meet(fault{status: c.status})
 			var r run
 			requests, _ := m.counted(func() { r = m.run(1, "a", "acquire") })
 			if requests != 1 {
@@ -148,22 +153,19 @@ func TestCloudDeadline(t *testing.T) {
 				t.Errorf("%s: got exit %d after %v, want %d within %v", event, r.exit, r.took, want, limit)
 			}
 		}
-		m.faults = []fault{{}} // the API does not answer
+		m.meet(fault{}) // the API does not answer
 		ends("acquire", 1)
 		ends("check", 0)
-		for range 100 {
-			m.faults = append(m.faults, fault{status: 500})
-		}
-		m.faults = m.faults[1:]
+		m.meet(slices.Repeat([]fault{{status: 500}}, 1000)...) // nor recovers
 		ends("acquire", 1)
-		m.faults = []fault{{write: true}} // an assignment is not answered
+		m.meet(fault{write: true}) // an assignment is not answered
 		ends("acquire", 1)
-		m.faults = nil
+		m.meet()
 		if m.lasting {
-			m.polls = -1 // nor ends
+			m.do(func() { m.polls = -1 }) // nor ends
 			ends("acquire", 1)
 		}
-		m.deaf = true
+		m.do(func() { m.deaf = true })
 		if n, _ := m.counted(func() { ends("acquire", 1); ends("check", 0); ends("release", 0) }); n != 0 {
 			t.Errorf("without the metadata service there were %d requests, want none", n)
 		}
@@ -188,7 +190,7 @@ func TestCloudSlowSuccess(t *testing.T) {
 		if !m.lasting {
 			t.Skip("an assignment takes no time here")
 		}
-		m.polls = -1
+		m.do(func() { m.polls = -1 })
 		a, _ := m.start(deadline, "a", "acquire")
 		for open := false; !open; m.do(func() { open = m.action.open }) {
 			m.awaitRequest()
@@ -226,7 +228,7 @@ func TestCloudLateRequest(t *testing.T) {
 		late := make(chan struct{})
 		arrive := sync.OnceFunc(func() { close(late) })
 		t.Cleanup(arrive)
-		m.faults = []fault{{write: true, late: late}}
+		m.meet(fault{write: true, late: late})
 		a, _ := m.start(deadline, "a", "acquire")
 		for taken := false; !taken; m.do(func() { taken = len(m.faults) == 0 }) {
 			m.awaitRequest()
@@ -253,7 +255,7 @@ func TestCloudLateRequest(t *testing.T) {
 // environment of a process, where others may read it.
 func TestCloudSecrets(t *testing.T) {
 	clouds(t, func(t *testing.T, m *mock) {
-		m.faults = []fault{{}}
+		m.meet(fault{})
 		cmd, _ := m.start(deadline, "a", "acquire")
 		defer cmd.Wait()
 		defer kill(cmd)

@@ -209,6 +209,11 @@ func (m *mock) do(f func()) {
 	f()
 }
 
+// meet puts faults in the way of the requests to come.
+func (m *mock) meet(faults ...fault) {
+	m.do(func() { m.faults = faults })
+}
+
 // file makes a file of the test and returns its path.
 func (m *mock) file(name, content string) string {
 	m.t.Helper()

@@ -101,7 +101,7 @@ func TestDigitalOceanThrottled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMock(t, digitalOcean)
-			m.faults = []fault{{status: 429, header: header()}}
+			m.meet(fault{status: 429, header: header()})
 			if r := m.run(0, "a", "acquire"); r.took < 2*time.Second {
 				t.Errorf("acquire took %v, want at least 2 s", r.took)
 			}
@@ -111,7 +111,7 @@ func TestDigitalOceanThrottled(t *testing.T) {
 	t.Run("too long", func(t *testing.T) {
 		t.Parallel()
 		m := newMock(t, digitalOcean)
-		m.faults = []fault{{status: 429, header: map[string]string{"Retry-After": "3600"}}}
+		m.meet(fault{status: 429, header: map[string]string{"Retry-After": "3600"}})
 		r := m.run(1, "a", "acquire")
 		if r.took > deadline/2 || !strings.Contains(r.out, "3600 s") {
 			t.Errorf("got %q after %v, want the 3600 s told at once", r.out, r.took)
@@ -142,11 +142,15 @@ func TestDigitalOceanScope(t *testing.T) {
 func TestDigitalOceanLocked(t *testing.T) {
 	t.Parallel()
 	m := newMock(t, digitalOcean)
-	m.holder, m.polls = m.b, 1
-	m.begin(m.a)
+	m.do(func() {
+		m.holder, m.polls = m.b, 1
+		m.begin(m.a)
+	})
 	m.run(0, "b", "acquire")
 	m.checkHolder(m.b)
-	if m.writes != 2 {
-		t.Errorf("got %d assignments, want 2", m.writes)
-	}
+	m.do(func() {
+		if m.writes != 2 {
+			t.Errorf("got %d assignments, want 2", m.writes)
+		}
+	})
 }

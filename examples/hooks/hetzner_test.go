@@ -95,7 +95,7 @@ func TestHetznerThrottled(t *testing.T) {
 	t.Parallel()
 	m := newMock(t, hetzner)
 	header := map[string]string{"RateLimit-Reset": strconv.FormatInt(time.Now().Unix()+3600, 10)}
-	m.faults = []fault{{status: 429, header: header}, {status: 429, header: header}}
+	m.meet(fault{status: 429, header: header}, fault{status: 429, header: header})
 	if r := m.run(0, "a", "acquire"); r.took < 2*time.Second {
 		t.Errorf("acquire took %v, want a second after each 429", r.took)
 	}
