@@ -12,7 +12,7 @@
 #                         and for a VPC endpoint without private DNS
 #   AWS_EC2_METADATA_SERVICE_ENDPOINT  http://169.254.169.254
 #
-# Needs jq and curl 7.86 or newer, which signs the requests; the aws command is
+# Needs jq and curl 7.87 or newer, which signs the requests; the aws command is
 # not needed, and would be slow to start. Region, interface and
 # credentials come from the instance's metadata (IMDSv2), so the instance needs
 # a role that allows ec2:DescribeAddresses and ec2:AssociateAddress; in a
