@@ -39,6 +39,7 @@ type Agent struct {
 	due    atomic.Int64 // boot time at which the loop turns again at the latest
 
 	requests chan request
+	leaving  chan struct{} // closed when this member begins to leave
 	done     chan struct{} // closed when Run has returned
 	ran      atomic.Bool
 
@@ -65,7 +66,7 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, state: state,
-		requests: make(chan request), done: make(chan struct{}),
+		requests: make(chan request), leaving: make(chan struct{}), done: make(chan struct{}),
 		tenures: newTenures(), history: history{entries: past}, tally: newTally(),
 	}
 	a.log, a.logs = newLogQueue(cfg.Logger)
@@ -89,11 +90,9 @@ func (a *Agent) blank() *snapshot {
 // may depend on both.
 func (a *Agent) bind() error {
 	incarnation := randomUint64()
-	g, err := gossip.New(gossip.Config{
-		Name: a.cfg.Name, BindAddr: a.cfg.BindAddr, BindPort: a.cfg.port, Advertise: a.cfg.AdvertiseAddr,
-		Seeds: a.cfg.Seeds, Cluster: a.cfg.Cluster, KeyFile: a.cfg.EncryptKeyFile, ProbeInterval: a.cfg.ProbeInterval,
-		Incarnation: incarnation, Log: a.log, Transport: a.cfg.seams.transport,
-	})
+	c := a.cfg.gossipConfig()
+	c.Incarnation, c.Log = incarnation, a.log
+	g, err := gossip.New(c)
 	if err != nil {
 		return err
 	}
@@ -131,6 +130,15 @@ func (a *Agent) checkClaim() error {
 	return nil
 }
 
+// gossipConfig is what gossip is told, but for this run's own.
+func (s *settings) gossipConfig() gossip.Config {
+	return gossip.Config{
+		Name: s.Name, BindAddr: s.BindAddr, BindPort: s.port, Advertise: s.AdvertiseAddr,
+		Seeds: s.Seeds, Cluster: s.Cluster, KeyFile: s.EncryptKeyFile, ProbeInterval: s.ProbeInterval,
+		Transport: s.seams.transport,
+	}
+}
+
 // Name returns the member's name.
 func (a *Agent) Name() string { return a.self.Name }
 
@@ -140,6 +148,9 @@ func (a *Agent) Addr() string { return a.addr }
 // HTTP returns a listener for the HTTP connections that arrive on the gossip
 // port. It is closed when Run returns.
 func (a *Agent) HTTP() net.Listener { return a.gossip.HTTP() }
+
+// Leaving is closed when this member begins to leave, whoever wants it to.
+func (a *Agent) Leaving() <-chan struct{} { return a.leaving }
 
 // Rekey reads the gossip keyring again.
 func (a *Agent) Rekey() error { return a.gossip.Rekey() }

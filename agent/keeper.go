@@ -64,16 +64,21 @@ type hands interface {
 	Close(context.Context) error
 }
 
+// keeperConfig is what the keeper of the member name is told.
+func (s *settings) keeperConfig(name, addr string, log *slog.Logger) keeper.Config {
+	level, json := logStyle(s.Logger)
+	return keeper.Config{
+		Node: name, Addr: addr, Cluster: s.Cluster, Rule: s.rule.Name(),
+		Addresses: s.FloatingIPs,
+		Hook:      s.Hook, HookTimeout: s.HookTimeout, CheckInterval: s.CheckInterval,
+		Quorum: s.quorum(), ReleaseBudget: s.timing.ReleaseBudget,
+		Logger: log, LogLevel: level, LogJSON: json,
+	}
+}
+
 // startKeeper starts the keeper that the configuration asks for.
 func startKeeper(a *Agent) (hands, error) {
-	level, json := logStyle(a.cfg.Logger)
-	c := keeper.Config{
-		Node: a.self.Name, Addr: a.addr, Cluster: a.cfg.Cluster, Rule: a.cfg.rule.Name(),
-		Addresses: a.cfg.FloatingIPs,
-		Hook:      a.cfg.Hook, HookTimeout: a.cfg.HookTimeout, CheckInterval: a.cfg.CheckInterval,
-		Quorum: a.cfg.quorum(), ReleaseBudget: a.cfg.timing.ReleaseBudget,
-		Logger: a.log, LogLevel: level, LogJSON: json,
-	}
+	c := a.cfg.keeperConfig(a.self.Name, a.addr, a.log)
 	switch {
 	case a.cfg.Keeper == Off:
 		return keeper.Local(c, keeperTools)
@@ -81,6 +86,25 @@ func startKeeper(a *Agent) (hands, error) {
 		return nil, errors.New("keeper is on, but the main of this program does not call agent.Init")
 	}
 	return keeper.Start(c)
+}
+
+// Release gives up what an agent of this configuration, which has ended, may
+// have left behind: it runs the hook's release and takes the floating addresses
+// off, as a service manager wants it in the end. It waits for the keeper of such
+// an agent; while one runs it does nothing, and returns an error in the end.
+func Release(ctx context.Context, c Config) error {
+	cfg, err := c.validate()
+	if err != nil {
+		return err
+	}
+	if cfg.Hook == "" && len(cfg.FloatingIPs) == 0 {
+		return nil // such an agent holds nothing
+	}
+	name, addr, err := gossip.Identity(ctx, cfg.gossipConfig())
+	if err != nil {
+		return err
+	}
+	return keeper.ReleaseNow(ctx, cfg.keeperConfig(name, addr, cfg.Logger), keeperTools)
 }
 
 // logStyle finds out how a logger writes, for a keeper that goes on alone.

@@ -201,6 +201,7 @@ func (l *loop) depart() {
 		return
 	}
 	l.departing = true
+	close(l.leaving)
 	l.departBy = l.cfg.now().Boot + l.cfg.HookTimeout + leaveTimeout
 	l.log.Info("leaving the group")
 	l.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Departed})

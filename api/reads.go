@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// liveLimit is how long the election loop may take for one turn before /livez
+// LiveLimit is how long the election loop may take for one turn before /livez
 // calls it stuck: many times any of its timers, and short enough for a
 // supervisor.
-const liveLimit = 5 * time.Second
+const LiveLimit = 5 * time.Second
 
 func (a *api) state(w http.ResponseWriter, _ *http.Request) {
 	a.json(w, http.StatusOK, a.agent.State())
@@ -33,7 +33,7 @@ func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *api) livez(w http.ResponseWriter, _ *http.Request) {
-	a.health(w, a.agent.Live(liveLimit))
+	a.health(w, a.agent.Live(LiveLimit))
 }
 
 func (a *api) readyz(w http.ResponseWriter, _ *http.Request) {

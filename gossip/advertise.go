@@ -32,17 +32,9 @@ func resolveAdvertise(ctx context.Context, c *Config, bound netip.Addr, port uin
 		ap := netip.AddrPortFrom(a, port)
 		return advertised{ap.String(), ap}, nil
 	}
-	host, p, err := splitHostPort(c.Advertise)
+	text, host, p, err := givenAddr(c, port)
 	if err != nil {
-		return advertised{}, fmt.Errorf("advertise-addr %w", err)
-	}
-	text := c.Advertise
-	if p == 0 {
-		p = port
-		text = net.JoinHostPort(host, strconv.Itoa(int(p)))
-	}
-	if err := checkText(text); err != nil {
-		return advertised{}, fmt.Errorf("advertise-addr %w", err)
+		return advertised{}, err
 	}
 	addrs, err := lookup(ctx, c.Resolver, bound, host)
 	if err != nil {
@@ -56,6 +48,23 @@ func resolveAdvertise(ctx context.Context, c *Config, bound netip.Addr, port uin
 		return advertised{}, fmt.Errorf("advertise-addr %s means %s, which no other host can reach", c.Advertise, a)
 	}
 	return advertised{text, netip.AddrPortFrom(a, p)}, nil
+}
+
+// givenAddr is the address that was configured, with the port it stands for.
+func givenAddr(c *Config, port uint16) (text, host string, p uint16, err error) {
+	host, p, err = splitHostPort(c.Advertise)
+	text = c.Advertise
+	if err == nil && p == 0 {
+		p = port
+		text = net.JoinHostPort(host, strconv.Itoa(int(p)))
+	}
+	if err == nil {
+		err = checkText(text)
+	}
+	if err != nil {
+		err = fmt.Errorf("advertise-addr %w", err)
+	}
+	return text, host, p, err
 }
 
 // detect finds the address of this host that the other members can reach: the

@@ -71,6 +71,9 @@ type leadership struct {
 	term         uint64
 }
 
+// errNoAddresses is for programs that embed a keeper of their own.
+var errNoAddresses = errors.New("floating-ip: this program has not been built with it")
+
 // newHands returns hands whose word is to be shut until the release at start.
 func newHands(cfg Config, tools Tools, word *Word, subreaper bool) (*hands, error) {
 	now, alarm := cfg.bootClock()
@@ -81,7 +84,7 @@ func newHands(cfg Config, tools Tools, word *Word, subreaper bool) (*hands, erro
 	}
 	if len(cfg.Addresses) > 0 {
 		if tools.Addresses == nil {
-			return nil, errors.New("floating-ip: this program has not been built with it")
+			return nil, errNoAddresses
 		}
 		var err error
 		if h.addresses, err = tools.Addresses(cfg, func() bool { return word.Leads(now()) }); err != nil {

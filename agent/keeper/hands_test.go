@@ -321,6 +321,35 @@ func (a *addresses) functions(Config, func() bool) (*Addresses, error) {
 	}, nil
 }
 
+// What is left behind is all given up, even if a part of it cannot be.
+func TestReleaseNow(t *testing.T) {
+	s := newStage(t, "exit 0")
+	s.cfg.Addresses = []string{"192.0.2.1/24@lo"}
+	a := &addresses{s: s}
+	give := func(dropped error) error {
+		return ReleaseNow(t.Context(), s.cfg, Tools{Addresses: func(c Config, leads func() bool) (*Addresses, error) {
+			if leads() {
+				t.Error("want nobody to lead")
+			}
+			f, err := a.functions(c, leads)
+			f.Drop = func() error { a.do("drop"); return dropped }
+			f.Close = func() error { return a.do("close") }
+			return f, err
+		}})
+	}
+	if err := give(nil); err != nil {
+		t.Error(err)
+	}
+	broken := errors.New("no such interface")
+	if err := give(broken); !errors.Is(err, broken) {
+		t.Errorf("want %v, got %v", broken, err)
+	}
+	want := []string{"drop", "close", "release 0 stop", "drop", "close", "release 0 stop"}
+	if got := s.log(); !slices.Equal(got, want) {
+		t.Errorf("want %q, got %q", want, got)
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	s := newStage(t, "exit 0")
 	s.cfg.Addresses = []string{"192.0.2.1/24@lo"}

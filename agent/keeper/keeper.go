@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -115,8 +116,9 @@ func (k *Keeper) pump() {
 }
 
 // ReleaseNow runs the hook's release once more from outside an agent, as a
-// service manager does after the agent has ended (ExecStopPost). It waits until
-// no keeper of this node runs. Its DOYEN_REASON is "stop".
+// service manager does after the agent has ended (ExecStopPost), and takes the
+// floating addresses off. It waits until no keeper of this node runs, and gives
+// up after twice the HookTimeout. Its DOYEN_REASON is "stop".
 func ReleaseNow(ctx context.Context, cfg Config, tools Tools) error {
 	cfg, err := cfg.checked()
 	if err != nil {
@@ -132,20 +134,27 @@ func ReleaseNow(ctx context.Context, cfg Config, tools Tools) error {
 	if err := hook.Sweep(cfg.Cluster, cfg.Node); err != nil {
 		return err
 	}
-	if len(cfg.Addresses) > 0 && tools.Addresses != nil {
-		a, err := tools.Addresses(cfg, func() bool { return false })
-		if err != nil {
-			return err
-		}
-		defer a.Close()
-		if err := a.Drop(); err != nil {
-			return err
-		}
+	err = dropAddresses(&cfg, tools)
+	if cfg.Hook != "" {
+		err = errors.Join(err, releaseUntilDone(ctx, &cfg))
 	}
-	if cfg.Hook == "" {
+	return err
+}
+
+// dropAddresses takes the floating addresses off, and the rules that cut them
+// off with them.
+func dropAddresses(cfg *Config, tools Tools) error {
+	if len(cfg.Addresses) == 0 {
 		return nil
 	}
-	return releaseUntilDone(ctx, &cfg)
+	if tools.Addresses == nil {
+		return errNoAddresses
+	}
+	a, err := tools.Addresses(*cfg, func() bool { return false })
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.Drop(), a.Close())
 }
 
 // releaseUntilDone tries release until it succeeds or its time is over.

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"doyen/agent/hook"
+	"doyen/agent/journal"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,11 +70,12 @@ func newServing(socket *os.File, buf []byte, tools Tools) (*hands, error) {
 }
 
 // surviveSignals keeps signals that are meant for the agent from ending the
-// keeper, whose work begins when the agent ends. They are caught rather than
-// ignored, because what is ignored stays so in hooks.
+// keeper, whose work begins when the agent ends: SIGABRT is what a watchdog sends.
+// They are caught rather than ignored, because what is ignored stays so in hooks.
 func surviveSignals() {
 	signal.Notify(make(chan os.Signal, 1),
-		syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2)
+		syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT,
+		syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2)
 }
 
 // staySmall trades the collector's speed, which does not matter here, for
@@ -114,8 +116,11 @@ func tell(socket *os.File, h *hands) {
 func logger(cfg *Config) *slog.Logger {
 	o := &slog.HandlerOptions{Level: cfg.LogLevel}
 	var handler slog.Handler = slog.NewTextHandler(os.Stderr, o)
-	if cfg.LogJSON {
+	switch {
+	case cfg.LogJSON:
 		handler = slog.NewJSONHandler(os.Stderr, o)
+	case journal.Takes(os.Stderr):
+		handler = journal.NewHandler(os.Stderr, o)
 	}
 	return slog.New(handler).With("node", cfg.Node, "from", "keeper")
 }

@@ -136,7 +136,7 @@ func TestSignalsForTheAgentDoNotEndTheKeeper(t *testing.T) {
 	s := newStage(t, "exit 0")
 	r := s.start(Start)
 	pid := r.PID()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGPIPE} {
 		if err := syscall.Kill(pid, sig); err != nil {
 			t.Fatal(err)
 		}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
 	"doyen/agent"
+	"doyen/agent/journal"
 
 	"github.com/urfave/cli/v2"
 )
@@ -29,7 +31,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintf(stderr, "agent: %s\n", text)
+		priority := ""
+		if journal.Takes(stderr) {
+			priority = journal.Priority(slog.LevelError)
+		}
+		fmt.Fprintf(stderr, "%sagent: %s\n", priority, text)
 	}
 	if coder, ok := errors.AsType[cli.ExitCoder](err); ok {
 		return coder.ExitCode()
@@ -66,6 +72,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		{Name: "run", Usage: "run the agent; the same as no command", Category: "agent", Flags: flags, Action: start},
 		{Name: "validate", Usage: "check the configuration that these flags, the environment and --config make", Category: "agent", Flags: flags,
 			Action: func(c *cli.Context) error { return validate(c, values) }},
+		{Name: "release", Usage: "give up what an agent of this configuration that has ended still holds", Category: "agent", Flags: flags,
+			Action: func(c *cli.Context) error { return release(c, values) }},
 	}
 	app.Commands = append(app.Commands, clientCommands(values)...)
 	app.Commands = append(app.Commands, localCommands()...)

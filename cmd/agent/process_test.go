@@ -63,6 +63,7 @@ type node struct {
 	g    *group
 	name string
 	args []string
+	env  []string // besides that of the test
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
 	err  error         // how; read after done
@@ -210,7 +211,7 @@ func (n *node) start(more ...string) {
 	defer log.Close()
 	n.cmd = exec.Command(n.g.exe, append(slices.Clone(n.args), more...)...)
 	n.cmd.Stderr = log
-	n.cmd.Env = withoutSettings(os.Environ())
+	n.cmd.Env = append(withoutSettings(os.Environ()), n.env...)
 	if err := n.cmd.Start(); err != nil {
 		n.g.t.Fatal(err)
 	}

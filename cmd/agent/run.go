@@ -15,6 +15,7 @@ import (
 
 	"doyen/agent"
 	"doyen/agent/hook"
+	"doyen/agent/journal"
 	"doyen/api"
 	"doyen/gossip"
 
@@ -43,6 +44,10 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 	log := o.newLogger(stderr, &level)
 	o.Logger = log
 
+	manager, err := openNotifier()
+	if err != nil {
+		log.Warn("the service manager is told nothing", "error", err)
+	}
 	ctx, stop := leaveOnSignal(ctx, log)
 	defer stop()
 	a, err := agent.New(o.Config)
@@ -60,7 +65,8 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 		fail(err) // so that Run only gives back what New has taken
 	}
 	r := &reloader{values: values, started: &o, agent: a, server: server, cert: cert, level: &level, log: log}
-	defer reloadOnSignal(r.reload)()
+	defer reloadOnSignal(func() { manager.whileReloading(r.reload) })()
+	defer manager.follow(a)()
 
 	err = a.Run(ctx)
 	end, cancel := context.WithTimeout(context.Background(), httpEnd)
@@ -138,8 +144,11 @@ func leaveOnSignal(ctx context.Context, log *slog.Logger) (context.Context, func
 func (o *options) newLogger(w io.Writer, level *slog.LevelVar) *slog.Logger {
 	level.Set(o.logLevel)
 	h := &slog.HandlerOptions{Level: level}
-	if o.logFormat == logJSON {
+	switch {
+	case o.logFormat == logJSON:
 		return slog.New(slog.NewJSONHandler(w, h))
+	case journal.Takes(w):
+		return slog.New(journal.NewHandler(w, h))
 	}
 	return slog.New(slog.NewTextHandler(w, h))
 }
@@ -177,6 +186,22 @@ func validate(c *cli.Context, values flagValues) error {
 			b.Lease, b.ReleaseBudget, b.Drift)
 	}
 	return nil
+}
+
+// release gives up what an agent that has ended still holds, as a service
+// manager has it done in the end.
+func release(c *cli.Context, values flagValues) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	o, err := loadOptions(values)
+	if err != nil {
+		return err
+	}
+	o.Logger = o.newLogger(c.App.ErrWriter, new(slog.LevelVar))
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return agent.Release(ctx, o.Config)
 }
 
 // checkFiles checks the files that the configuration names.
