@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"doyen/seniority"
+
 	"github.com/hashicorp/memberlist"
 )
 
@@ -98,7 +100,14 @@ func (d *delegate) LocalState(bool) []byte {
 // MergeRemoteState implements memberlist.Delegate: the greeting of another,
 // empty if it has none.
 func (d *delegate) MergeRemoteState(b []byte, _ bool) {
-	if len(b) > 0 {
-		d.deliver(b, true)
+	if len(b) == 0 {
+		return
 	}
+	m, err := seniority.ParseMessage(b)
+	if err != nil {
+		d.ledger.count("message-malformed")
+		return
+	}
+	m.Gossiped = true
+	d.inbox.put(m)
 }

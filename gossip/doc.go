@@ -60,8 +60,10 @@
 // Send with a receiver is one UDP datagram, at once, to where the receiver was
 // last known. Without a receiver the message goes round by gossip: every member
 // passes the newest of each sender on, within about a second. Either may be
-// lost. SetGreeting is handed to whoever exchanges whole states with this
-// member, newcomers above all.
+// lost. A direct message is taken once, from the run of a member that gossip
+// knows, by the run that it was sent to (replay.go); a gossiped one only while it
+// is newer than the last of its sender. SetGreeting is handed to whoever
+// exchanges whole states with this member, newcomers above all.
 //
 // Gone, Changed and Messages never block whoever writes them: news that nobody
 // reads is replaced or dropped, and counted.
@@ -78,7 +80,9 @@
 // Elections need UDP. memberlist keeps a member alive to which only TCP gets
 // through; that is found (udp-blocked), not mended. memberlist notices a death after some seconds; leases,
 // not gossip, decide when a leader is lost. A member with the keys may lie about
-// others, as in any gossip. Two processes with one name and one address, such
+// others, as in any gossip. Somebody on the wire without the keys may send
+// memberlist's own packets again: at worst that puts a member back into the view
+// that has gone, until it is probed. Two processes with one name and one address, such
 // as a copied --advertise-addr, look like endless restarts; they are reported
 // as a name clash after half a minute and not kept apart. Link-local IPv6
 // addresses cannot be advertised, for memberlist carries no zones.

@@ -76,18 +76,23 @@ func FuzzPacket(f *testing.F) {
 func FuzzMessage(f *testing.F) {
 	var n simnet.Network
 	g := newMember(f, Config{Transport: n.Host(), Name: "self"})
+	g.roster.begin(Peer{Member: seniority.Member{Name: "self", Incarnation: 6}}, 0)
 	g.roster.put(Peer{Member: seniority.Member{Name: "a", Addr: here, Incarnation: 5}})
-	for _, kind := range []byte{directByte, gossipByte} {
-		f.Add(seniority.AppendMessage([]byte{kind}, &seniority.Message{Kind: seniority.Claim, From: "a", Term: 1}))
-	}
+	claim := &seniority.Message{Kind: seniority.Claim, From: "a", Term: 1}
+	f.Add(seniority.AppendMessage([]byte{gossipByte}, claim))
+	f.Add(seniority.AppendMessage([]byte("m\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x01"), claim))
 	f.Add([]byte("b\x00\x00\x00\x00\x00\x00\x00\x05a"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		g.receive(bytes.Clone(b))
 		for _, m := range received(g) {
-			if m.Gossiped != (b[0] == gossipByte) || m.Gossiped && m.From != "a" {
-				t.Fatalf("want gossip of members only, and told from the rest, got %+v of %q", m, b)
+			if m.Gossiped != (b[0] == gossipByte) || m.From != "a" {
+				t.Fatalf("want messages of members only, and gossip told from the rest, got %+v of %q", m, b)
 			}
+		}
+		g.receive(bytes.Clone(b))
+		if again := received(g); len(again) > 0 {
+			t.Fatalf("want no message twice, got %+v of %q", again, b)
 		}
 	})
 }

@@ -52,6 +52,7 @@ type roster struct {
 	members map[string]Peer   // the others, believed alive
 	known   map[string]*known // the others, alive or missing
 	waiting int               // seeds that have neither answered nor refused
+	highest uint64            // the number of no direct message was higher
 	clash   time.Time         // the last sign of a namesake that was first
 	view    *View             // nil: changed since it was last asked for
 }
@@ -64,6 +65,9 @@ type known struct {
 	due     time.Time // when it is to be dialled
 	delay   time.Duration
 	again   bool // it has been dialled again at once after an answer
+
+	sent uint64 // the number of the last direct message to this run; see replay.go
+	got  window // the numbers of those from it
 }
 
 func newRoster(drop func(string)) *roster {
@@ -171,7 +175,11 @@ func (r *roster) remember(p *Peer) {
 	if _, ok := r.known[p.Name]; !ok && len(r.known) >= maxKnown {
 		r.forgetLongest()
 	}
-	r.known[p.Name] = &known{addr: p.Addr, run: p.Incarnation}
+	now := &known{addr: p.Addr, run: p.Incarnation, sent: r.highest}
+	if k := r.known[p.Name]; k != nil && k.run == now.run {
+		now.sent, now.got = k.sent, k.got
+	}
+	r.known[p.Name] = now
 	for other, k := range r.known {
 		// A process has taken the address over: nobody else will answer there.
 		if k.addr == p.Addr && other != p.Name && !k.missing.IsZero() {

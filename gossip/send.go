@@ -14,7 +14,7 @@ import (
 // Every message that memberlist carries for this package begins with a byte
 // that says what it is.
 const (
-	directByte   = 'm' // a message of the core, for this member alone
+	directByte   = 'm' // a message of the core, for this member alone; see replay.go
 	gossipByte   = 'g' // a message of the core for everybody, to be passed on
 	farewellByte = 'b' // a member leaves: its incarnation and name; passed on
 )
@@ -49,12 +49,12 @@ func (g *Gossip) Send(m *seniority.Message) {
 		}
 		return
 	}
-	addr, ok := g.roster.addrOf(m.To)
+	addr, stamp, ok := g.roster.outgoing(m.To)
 	if !ok {
 		g.ledger.count("send-unknown-member")
 		return
 	}
-	g.sendTo(m.To, addr, seniority.AppendMessage([]byte{directByte}, m))
+	g.sendTo(m.To, addr, seniority.AppendMessage(stamp, m))
 }
 
 // sendTo sends one datagram through memberlist, which labels and encrypts it.
@@ -98,7 +98,7 @@ func (g *Gossip) receive(b []byte) {
 	}
 	switch b[0] {
 	case directByte:
-		g.deliver(b[1:], false)
+		g.receiveDirect(b)
 	case gossipByte:
 		g.hear(b)
 	case farewellByte:
@@ -106,17 +106,6 @@ func (g *Gossip) receive(b []byte) {
 	default:
 		g.ledger.count("message-unknown")
 	}
-}
-
-// deliver puts a message for the core into the inbox.
-func (g *Gossip) deliver(b []byte, gossiped bool) {
-	m, err := seniority.ParseMessage(b)
-	if err != nil {
-		g.ledger.count("message-malformed")
-		return
-	}
-	m.Gossiped = gossiped
-	g.inbox.put(m)
 }
 
 // hear takes a message that goes round by gossip. It is delivered and passed

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -103,80 +102,18 @@ func TestShapeOfStreams(t *testing.T) {
 	}
 }
 
-// A tap is a transport that keeps copies of what its host sends.
-type tap struct {
-	*simnet.Host
-	packets, streams chan []byte
-}
-
-func newTap(h *simnet.Host) *tap {
-	return &tap{Host: h, packets: make(chan []byte, 1<<14), streams: make(chan []byte, 1<<12)}
-}
-
-func (t *tap) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
-	keepCopy(t.packets, b)
-	return t.Host.WriteToAddress(b, a)
-}
-
-func (t *tap) DialAddressTimeout(a memberlist.Address, d time.Duration) (net.Conn, error) {
-	c, err := t.Host.DialAddressTimeout(a, d)
-	if err != nil {
-		return nil, err
-	}
-	return &tapped{Conn: c, to: t.streams}, nil
-}
-
-// tapped keeps what has been written when the connection ends.
-type tapped struct {
-	net.Conn
-	sent []byte
-	to   chan []byte
-}
-
-func (c *tapped) Write(b []byte) (int, error) {
-	c.sent = append(c.sent, b...)
-	return c.Conn.Write(b)
-}
-
-func (c *tapped) Close() error {
-	keepCopy(c.to, c.sent)
-	c.sent = nil
-	return c.Conn.Close()
-}
-
-func keepCopy(to chan []byte, b []byte) {
-	select {
-	case to <- bytes.Clone(b):
-	default:
-	}
-}
-
-// drain returns what has been kept.
-func drain(c chan []byte) [][]byte {
-	var all [][]byte
-	for {
-		select {
-		case b := <-c:
-			if len(b) > 0 {
-				all = append(all, b)
-			}
-		default:
-			return all
-		}
-	}
-}
-
 // captured runs a group for a while and returns everything that its members
 // have sent, the group still running.
 func captured(t *testing.T, n *simnet.Network, keys string) (all []*Gossip, packets, streams [][]byte) {
 	t.Helper()
-	var taps []*tap
+	var taps []*simnet.Tap
 	for range 4 {
-		c := Config{Transport: newTap(n.Host()), Seeds: []string{"10.0.0.1:4000"}}
+		tap := n.Host().Tap()
+		c := Config{Transport: tap, Seeds: []string{"10.0.0.1:4000"}}
 		if keys != "" {
 			c.KeyFile = keyFile(t, "", keys)
 		}
-		taps = append(taps, c.Transport.(*tap))
+		taps = append(taps, tap)
 		all = append(all, start(t, c))
 	}
 	for i, g := range all {
@@ -185,8 +122,8 @@ func captured(t *testing.T, n *simnet.Network, keys string) (all []*Gossip, pack
 	}
 	time.Sleep(40 * time.Second) // a whole round of exchanges, and more
 	for _, tap := range taps {
-		packets = append(packets, drain(tap.packets)...)
-		streams = append(streams, drain(tap.streams)...)
+		packets = append(packets, tap.Packets()...)
+		streams = append(streams, tap.Streams()...)
 	}
 	return all, packets, streams
 }

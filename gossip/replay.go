@@ -1,0 +1,109 @@
+package gossip
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+
+	"doyen/seniority"
+)
+
+// Encryption tells who sent a message, not when: somebody on the wire could
+// send it again, and so keep a dead leader's claims coming. So every direct
+// message says from which run to which run it goes, and its number between the
+// two; it is taken once, from the run that gossip knows to the one that is
+// here. A restart of either end makes everything seen before worthless.
+
+// stampSize is the length of what stands before a direct message: its kind, the
+// sender's incarnation, the receiver's, and the number.
+const stampSize = 1 + 3*8
+
+// The reasons to refuse a direct message.
+var (
+	errStranger = errors.New("message-of-stranger")
+	errOtherRun = errors.New("message-of-other-run")
+	errReplayed = errors.New("message-replayed")
+)
+
+// outgoing returns where a member is reached and the stamp of the next message
+// to it; false: nothing is known of it.
+func (r *roster) outgoing(name string) (addr netip.AddrPort, stamp []byte, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.known[name]
+	if k == nil {
+		return netip.AddrPort{}, nil, false
+	}
+	// A run that is forgotten and met again goes on with higher numbers.
+	k.sent++
+	r.highest = max(r.highest, k.sent)
+	stamp = append(make([]byte, 0, 512), directByte)
+	for _, n := range []uint64{r.self.Incarnation, k.run, k.sent} {
+		stamp = binary.BigEndian.AppendUint64(stamp, n)
+	}
+	return k.addr, stamp, true
+}
+
+// incoming checks the stamp of a message from a member. Without keys nobody
+// could trust a stamp, but duplicates are of no use there either.
+func (r *roster) incoming(from string, stamp []byte) error {
+	sender := binary.BigEndian.Uint64(stamp[1:])
+	receiver := binary.BigEndian.Uint64(stamp[9:])
+	number := binary.BigEndian.Uint64(stamp[17:])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.known[from]
+	switch {
+	case k == nil:
+		return errStranger
+	case k.run != sender || r.self.Incarnation != receiver:
+		return errOtherRun
+	case !k.got.take(number):
+		return errReplayed
+	}
+	return nil
+}
+
+// receiveDirect takes a message for this member alone.
+func (g *Gossip) receiveDirect(b []byte) {
+	if len(b) < stampSize {
+		g.ledger.count("message-malformed")
+		return
+	}
+	m, err := seniority.ParseMessage(b[stampSize:])
+	if err != nil {
+		g.ledger.count("message-malformed")
+		return
+	}
+	if err := g.roster.incoming(m.From, b[:stampSize]); err != nil {
+		g.ledger.count(err.Error())
+		return
+	}
+	g.inbox.put(m)
+}
+
+// windowSize is how far a message may be overtaken by others before it is
+// refused as well; it is late then anyway.
+const windowSize = 64
+
+// window tells which of a row of numbers have been taken: everything up to top
+// that is not among the last windowSize, and of these those whose bit is set.
+type window struct {
+	top, bits uint64
+}
+
+// take reports whether n is taken for the first time.
+func (w *window) take(n uint64) bool {
+	switch {
+	case n == 0:
+		return false
+	case n > w.top:
+		w.bits = w.bits<<min(n-w.top, windowSize) | 1
+		w.top = n
+		return true
+	case w.top-n >= windowSize || w.bits>>(w.top-n)&1 == 1:
+		return false
+	}
+	w.bits |= 1 << (w.top - n)
+	return true
+}
