@@ -104,6 +104,7 @@ func (a *api) contents() []call {
 	return []call{
 		get("/", "the dashboard in a browser, else this list", a.root),
 		get("/dashboard/{file}", "what the dashboard is made of", a.dashboard),
+		get("/openapi.json", "these calls as OpenAPI 3.1", a.openapi),
 		get("/ping", "OK", a.ping),
 		get("/leader", "the leader's host:port; as JSON with ?format=json", a.leader),
 		get("/is-leader", "200 on the leader, 503 elsewhere", a.isLeader),

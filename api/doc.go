@@ -20,6 +20,9 @@
 // so names are escaped in JSON, made valid UTF-8 in metrics, and freed of
 // control characters in text and in findings.
 //
+// GET /openapi.json describes every call, its parameters and all its answers as
+// OpenAPI 3.1; tests hold it against the types, the routes and real answers.
+//
 // /leader and /is-leader answer from memory and check the clock when they do.
 // They cost what routing costs; the benchmarks BenchmarkEmpty and
 // BenchmarkLeader compare.

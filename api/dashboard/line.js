@@ -91,7 +91,7 @@ function drawDetails(dl, w) {
     ["address", w.addr],
     ["error", w.error],
     ["started", w.start_time ? `${clock(w.start_time * 1000, now())} (${age(now() - w.start_time * 1000)} ago)` : null],
-    ["id", w.id || null],
+    ["id", w.id ? (Number.isSafeInteger(w.id) ? w.id : `about ${w.id}`) : null],
     ["stands aside until", s?.maintenance_until ? clock(s.maintenance_until, now()) : null],
     ["its term", s?.term],
     ["phase", s?.phase],
