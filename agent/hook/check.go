@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// RefusedError says why root does not run a hook.
+// RefusedError says why root does not run a program.
 type RefusedError struct {
 	// Path is the program, Culprit the file or directory that is to blame.
 	Path, Culprit string
@@ -18,9 +20,9 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string {
 	if e.Path == e.Culprit {
-		return fmt.Sprintf("hook %s is refused because it %s", e.Path, e.Why)
+		return fmt.Sprintf("%s is refused because it %s", e.Path, e.Why)
 	}
-	return fmt.Sprintf("hook %s is refused because %s %s", e.Path, e.Culprit, e.Why)
+	return fmt.Sprintf("%s is refused because %s %s", e.Path, e.Culprit, e.Why)
 }
 
 // maxLinks is how many symbolic links a path may lead through: Linux's limit.
@@ -32,7 +34,7 @@ const maxLinks = 40
 // *RefusedError, or says that the path leads nowhere.
 func CheckPath(path string) error {
 	if !filepath.IsAbs(path) {
-		return fmt.Errorf("hook %s is not an absolute path", path)
+		return fmt.Errorf("%s is not an absolute path", path)
 	}
 	w := walk{path: path, dir: "/", rest: path}
 	for {
@@ -41,6 +43,23 @@ func CheckPath(path string) error {
 			return err
 		}
 	}
+}
+
+// CheckUsable reports why a program could not be run by this user: for root
+// because CheckPath refuses it, else because it is not there or no program.
+func CheckUsable(path string) error {
+	if os.Geteuid() == 0 {
+		return CheckPath(path)
+	}
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", path)
+	case unix.Access(path, unix.X_OK) != nil:
+		return fmt.Errorf("%s may not be executed by this user", path)
+	}
+	return nil
 }
 
 // walk is how far a path has been followed: dir holds no symbolic links, and
@@ -55,7 +74,7 @@ type walk struct {
 func (w *walk) step() (done bool, err error) {
 	dir, err := os.Lstat(w.dir)
 	if err != nil {
-		return false, fmt.Errorf("hook %s: %w", w.path, err)
+		return false, fmt.Errorf("%s: %w", w.path, err)
 	}
 	sticky := dir.Mode()&fs.ModeSticky != 0
 	switch {
@@ -71,7 +90,7 @@ func (w *walk) step() (done bool, err error) {
 	next := filepath.Join(w.dir, name)
 	entry, err := os.Lstat(next)
 	if err != nil {
-		return false, fmt.Errorf("hook %s: %w", w.path, err)
+		return false, fmt.Errorf("%s: %w", w.path, err)
 	}
 	if othersWrite(dir) && owner(entry) != 0 {
 		return false, w.refuse(next, "does not belong to root, and others can write "+w.dir)
@@ -94,7 +113,7 @@ func (w *walk) follow(link string) error {
 	}
 	target, err := os.Readlink(link)
 	if err != nil {
-		return fmt.Errorf("hook %s: %w", w.path, err)
+		return fmt.Errorf("%s: %w", w.path, err)
 	}
 	if filepath.IsAbs(target) {
 		w.dir = "/"

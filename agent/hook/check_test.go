@@ -84,6 +84,24 @@ func TestCheckPath(t *testing.T) {
 	}
 }
 
+func TestCheckUsable(t *testing.T) {
+	d := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"good": 0o755, "plain": 0o644} {
+		if err := os.WriteFile(filepath.Join(d, name), nil, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"good": "", "plain": "execut", "missing": "no such file", "": "directory"} {
+		err := CheckUsable(filepath.Join(d, name))
+		if name == "" && os.Geteuid() != 0 {
+			want = "regular"
+		}
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: want %q, got %v", name, want, err)
+		}
+	}
+}
+
 // entry makes a file or directory with an owner and a mode that no umask cuts.
 func entry(t *testing.T, path string, uid int, mode os.FileMode, make func(string) error) string {
 	t.Helper()

@@ -1,5 +1,5 @@
 // Package hook runs the hook program once: one event, one process group, one
-// limit, and nothing left behind.
+// limit, and nothing left behind. It runs the health check in the same way.
 //
 // # What a run is
 //
@@ -23,6 +23,15 @@
 // and after a keeper has been killed itself, [Sweep] looks through /proc for
 // processes that carry this node's environment.
 //
+// # Health checks
+//
+// [Health.Check] runs a program without arguments in the agent's own process.
+// Its group is killed like that of a hook, and what has left the group when it
+// had to be killed. When the agent is killed, the kernel kills the program, and
+// whoever outlives the agent the rest, by [SweepHealth]: a health check's
+// processes carry the run of the agent in their environment, which those of
+// hooks do not.
+//
 // # Output
 //
 // Both outputs are read to the end, so that a hook never blocks on a full pipe,
@@ -31,7 +40,7 @@
 //
 // # Who may write the hook
 //
-// When this process is root, [Check] comes before every run: it refuses a
+// When this process is root, [CheckPath] comes before every run: it refuses a
 // program that others could have written or replaced.
 //
 // # Limits

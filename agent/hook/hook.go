@@ -2,13 +2,9 @@ package hook
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -46,13 +42,7 @@ const prefix = "DOYEN_"
 // ours that are inherited are settings of the agent, and none of the hook's
 // business.
 func (e *Env) environ(inherited []string) []string {
-	env := make([]string, 0, len(inherited)+11)
-	for _, kv := range inherited {
-		if !strings.HasPrefix(kv, prefix) {
-			env = append(env, kv)
-		}
-	}
-	for _, v := range []struct{ name, value string }{
+	return overlay(inherited, []variable{
 		{"EVENT", string(e.Event)},
 		{"TERM", strconv.FormatUint(e.Term, 10)},
 		{"NODE", e.Node},
@@ -63,11 +53,29 @@ func (e *Env) environ(inherited []string) []string {
 		{"REASON", e.Reason},
 		{"RULE", e.Rule},
 		{"CLUSTER", e.Cluster},
-		{"DEADLINE_MS", strconv.FormatInt(max(e.Limit.Milliseconds(), 0), 10)},
-	} {
+		{"DEADLINE_MS", deadline(e.Limit)},
+	})
+}
+
+// variable is one of ours, without the prefix.
+type variable struct{ name, value string }
+
+// overlay puts our variables in place of those of ours that are inherited.
+func overlay(inherited []string, ours []variable) []string {
+	env := make([]string, 0, len(inherited)+len(ours))
+	for _, kv := range inherited {
+		if !strings.HasPrefix(kv, prefix) {
+			env = append(env, kv)
+		}
+	}
+	for _, v := range ours {
 		env = append(env, prefix+v.name+"="+v.value)
 	}
 	return env
+}
+
+func deadline(limit time.Duration) string {
+	return strconv.FormatInt(max(limit.Milliseconds(), 0), 10)
 }
 
 // Result is how a run ended.
@@ -96,105 +104,12 @@ type Runner struct {
 // Run runs the hook once and waits until nothing of it is left. When ctx ends
 // it is killed, and the cause of ctx is the error.
 func (r *Runner) Run(ctx context.Context, env Env) Result {
-	began := time.Now()
-	res := r.run(ctx, &env)
-	res.Duration = time.Since(began)
-	return res
-}
-
-func (r *Runner) run(ctx context.Context, env *Env) Result {
-	if ctx.Err() != nil {
-		return Result{Exit: -1, Err: context.Cause(ctx)}
-	}
-	out, w, err := newOutput()
-	if err != nil {
-		return notStarted(err)
-	}
-	program, err := r.start(env, w)
-	w.Close()
-	if err != nil {
-		out.finish()
-		return notStarted(err)
-	}
-	state, left := r.await(ctx, env, program)
-	res := Result{Exit: state.ExitCode(), Output: out.finish()}
-	switch {
-	case ctx.Err() != nil && !state.Exited():
-		res.Err = context.Cause(ctx)
-	case !state.Success():
-		res.Err = errors.New(state.String())
-	}
-	res.Err = errors.Join(res.Err, left)
-	return res
-}
-
-// start starts the program in a process group of its own.
-func (r *Runner) start(env *Env, out *os.File) (*os.Process, error) {
-	if os.Geteuid() == 0 {
-		if err := CheckPath(r.Path); err != nil {
-			return nil, err
+	p := program{path: r.Path, args: []string{string(env.Event)}, env: env.environ(os.Environ())}
+	p.clean = func() error {
+		if r.Subreaper {
+			return killChildren()
 		}
+		return Sweep(env.Cluster, env.Node)
 	}
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	return os.StartProcess(r.Path, []string{r.Path, string(env.Event)}, &os.ProcAttr{
-		Env:   env.environ(os.Environ()),
-		Files: []*os.File{null, out, out},
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
-	})
-}
-
-// await waits until the program has exited or ctx ends, and kills whatever is
-// left of the run. Invariant: the group is killed before the program is
-// reaped, since until then nobody else can get the number of its group. The
-// error names what could not be killed.
-func (r *Runner) await(ctx context.Context, env *Env, program *os.Process) (state *os.ProcessState, left error) {
-	exited := make(chan struct{})
-	go func() {
-		defer close(exited)
-		state = awaitExit(program)
-	}()
-	select {
-	case <-exited:
-	case <-ctx.Done():
-	}
-	// The kernel does this in one step: no member of the group can fork away.
-	syscall.Kill(-program.Pid, syscall.SIGKILL)
-	<-exited
-	if state == nil {
-		state = reap(program)
-	}
-	if r.Subreaper {
-		return state, killChildren()
-	}
-	return state, Sweep(env.Cluster, env.Node)
-}
-
-// reap collects the exit status of a program that has ended.
-func reap(program *os.Process) *os.ProcessState {
-	state, err := program.Wait()
-	if err != nil {
-		panic(fmt.Sprintf("hook: the exit status of a child is gone: %v", err))
-	}
-	return state
-}
-
-// notStarted is the result of a run that never was.
-func notStarted(err error) Result {
-	res := Result{Exit: -1}
-	var refused *RefusedError
-	switch {
-	case errors.As(err, &refused):
-		res.Unusable = true
-	case errors.Is(err, syscall.ENOEXEC):
-		res.Unusable = true
-		err = fmt.Errorf("%w; a script begins with a line such as #!/bin/sh", err)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOTDIR):
-		res.Unusable = true
-	}
-	res.Err = fmt.Errorf("the hook could not be started: %w", err)
-	return res
+	return p.run(ctx)
 }

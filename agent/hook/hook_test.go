@@ -20,8 +20,12 @@ import (
 )
 
 // TestMain is also the program of adopting: a keeper process as far as hooks
-// are concerned.
+// are concerned; and an agent, as far as health checks are.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "checking" {
+		(&Health{Path: os.Args[2], Node: "n", Run: "killed"}).Check(context.Background(), time.Hour)
+		os.Exit(1)
+	}
 	if len(os.Args) == 4 && os.Args[1] == "adopting" {
 		os.Exit(adopting(os.Args[2], os.Args[3]))
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,10 @@ func awaitExit(program *os.Process) *os.ProcessState {
 		}
 	}
 }
+
+// dieWithParent has the kernel kill a program when the thread that starts it
+// ends.
+func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
 // Adopt makes this process the parent of every descendant whose own parent
 // dies, so that none can get away from a Runner with Subreaper set.
@@ -52,7 +57,7 @@ func killChildren() error {
 		case len(children) == 0: // one was born or died while the list was read
 			time.Sleep(time.Millisecond)
 		case len(denied) == len(children):
-			return fmt.Errorf("processes %v of the hook may not be killed by this user and go on", denied)
+			return fmt.Errorf("processes %v may not be killed by this user and go on", denied)
 		default:
 			unix.Wait4(-1, nil, 0, nil)
 		}
@@ -144,10 +149,23 @@ const (
 // environment. The caller holds the node-wide lock, or is the only runner, so
 // that no run is under way.
 func Sweep(cluster, node string) error {
-	marks := [][]byte{
-		[]byte(prefix + "EVENT="),
-		[]byte(prefix + "NODE=" + node + "\x00"),
-		[]byte(prefix + "CLUSTER=" + cluster + "\x00"),
+	return sweep("EVENT=", "NODE="+node+"\x00", "CLUSTER="+cluster+"\x00")
+}
+
+// SweepHealth kills what health checks of that run of an agent have left behind,
+// and waits until it is gone.
+func SweepHealth(run string) error { return sweep(runMark + "=" + run + "\x00") }
+
+// SweepHealthOf is SweepHealth for whatever run of this node's agent.
+func SweepHealthOf(cluster, node string) error {
+	return sweep(runMark+"=", "NODE="+node+"\x00", "CLUSTER="+cluster+"\x00")
+}
+
+// sweep kills the processes that have all the variables of ours.
+func sweep(variables ...string) error {
+	var marks [][]byte
+	for _, v := range variables {
+		marks = append(marks, []byte(prefix+v))
 	}
 	kin := ancestors()
 	buf := make([]byte, maxEnviron)
@@ -173,7 +191,7 @@ func Sweep(cluster, node string) error {
 		case len(found) == 0 && !doubt:
 			return nil
 		case time.Since(began) > sweepLimit:
-			return fmt.Errorf("processes %v of the hook have been killed and do not end", found)
+			return fmt.Errorf("processes %v have been killed and do not end", found)
 		}
 	}
 }

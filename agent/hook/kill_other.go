@@ -5,6 +5,7 @@ package hook
 import (
 	"errors"
 	"os"
+	"syscall"
 )
 
 // awaitExit returns when the program has ended.
@@ -15,5 +16,11 @@ func Adopt() error { return errors.New("a keeper process needs Linux") }
 
 func killChildren() error { return nil }
 
-// Sweep does nothing: only Linux shows the environment of processes.
-func Sweep(cluster, node string) error { return nil }
+// The sweeps do nothing: only Linux shows the environment of processes.
+
+func Sweep(cluster, node string) error         { return nil }
+func SweepHealth(run string) error             { return nil }
+func SweepHealthOf(cluster, node string) error { return nil }
+
+// dieWithParent does nothing: only Linux can.
+func dieWithParent(*syscall.SysProcAttr) {}
