@@ -49,7 +49,9 @@ type Agent struct {
 	history  history
 	tally    *tally
 
-	maintenance atomic.Pointer[maintenance] // only the loop stores it
+	// Only the loop stores these.
+	maintenance atomic.Pointer[maintenance]
+	health      atomic.Pointer[Health]
 }
 
 // New returns an agent that has bound its port and reads nothing from it yet.
@@ -185,6 +187,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, l.hands.Close(closing))
 	}()
+	l.monitor = a.startHealth()
+	l.sick = l.monitor != nil
+	defer l.monitor.Close()
 	if !l.startup(ctx) {
 		return nil
 	}
@@ -221,7 +226,7 @@ func (a *Agent) newLoop() (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the keeper: %w", err)
 	}
-	l := &loop{Agent: a, hands: h, word: h.Word(), alarm: a.cfg.alarm(), fit: true}
+	l := &loop{Agent: a, hands: h, word: h.Word(), alarm: a.cfg.alarm()}
 	if len(a.cfg.floating) > 0 {
 		if l.links, err = floatingip.WatchLinks(a.cfg.floating); err != nil {
 			return nil, fmt.Errorf("floating-ip: %w", err)

@@ -172,7 +172,7 @@ func (l *loop) tellMaintenance(now seniority.Now, st *seniority.Status) {
 		Advice:   "When it may lead again before that: agent resume.",
 	}
 	if st.Leading {
-		f.Evidence += "; it leads all the same, because no other member may"
+		f.Evidence += leadsAllTheSame
 	}
 	l.findings.set(now.Boot, 0, f)
 }

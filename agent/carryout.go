@@ -97,6 +97,7 @@ func (l *loop) publish(now seniority.Now, st seniority.Status, notes []seniority
 	l.told.follow(now, &st, notes)
 	moves := l.line.update(now.Boot, l.core.Order(), &l.view, l.cfg.Voters)
 	l.tellMaintenance(now, &st)
+	l.tellHealth(now, &st)
 	l.refreshFindings(now.Boot)
 	s := l.snapshot(&st)
 	l.snap.Store(s)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"doyen/agent/clock"
 	"doyen/agent/floatingip"
+	"doyen/agent/hook"
 	"doyen/agent/keeper"
 	"doyen/seniority"
 
@@ -112,6 +114,15 @@ type Config struct {
 	// withdrawn in Ready. "": on if the program's main calls Init, else off.
 	Keeper string
 
+	// Health is the program whose failure makes this member no candidate; "":
+	// none. The first result counts at once; until then it is no candidate.
+	Health string
+	// HealthInterval is how often it runs, and HealthTimeout limits one run.
+	HealthInterval, HealthTimeout time.Duration
+	// HealthRise and HealthFall are how many results in a row change the
+	// verdict, for better and for worse.
+	HealthRise, HealthFall int
+
 	// HTTP tells the other members where this one answers HTTP: "" on the
 	// gossip port, "off" nowhere, else a host:port. The agent itself serves
 	// none; see Agent.HTTP.
@@ -133,6 +144,7 @@ type seams struct {
 	now       func() seniority.Now
 	transport memberlist.NodeAwareTransport
 	keeper    func(*Agent) (hands, error)
+	health    func(ctx context.Context, limit time.Duration) hook.Result
 }
 
 // Validate reports the first thing that is wrong with the configuration, as
@@ -228,7 +240,7 @@ func (c Config) validate() (*settings, error) {
 	if s.Logger == nil {
 		s.Logger = slog.Default()
 	}
-	for _, check := range []func(*settings) error{checkNames, checkRule, checkTiming, checkVoters, checkHook} {
+	for _, check := range []func(*settings) error{checkNames, checkRule, checkTiming, checkVoters, checkHook, checkHealth} {
 		if err := check(s); err != nil {
 			return nil, err
 		}

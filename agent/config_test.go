@@ -16,6 +16,7 @@ func TestZeroConfigIsTheDefaults(t *testing.T) {
 	lan, _ := seniority.Profile("lan")
 	if s.BindAddr != "0.0.0.0" || s.port != 4000 || s.Cluster != "default" || s.Rule != "seniority" ||
 		s.role != seniority.Candidate || s.loneWait != 10*time.Second || s.preempt || s.timing != lan ||
+		s.HealthInterval != 2*time.Second || s.HealthTimeout != 2*time.Second || s.HealthRise != 2 || s.HealthFall != 3 ||
 		s.HookTimeout != 30*time.Second || s.CheckInterval != 5*time.Second || s.mode() != "available" {
 		t.Errorf("not the defaults: %+v", s)
 	}
@@ -75,6 +76,10 @@ func TestBadConfigIsASentenceThatNamesTheFlag(t *testing.T) {
 		"with profile lan, lease of 500ms is shorter than":                      {Voters: []string{"a"}, Timing: seniority.Timing{Lease: 500 * time.Millisecond}},
 		"preempt-delay of -1s is negative":                                      {PreemptDelay: -time.Second},
 		"hook-timeout of -1s is negative":                                       {HookTimeout: -time.Second},
+		"health-interval of -1s is negative":                                    {HealthInterval: -time.Second},
+		"health-timeout of -1s is negative":                                     {HealthTimeout: -time.Second},
+		"health-rise of -1 is negative":                                         {HealthRise: -1},
+		"health-fall of -2 is negative":                                         {HealthFall: -2},
 		`keeper "maybe" is neither on nor off`:                                  {Keeper: "maybe"},
 		"voters are the seeds, and there are no seeds":                          {Voters: []string{"seeds"}},
 		"voters contain a:1 twice":                                              {Voters: []string{"a:1", "b:1", "a:1"}},

@@ -42,6 +42,16 @@
 //   - With a state directory, no claim or confirm of a term leaves this member
 //     before the term is on disk. While the disk fails, the member is mute.
 //
+// # Health
+//
+// A program (Config.Health), or the program that embeds the agent (SetHealth),
+// says whether this member is fit to lead. One that is not is no candidate and
+// claims nothing; a leader hands over as soon as another may lead, and stays
+// until then. The check runs in a goroutine of its own and reports to the loop
+// only its newest verdict; see package health. A member does not join before the
+// first result, for up to three seconds. When the agent is killed the kernel
+// kills the check, and the keeper what the check has started.
+//
 // # Standing aside
 //
 // StepDown hands over and stands aside for a minute, StandAside for the time
@@ -52,6 +62,8 @@
 //
 // # Limits
 //
+//   - Without a keeper process, what a health check has started goes on after a
+//     crash of the program, until its next start.
 //   - Without a keeper process (Config.Keeper off, the default unless the
 //     program's main calls Init), a crash of the program leaves behind what the
 //     hook holds, and the others notice it only when the lease has run out.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -148,8 +149,16 @@ func (l *loop) noteHook(now time.Duration, r *keeper.Report) {
 	}
 	ok := r.Exit == 0 && r.Err == ""
 	l.tallyHook(r, ok)
+	lapsed := l.lapsed
+	if r.Event == "check" {
+		l.lapsed = !ok
+	}
 	if ok {
-		l.log.Info("hook done", attrs...)
+		level := slog.LevelInfo
+		if r.Event == "check" && !lapsed {
+			level = slog.LevelDebug // as ever, every few seconds
+		}
+		l.log.Log(context.Background(), level, "hook done", attrs...)
 		if r.Event == l.failed {
 			l.failed = ""
 			l.findings.clear(hookFailed, l.self.Name)

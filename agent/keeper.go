@@ -79,6 +79,9 @@ func (s *settings) keeperConfig(name, addr string, log *slog.Logger) keeper.Conf
 // startKeeper starts the keeper that the configuration asks for.
 func startKeeper(a *Agent) (hands, error) {
 	c := a.cfg.keeperConfig(a.self.Name, a.addr, a.log)
+	if a.cfg.Health != "" {
+		c.HealthRun = a.runMark()
+	}
 	switch {
 	case a.cfg.Keeper == Off:
 		return keeper.Local(c, keeperTools)
@@ -132,7 +135,7 @@ func (l *loop) checkHook() {
 		return
 	}
 	l.findings.set(0, 0, Finding{
-		What: hookRefused, Member: l.self.Name, Evidence: refused.Error(), Degrades: true,
+		What: hookRefused, Member: l.self.Name, Evidence: "the hook " + refused.Error(), Degrades: true,
 		Advice: "Let " + cmp.Or(refused.Culprit, refused.Path) + " belong to root and be writable by nobody else.",
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"doyen/agent/clock"
 	"doyen/agent/floatingip"
+	"doyen/agent/health"
 	"doyen/agent/keeper"
 	"doyen/gossip"
 	"doyen/seniority"
@@ -34,6 +35,7 @@ type loop struct {
 	told       told
 	hook       *HookRun // the last run
 	failed     string   // the event of the hook that failed last, until it works
+	lapsed     bool     // the hook's last check failed
 	findings   findings
 	introduced seniority.Member  // what gossip was told last of this member
 	greeted    seniority.Message // and of the leadership
@@ -44,36 +46,55 @@ type loop struct {
 	released  uint64   // a term whose release has ended, but not every Lead function
 	releaseBy time.Duration
 
-	unfit, fit bool              // what SetHealth said last; what the core was told last
-	links      *floatingip.Links // nil: no floating addresses
-	cut        bool              // an interface of a floating address cannot be used
-	departing  bool
-	departBy   time.Duration
-	leavers    []request
+	unfit     bool              // what SetHealth said last
+	monitor   *health.Monitor   // nil: no health check
+	sick      bool              // what it said last; true until it has
+	links     *floatingip.Links // nil: no floating addresses
+	cut       bool              // an interface of a floating address cannot be used
+	fit       bool              // what the core was told last
+	departing bool
+	departBy  time.Duration
+	leavers   []request
 }
 
-// startup runs the startup release, so that what a crash has left behind is
-// gone before this member can be elected; false if ctx ended first.
+// firstHealth is how long the first health check is waited for before this
+// member joins, and may vote: one that takes longer, or hangs, must not keep it
+// from that.
+const firstHealth = 3 * time.Second
+
+// startup waits for the startup release, so that what a crash has left behind is
+// gone before this member can be elected, and for the first health check, so
+// that it is known whether it may be; false if ctx ended first.
 func (l *loop) startup(ctx context.Context) bool {
-	for {
+	released, checked := false, l.monitor == nil
+	patience := time.NewTimer(firstHealth)
+	defer patience.Stop()
+	for !released || !checked {
 		select {
 		case <-ctx.Done():
 			return false
+		case <-patience.C:
+			checked = true
 		case r := <-l.hands.Reports():
 			l.noteHook(l.cfg.now().Boot, &r)
-			if r.StartupDone {
-				return true
-			}
+			released = released || r.StartupDone
+		case r := <-l.monitor.Reports():
+			l.noteHealth(&r)
+			checked = true
 		}
 	}
+	return true
 }
 
 // join makes the core, whose waits count from now, and joins the group.
 func (l *loop) join() error {
 	var seed [32]byte
 	rand.Read(seed[:])
+	self := l.self
+	self.Eligible = !l.sick
+	l.fit = self.Eligible
 	cfg := seniority.Config{
-		Self: l.self, Rule: l.cfg.rule, Timing: l.cfg.timing,
+		Self: self, Rule: l.cfg.rule, Timing: l.cfg.timing,
 		Preempt: l.cfg.preempt, PreemptDelay: l.cfg.PreemptDelay, LoneWait: l.cfg.loneWait,
 		Voters: l.cfg.Voters, Seed: seed,
 	}
@@ -85,7 +106,7 @@ func (l *loop) join() error {
 		return err
 	}
 	l.gossip.OnAsk(l.answer)
-	return l.gossip.Start(l.self, gossip.Extra{
+	return l.gossip.Start(self, gossip.Extra{
 		HTTP: l.cfg.HTTP, Rule: l.cfg.rule.Name(), Mode: l.cfg.mode(), Voters: digest(l.cfg.Voters),
 	})
 }
@@ -115,6 +136,9 @@ func (l *loop) run(ctx context.Context) {
 			l.serve(r)
 		case <-l.links.Changed():
 			l.linksChanged()
+		case r := <-l.monitor.Reports():
+			l.noteHealth(&r)
+			l.judgeFitness()
 		case <-l.tenures.vacant:
 			l.tenuresLeft(false)
 		case <-l.alarm.C():
@@ -161,7 +185,7 @@ func (l *loop) look() {
 // judgeFitness tells the core whether this member may be elected. One whose
 // name is taken may not: it is no member until the clash is over.
 func (l *loop) judgeFitness() {
-	fit := !l.unfit && !l.departing && !l.view.Clash && !l.cut
+	fit := !l.unfit && !l.sick && !l.departing && !l.view.Clash && !l.cut
 	if fit != l.fit {
 		l.fit = fit
 		l.step(seniority.Input{Kind: seniority.Health, Eligible: fit})

@@ -61,6 +61,12 @@ func (a *Agent) reservations(s *snapshot) []string {
 	} else if left := s.status.AsideUntil - now.Boot; left > 0 {
 		note("this member stands aside for another %v", left.Round(time.Second))
 	}
+	switch h := a.health.Load(); {
+	case h == nil && a.cfg.Health != "":
+		note("this member is no candidate before its first health check has ended")
+	case h != nil && !h.Healthy:
+		note("this member is no candidate: %s", h.sickness())
+	}
 	if s.leads(now.Boot) && !s.status.Eligible {
 		note("this member leads although it should not, because no other may")
 	}

@@ -45,7 +45,8 @@ func (a *Agent) Elect(ctx context.Context) (Result, error) {
 }
 
 // SetHealth says whether this member is fit to lead. A leader that is not
-// hands over if another may lead. Members start out fit.
+// hands over if another may lead. Members start out fit. With a health check
+// (Config.Health) both must say so.
 func (a *Agent) SetHealth(ctx context.Context, fit bool) error {
 	_, err := a.request(ctx, request{kind: seniority.Health, fit: fit})
 	return err

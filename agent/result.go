@@ -30,7 +30,14 @@ type Counters struct {
 	HookRuns      map[string]uint64 // by event + "/" + "ok|failed"
 	HookSeconds   map[string]float64
 	GossipDropped map[string]uint64 // packets and streams refused by the gossip layer, by reason
+	Health        HealthCounters
 	Failover      FailoverSeconds
+}
+
+// HealthCounters are what the health checks have come to.
+type HealthCounters struct {
+	OK, Failed uint64
+	Seconds    float64
 }
 
 // FailoverSeconds are the parts of the last election this node won.

@@ -84,7 +84,7 @@ func (a *Agent) State() State {
 		Mode: a.cfg.mode(), Voters: a.cfg.Voters, Hook: s.hook,
 		PID: os.Getpid(), Version: Version,
 		Cluster: a.cfg.Cluster, Phase: phaseNames[s.status.Phase],
-		Eligible: s.status.Eligible, MaintenanceUntil: a.maintenance.Load().until(now),
+		Eligible: s.status.Eligible, MaintenanceUntil: a.maintenance.Load().until(now), Health: a.health.Load(),
 		Reason: reasonText(s.status.Reason), WallTime: float64(now.Wall) / 1000,
 		LeaderHeardMS: -1, Findings: slices.Clone(s.findings),
 	}

@@ -39,6 +39,9 @@ type State struct {
 	// MaintenanceUntil is until when this member stands aside because somebody
 	// asked it to for a time; null: nobody did, or the time is over.
 	MaintenanceUntil *time.Time `json:"maintenance_until"`
+	// Health is how the health check goes; null without one, and before its
+	// first result.
+	Health *Health `json:"health"`
 	// Reason says why the leader last changed.
 	Reason string `json:"reason,omitempty"`
 	// WallTime is this member's clock in Unix seconds when it answered.
@@ -58,6 +61,18 @@ type HookRun struct {
 	DurationMS float64 `json:"duration_ms"`
 	Error      string  `json:"error,omitempty"`
 	Running    bool    `json:"running"`
+}
+
+// Health is how the health check of a member goes.
+type Health struct {
+	Healthy bool `json:"healthy"` // the verdict
+	// Exit, Error, DurationMS and At are of the last run; see HookRun.
+	Exit       int       `json:"exit"`
+	Error      string    `json:"error,omitempty"`
+	DurationMS float64   `json:"duration_ms"`
+	At         time.Time `json:"at"`
+	// InARow is how many runs in a row have gone like it.
+	InARow int `json:"in_a_row"`
 }
 
 // Finding is something a person should know, and what to do about it.
@@ -144,7 +159,7 @@ type Answer struct {
 
 // Event is one entry of the live stream.
 type Event struct {
-	// Kind is state, leader, member, election, hook or maintenance.
+	// Kind is state, leader, member, election, hook, health or maintenance.
 	Kind string `json:"kind"`
 	// Time is when it happened, by this member's wall clock.
 	Time time.Time `json:"time"`

@@ -33,6 +33,9 @@ var (
 	metricCandidates     = desc("eligible_candidates", "Members believed alive that may lead now.")
 	metricEligible       = desc("eligible", "1 while this member may be elected.")
 	metricMaintenance    = desc("maintenance_remaining_seconds", "For how long this member was asked to stand aside yet; else 0.")
+	metricHealthy        = desc("healthy", "1 while the health check says that this member is fit; absent without one.")
+	metricHealthChecks   = desc("health_checks_total", "Runs of the health check, by result (ok, failed).", "result")
+	metricHealthSeconds  = desc("health_seconds_total", "Time spent in the health check.")
 	metricFindings       = desc("findings", "What this member has noticed and a person should know, by kind.", "what")
 	metricLeaderChanges  = desc("leader_changes_total", "Times the leader this member follows changed.")
 	metricElections      = desc("elections_total", "Claims this member made.")
@@ -68,7 +71,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		metricBuildInfo, metricIsLeader, metricLeaderInfo, metricHasLeader, metricTerm,
 		metricLeaseRemaining, metricElecting, metricReady, metricMembers, metricCandidates,
-		metricEligible, metricMaintenance, metricFindings,
+		metricEligible, metricMaintenance, metricHealthy, metricHealthChecks, metricHealthSeconds, metricFindings,
 		metricLeaderChanges, metricElections, metricWins, metricLosses, metricElectionPart, metricHookRuns,
 		metricHookSeconds, metricMessages, metricDropped, metricGossipDropped, metricHTTPRefused, metricCertificateEnd,
 	} {
@@ -106,6 +109,9 @@ func (c collector) collectState(e emitter) {
 	e.gauge(metricElecting, truth(s.Electing))
 	e.gauge(metricEligible, truth(s.Eligible))
 	e.gauge(metricMaintenance, maintenanceLeft(s))
+	if s.Health != nil {
+		e.gauge(metricHealthy, truth(s.Health.Healthy))
+	}
 	found := map[string]int{}
 	for _, f := range s.Findings {
 		found[f.What]++
@@ -154,6 +160,9 @@ func (c collector) collectCounters(e emitter) {
 	for event, seconds := range n.HookSeconds {
 		e.count(metricHookSeconds, seconds, event)
 	}
+	e.count(metricHealthChecks, float64(n.Health.OK), "ok")
+	e.count(metricHealthChecks, float64(n.Health.Failed), "failed")
+	e.count(metricHealthSeconds, n.Health.Seconds)
 	e.gauge(metricElectionPart, n.Failover.Detection, "detection")
 	e.gauge(metricElectionPart, n.Failover.Confirm, "confirm")
 	e.gauge(metricElectionPart, n.Failover.Hook, "hook")

@@ -27,6 +27,7 @@ func scrape(t *testing.T, f *fake) string {
 func full() *fake {
 	f := newFake()
 	f.state.LeaseMS = 750
+	f.state.Health = &agent.Health{Healthy: true}
 	f.state.MaintenanceUntil = new(time.UnixMilli(int64(f.state.WallTime*1000) + 90_500))
 	f.members = append(f.members, agent.MemberInfo{Name: "d", Role: "candidate", Alive: true},
 		agent.MemberInfo{Name: "e", Role: "candidate", Eligible: true})
@@ -39,6 +40,7 @@ func full() *fake {
 		HookRuns:      map[string]uint64{"acquire/failed": 8},
 		HookSeconds:   map[string]float64{"acquire": 0.5},
 		GossipDropped: map[string]uint64{"other-cluster": 9},
+		Health:        agent.HealthCounters{OK: 11, Failed: 12, Seconds: 0.125},
 		Failover:      agent.FailoverSeconds{Detection: 1.5, Confirm: 0.25, Hook: 2},
 	}
 	return f
@@ -50,7 +52,8 @@ func TestMetrics(t *testing.T) {
 		`doyen_build_info{goversion="go`, `doyen_is_leader 1`, `doyen_has_leader 1`, `doyen_leader_info{leader="a"} 1`,
 		`doyen_term 7`, `doyen_lease_remaining_seconds 0.75`, `doyen_electing 0`, `doyen_ready 1`,
 		`doyen_members{role="candidate"} 3`, `doyen_members{role="witness"} 1`, `doyen_members{role="observer"} 0`,
-		`doyen_eligible 1`, `doyen_maintenance_remaining_seconds 90.5`, `doyen_eligible_candidates 2`, `doyen_findings{what="name-clash"} 2`,
+		`doyen_eligible 1`, `doyen_maintenance_remaining_seconds 90.5`,
+		`doyen_healthy 1`, `doyen_health_checks_total{result="ok"} 11`, `doyen_health_checks_total{result="failed"} 12`, `doyen_health_seconds_total 0.125`, `doyen_eligible_candidates 2`, `doyen_findings{what="name-clash"} 2`,
 		`doyen_leader_changes_total 2`, `doyen_elections_total 1`, `doyen_leaderships_won_total 3`,
 		`doyen_leaderships_lost_total{reason="lease-lost"} 4`,
 		`doyen_last_election_seconds{part="detection"} 1.5`, `doyen_last_election_seconds{part="hook"} 2`,
@@ -69,8 +72,8 @@ func TestMetricsWithoutLeader(t *testing.T) {
 	f := newFake()
 	f.state.Leader, f.state.IsLeader = nil, false
 	got := scrape(t, f)
-	if !strings.Contains(got, "\ndoyen_has_leader 0\n") || strings.Contains(got, "doyen_leader_info{") {
-		t.Errorf("want no leader:\n%s", got)
+	if !strings.Contains(got, "\ndoyen_has_leader 0\n") || strings.Contains(got, "doyen_leader_info{") || strings.Contains(got, "\ndoyen_healthy ") {
+		t.Errorf("want no leader, and no health without a check:\n%s", got)
 	}
 }
 

@@ -34,7 +34,8 @@
 // so; or because the keeper fires: the deadline has passed (the agent is stopped
 // or hangs), or the socket has ended (it is dead). After the release that
 // follows a firing, it delivers the leader's will, so that the others need not
-// wait for the lease. A program whose agent is gone ends when all this is done.
+// wait for the lease. A program whose agent is gone ends when all this is done,
+// and the agent's health checks, which are not its own, are killed.
 //
 // # Invariants
 //

@@ -49,6 +49,11 @@ func serve(tools Tools) error {
 	teller.Go(func() { tell(socket, h) })
 	debug.FreeOSMemory()
 	h.loop(gone)
+	if run := h.cfg.HealthRun; run != "" {
+		if err := hook.SweepHealth(run); err != nil {
+			logger(&h.cfg).Warn("a health check goes on", "error", err)
+		}
+	}
 	teller.Wait()
 	return nil
 }

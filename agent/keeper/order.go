@@ -33,6 +33,9 @@ type Config struct {
 	ReleaseBudget time.Duration
 	// Addresses are the floating addresses, as Tools.Addresses takes them.
 	Addresses []string
+	// HealthRun names the agent's run to its health checks; "": there are none.
+	// A keeper process kills those that its agent has left behind.
+	HealthRun string
 	// Logger receives what a person should know; nil: slog.Default(). A keeper
 	// process whose agent has died logs to stderr, as LogLevel and LogJSON say.
 	Logger   *slog.Logger `json:"-"`

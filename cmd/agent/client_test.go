@@ -99,6 +99,7 @@ func TestCommands(t *testing.T) {
 		{"step-down", "POST /step-down", 409, `{"error":"refused: nobody to hand over to"}`, exitFailed, nil, "nobody to hand over to"},
 		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"b","term":8,"until":"2026-01-02T03:04:05Z"}`, exitOK, []string{"done; b leads (term 8); no candidate until 2026-01-02 "}, ""},
 		{"resume", "POST /resume", 200, `{"ok":true,"note":"back"}`, exitOK, []string{"back\n"}, ""},
+		{"status", "GET /status", 200, state("a", "b", `,"health":{"healthy":true,"in_a_row":2}`), exitOK, []string{"healthy: success, 2 in a row"}, ""},
 		{"status", "GET /status", 200, state("a", "b", `,"eligible":false,"maintenance_until":"2026-01-02T03:04:05Z"`), exitOK, []string{"stands aside", "until 2026-01-02 ", "eligible", "no\n"}, ""},
 		{"leave", "POST /leave", 200, `{"ok":true,"note":"left"}`, exitOK, []string{"left\n"}, ""},
 		{"leave", "POST /leave", 401, `{"error":"needs the token"}`, exitFailed, nil, "needs the token"},
@@ -161,7 +162,10 @@ func TestUnreachable(t *testing.T) {
 		{[]string{"validate", "--rule", "x"}, "--rule", exitUsage},
 		{[]string{"validate", "--api-token-file", "/nonexistent"}, "--api-token-file", exitUsage},
 		{[]string{"validate", "--encrypt-key-file", "/nonexistent"}, "encrypt-key-file", exitUsage},
-		{[]string{"validate", "--hook", "/nonexistent"}, "hook", exitUsage},
+		{[]string{"validate", "--hook", "/nonexistent"}, "--hook: ", exitUsage},
+		{[]string{"validate", "--health", "/nonexistent"}, "--health: ", exitUsage},
+		{[]string{"validate", "--health", "client_test.go"}, "execut", exitUsage},
+		{[]string{"validate", "--hook", "/"}, "--hook: / is", exitUsage},
 	} {
 		stdout, stderr, code := command(t, test.args...)
 		if code != test.code || !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 || stdout != "" {
@@ -252,20 +256,21 @@ func TestWatch(t *testing.T) {
 		"event: election\nid: 4\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"what\":\"objected\",\"peer\":\"c\",\"term\":3,\"reason\":\"stale-term\"}\n\n" +
 		"event: hook\nid: 5\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"event\":\"acquire\",\"exit\":1,\"duration_ms\":12}\n\n" +
 		"event: maintenance\nid: 6\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"until\":null}\n\n" +
-		"event: new\nid: 7\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"x\":1}\n\n"
+		"event: health\nid: 7\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"healthy\":false,\"error\":\"exit status 1\",\"in_a_row\":3}\n\n" +
+		"event: new\nid: 8\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"x\":1}\n\n"
 	addr := serveFake(t, fakeAgent{"GET /events": {200, stream}})
 	stdout, stderr, code := command(t, "watch", "--addr", addr)
 	if code != exitFailed || !strings.Contains(stderr, "ended the stream") {
 		t.Errorf("watch of a stream that ends: got exit %d and %q", code, stderr)
 	}
 	for _, want := range []string{"a knows 1 members; leader: none (term 1)", "b leads (term 2); before: nobody; reason: elected",
-		"join: c", "objected, c, term 3, stale-term", "acquire: exit 1 after 12ms", "stands aside no longer", `"x":1`} {
+		"join: c", "objected, c, term 3, stale-term", "acquire: exit 1 after 12ms", "stands aside no longer", "sick: exit status 1, 3 in a row", `"x":1`} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("watch: got %q, want %q in it", stdout, want)
 		}
 	}
-	if got := strings.Count(stdout, "\n"); got != 7 {
-		t.Errorf("watch: got %d lines, want 7", got)
+	if got := strings.Count(stdout, "\n"); got != 8 {
+		t.Errorf("watch: got %d lines, want 8", got)
 	}
 	stdout, _, _ = command(t, "watch", "--addr", addr, "--json")
 	for line := range strings.Lines(stdout) {
@@ -289,6 +294,8 @@ func TestLocalCommands(t *testing.T) {
 		{[]string{"completion", "bash"}, []string{"complete ", "--generate-bash-completion"}},
 		{[]string{"completion", "zsh"}, []string{"#compdef agent", "--generate-bash-completion"}},
 		{[]string{"completion", "fish"}, []string{"complete -c agent", "step-down", "bind-port"}},
+		{[]string{"validate", "--health", "/bin/true"}, []string{"the configuration is good", "\nthe health check can be run"}},
+		{[]string{"validate", "--hook", "/bin/sh", "--health", "/bin/true"}, []string{"the hook and the health check can be run"}},
 		{[]string{"validate", "--seeds", "a"}, []string{"the configuration is good", "worst failover with 2 candidates: 1.46s"}},
 		{[]string{"help"}, []string{"--bind-port PORT", "default: 4000", "step-down", "DOYEN_"}},
 		{[]string{"run", "--help"}, []string{"--bind-port PORT"}},

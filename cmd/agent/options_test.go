@@ -125,6 +125,11 @@ func TestEverySetting(t *testing.T) {
 		{"hook", "/bin/true", func(o options) any { return o.Hook }, "/bin/true"},
 		{"hook-timeout", "10s", func(o options) any { return o.HookTimeout }, 10 * time.Second},
 		{"check-interval", "1s", func(o options) any { return o.CheckInterval }, time.Second},
+		{"health", "/bin/true", func(o options) any { return o.Health }, "/bin/true"},
+		{"health-interval", "1s", func(o options) any { return o.HealthInterval }, time.Second},
+		{"health-timeout", "500ms", func(o options) any { return o.HealthTimeout }, 500 * time.Millisecond},
+		{"health-rise", "1", func(o options) any { return o.HealthRise }, 1},
+		{"health-fall", "65535", func(o options) any { return o.HealthFall }, 65535},
 		{"keeper", "off", func(o options) any { return o.Keeper }, "off"},
 		{"http", "127.0.0.1:0", func(o options) any { return o.HTTP }, "127.0.0.1:0"},
 		{"api-token-file", "t", func(o options) any { return o.tokenFile }, "t"},
@@ -164,7 +169,7 @@ func TestZeroDurations(t *testing.T) {
 	if got := mustLoad(t, nil, nil, "").LoneWait; got != nil {
 		t.Errorf("lone-wait not given: got %v, want nil", *got)
 	}
-	for _, name := range []string{"lease", "hook-timeout"} {
+	for _, name := range []string{"lease", "hook-timeout", "health-interval", "health-timeout"} {
 		if _, err := loadArgs(t, []string{"--" + name, "0s"}, nil, ""); err == nil {
 			t.Errorf("%s of 0s: got no error", name)
 		}
@@ -202,6 +207,13 @@ func TestBadSettings(t *testing.T) {
 		{args: []string{"--lease", "1"}, want: `--lease: "1" is not a duration`},
 		{args: []string{"--hook-timeout", "-1s"}, want: "--hook-timeout"},
 		{args: []string{"--check-interval", "-1s"}, want: "--check-interval"},
+		{args: []string{"--health-interval", "0s"}, want: "--health-interval: 0s is not longer than zero"},
+		{args: []string{"--health-timeout", "-1s"}, want: "--health-timeout: -1s is not longer than zero"},
+		{args: []string{"--health-rise", "0"}, want: `--health-rise: "0" is not a number between 1 and 65535`},
+		{args: []string{"--health-rise", "1.5"}, want: "--health-rise"},
+		{args: []string{"--health-fall", "-1"}, want: "--health-fall"},
+		{args: []string{"--health-fall", "65536"}, want: "--health-fall"},
+		{file: "health-fall: many\n", want: "--health-fall (from"},
 		{args: []string{"--rule", "x"}, want: "--rule"},
 		{args: []string{"--role", "x"}, want: "--role"},
 		{args: []string{"--profile", "x"}, want: "--profile"},

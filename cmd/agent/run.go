@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"doyen/agent"
-	"doyen/agent/hook"
 	"doyen/agent/journal"
 	"doyen/api"
 	"doyen/gossip"
@@ -172,6 +171,10 @@ func validate(c *cli.Context, values flagValues) error {
 	if err := o.checkFiles(); err != nil {
 		return cli.Exit(err, exitUsage)
 	}
+	programs, err := o.checkPrograms()
+	if err != nil {
+		return cli.Exit(err, exitUsage)
+	}
 	candidates := max(len(o.Voters), len(o.Seeds), 2)
 	b, err := o.Config.Bounds(candidates)
 	if err != nil {
@@ -179,6 +182,9 @@ func validate(c *cli.Context, values flagValues) error {
 	}
 	w := c.App.Writer
 	fmt.Fprintln(w, "the configuration is good")
+	if programs != "" {
+		fmt.Fprintln(w, programs)
+	}
 	fmt.Fprintf(w, "worst failover with %d candidates: %v\n", candidates, b.WorstFailover)
 	showFailover(w, b.LeastFailover, b.UsualFailover, b.WorstFailover)
 	if len(o.Voters) > 0 {
@@ -215,11 +221,6 @@ func (o *options) checkFiles() error {
 	if o.EncryptKeyFile != "" {
 		if err := gossip.CheckKeyFile(o.EncryptKeyFile); err != nil {
 			return err
-		}
-	}
-	if o.Hook != "" {
-		if err := hook.CheckPath(o.Hook); err != nil {
-			return fmt.Errorf("--hook: %w", err)
 		}
 	}
 	return nil

@@ -89,6 +89,17 @@ var settings = []setting{
 	{name: "floating-ip", list: true, usage: "`ADDR/LEN@IFACE`, repeatable: a floating address that the leader holds, v4 or v6; all move together",
 		set: setFloatingIP},
 
+	{name: "health", usage: "`PROGRAM` whose failure makes this member no candidate, and a leader hand over",
+		set: text(func(o *options) *string { return &o.Health })},
+	{name: "health-interval", text: agent.DefaultHealthInterval.String(), usage: "how often (`DURATION`) the health check runs",
+		set: positive(func(o *options) *time.Duration { return &o.HealthInterval })},
+	{name: "health-timeout", text: agent.DefaultHealthTimeout.String(), usage: "limit (`DURATION`) of one run of the health check, which is then killed and has failed",
+		set: positive(func(o *options) *time.Duration { return &o.HealthTimeout })},
+	{name: "health-rise", text: strconv.Itoa(agent.DefaultHealthRise), usage: "after how many successes in a row (`NUMBER`) a member is a candidate again",
+		set: atLeastOne(func(o *options) *int { return &o.HealthRise })},
+	{name: "health-fall", text: strconv.Itoa(agent.DefaultHealthFall), usage: "after how many failures in a row (`NUMBER`) it is none any more; the first result of all counts at once",
+		set: atLeastOne(func(o *options) *int { return &o.HealthFall })},
+
 	{name: "http", text: "the bind port", usage: "other `ADDRESS` for the HTTP API, or off",
 		set: text(func(o *options) *string { return &o.HTTP })},
 	{name: "api-token-file", usage: "`FILE` with the token that remote calls which change something must bear",
@@ -198,6 +209,18 @@ func zeroIsOff(field func(*options) *time.Duration) func(*options, string) error
 		if *field(o) == 0 {
 			*field(o) = -1
 		}
+		return nil
+	}
+}
+
+// atLeastOne is for numbers whose zero means "the default" to package agent.
+func atLeastOne(field func(*options) *int) func(*options, string) error {
+	return func(o *options, v string) error {
+		n, err := strconv.ParseUint(v, 10, 16)
+		if err != nil || n == 0 {
+			return fmt.Errorf("%q is not a number between 1 and 65535", v)
+		}
+		*field(o) = int(n)
 		return nil
 	}
 }

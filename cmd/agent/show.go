@@ -82,6 +82,7 @@ func showState(w io.Writer, s agent.State) {
 		{"cluster", s.Cluster},
 		{"members", strings.Join(s.Members, " ")},
 		{"hook", hookOf(s.Hook)},
+		{"health", healthOf(s.Health)},
 		{"started", when(fromUnix(s.StartTime))},
 		{"pid", fmt.Sprint(s.PID)},
 		{"keeper", keeperOf(s)},
@@ -235,6 +236,22 @@ func yesNo(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// healthOf says how the health check goes.
+func healthOf(h *agent.Health) string {
+	if h == nil {
+		return ""
+	}
+	verdict := "sick"
+	if h.Healthy {
+		verdict = "healthy"
+	}
+	last := "success"
+	if h.Error != "" {
+		last = h.Error
+	}
+	return fmt.Sprintf("%s: %s, %d in a row", verdict, last, h.InARow)
 }
 
 func millis(ms float64) string {

@@ -122,6 +122,10 @@ func eventText(kind string, data json.RawMessage) (string, error) {
 			return "stands aside no longer", err
 		}
 		return "stands aside until " + when(*e.Until), err
+	case "health":
+		var h agent.Health
+		err := json.Unmarshal(data, &h)
+		return healthOf(&h), err
 	case "hook":
 		var h agent.HookRun
 		err := json.Unmarshal(data, &h)
