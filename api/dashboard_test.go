@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,7 +86,7 @@ func TestDashboardShowsAFailover(t *testing.T) {
 	p.await("#bursts", second.addr+" leads")
 	p.shoot("real-2-failover")
 	p.await("#history", second.addr)
-	p.await("#history", "ended: its agent died")
+	p.await("#history", "; ended: ")
 	p.await("#verdict-words", second.addr+" leads, but something needs a hand")
 	p.await("#findings", first.addr)
 	p.await("#spoken", second.addr+" leads")
@@ -250,6 +251,36 @@ func TestDashboardShowsAnElection(t *testing.T) {
 	p.await("#bursts h3", self+" leads")
 	p.await("#lease-of", "lease of 1 s")
 	p.shoot("election-dark")
+}
+
+// TestDashboardTellsWhatIsNews has a leader's hook checked again and again, a
+// member go, and this member be put aside.
+func TestDashboardTellsWhatIsNews(t *testing.T) {
+	s := newStage(3)
+	p := openPage(t, serveHTTP(t, s))
+	p.await("#verdict-words", "All is well")
+	still := func(*stage) {}
+	for range 3 {
+		s.change(still, "hook", agent.HookRun{Event: "check", Running: true})
+		s.change(still, "hook", agent.HookRun{Event: "check", DurationMS: 3})
+	}
+	s.play("numbered", "", "")
+	s.change(still, "hook", agent.HookRun{Event: "check", Exit: 1, DurationMS: 3})
+	s.change(still, "member", agent.MemberEvent{Change: "leave", Member: s.f.members[2]})
+	s.change(still, "maintenance", agent.MaintenanceEvent{Until: new(time.Now().Add(time.Hour))})
+	s.change(still, "maintenance", agent.MaintenanceEvent{})
+	p.await("#bursts", "stands aside no longer")
+	var got []string
+	for line := range strings.Lines(p.text("#bursts ol")) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "+") && !strings.HasPrefix(line, "until") {
+			got = append(got, line)
+		}
+	}
+	self := "n2.example.org:4000"
+	want := []string{self + ": hook check failed", "exit status 1", "n3.example.org:4000 is gone", self + " stands aside", self + " stands aside no longer"}
+	if !slices.Equal(want, got) {
+		t.Errorf("want %q, got %q", want, got)
+	}
 }
 
 // TestDashboardTakesNamesForText has members whose names are markup, escapes

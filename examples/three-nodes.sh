@@ -36,7 +36,7 @@ done
 
 cat <<END
 
-Ask any of them, from another terminal:
+Look at http://localhost:$((PORT + 2))/ in a browser, or ask any of them, from another terminal:
   curl -s localhost:$((PORT + 2))/diag/
   curl -s localhost:$PORT/leader
   $AGENT watch --addr localhost:$((PORT + 1))

@@ -31,13 +31,12 @@ function burst() {
 function drawBurst(node, b, self) {
   const [summary, list] = node.firstElementChild.children;
   const [title, about] = summary.children;
-  const { words, tone, gap, leader } = outcome(b, self);
+  const steps = b.steps.map((s) => ({ ...s, said: s.kind === "gap" ? silence(s.e, self) : step(s.kind, s.e, self) }));
+  const { words, tone, gap, leader } = outcome(steps, self);
   put(node, "data-tone", tone);
   hue(title, leader);
   set(title, words);
   set(about, [clock(b.began, now()), gap].filter(Boolean).join(" · "));
-  const steps = b.steps.map((s) => ({ ...s, said: s.kind === "gap" ? silence(s.e, self) : step(s.kind, s.e, self) }))
-    .filter((s) => s.said !== null);
   const items = merge(steps).slice(-shown);
   keep(list, items, (s) => s.id, () => make("li", "", make("span", "at"), make("span", "did"), make("span", "why")),
     (line, s) => {
@@ -72,9 +71,9 @@ function silence(e, self) {
 
 // outcome is what a burst came to: the last leader it named, and how long it
 // was without.
-function outcome(b, self) {
+function outcome(steps, self) {
   let end = null, result = null;
-  for (const s of b.steps) {
+  for (const s of steps) {
     if (s.kind !== "leader") continue;
     if (s.e.leader === null) end ??= s;
     result = s.e.leader === null ? null : s;
@@ -85,10 +84,7 @@ function outcome(b, self) {
     return { words: `${result.e.leader} leads`, tone: "good", gap, leader: result.e.leader };
   }
   if (end) return { words: model.lease?.electing ? "An election is under way" : "There is no leader", tone: "wait", gap: why, leader: null };
-  const elections = b.steps.filter((s) => s.kind === "election" && s.e.what === "claimed").length;
-  if (elections > 0) return { words: "A claim", tone: "wait", gap: "", leader: null };
-  const joined = b.steps.filter((s) => s.kind === "member").length;
-  if (joined === b.steps.length) return { words: plural(joined, "change") + " of membership", tone: "plain", gap: "", leader: null };
-  if (b.steps.some((s) => s.kind === "gap")) return { words: "Reconnected", tone: "plain", gap: "", leader: null };
-  return { words: plural(b.steps.length, "event"), tone: "plain", gap: "", leader: null };
+  const [first] = steps;
+  const more = steps.length > 1 ? plural(steps.length - 1, "more event") : "";
+  return { words: first.said[1], tone: first.said[0], gap: more, leader: null };
 }

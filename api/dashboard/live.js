@@ -30,11 +30,11 @@ export function follow(changed) {
   function take(kind, e) {
     lastEvent = performance.now();
     const before = JSON.stringify([model.lease?.leader, model.lease?.electing]);
-    hear(kind, e);
+    const news = hear(kind, e);
     model.stale = false;
-    if (kind !== "lease") want();
-    const same = kind === "lease" && before === JSON.stringify([e.leader, e.electing]);
-    changed(same ? "lease" : "all");
+    if (news) want();
+    const same = before === JSON.stringify([model.lease?.leader, model.lease?.electing]);
+    changed(same && !news ? "lease" : "all");
   }
 
   // watch notices silence, and begins anew when the browser has given up or

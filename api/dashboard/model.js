@@ -1,6 +1,8 @@
 // Model: everything the page knows, and what follows from it. It draws nothing
 // and asks for nothing.
 
+import { step } from "./words.js";
+
 // How much of what happens is kept.
 const stepsKept = 300, burstsKept = 8;
 
@@ -29,7 +31,8 @@ export const model = {
 // tells can be compared with it.
 export const now = () => Date.now() + (model.skew ?? 0);
 
-// hear takes in one event of the stream.
+// hear takes in one event of the stream, and tells whether it is news to a
+// person.
 export function hear(kind, e) {
   const at = Date.parse(e.time);
   // An event is never early, so the largest difference is the best; it may
@@ -45,17 +48,19 @@ export function hear(kind, e) {
       model.self = e;
       model.lease = { ...leaseOf(e), left_ms: 0, of_ms: 0 };
       model.outdated = true;
-      return;
+      return true;
     case "lease":
       model.lease = e;
-      return;
+      return false;
     case "leader":
       model.lease = { ...model.lease, leader: e.leader, term: e.term, is_leader: e.self, left_ms: 0, of_ms: 0 };
       model.leaderSince = at;
       model.outdated = true;
       record(e, at);
   }
+  if (step(kind, e, model.self.name) === null) return false;
   note(kind, e, at);
+  return true;
 }
 
 const leaseOf = (s) => ({ leader: s.leader, term: s.term, is_leader: s.is_leader, electing: s.electing, phase: s.phase });
@@ -77,13 +82,12 @@ function record(e, at) {
 // note adds a step to the burst under way, or begins another.
 function note(kind, e, at) {
   const last = model.bursts[0];
-  const step = { kind, e, at };
   if (last && at - last.steps.at(-1).at < burstGap) {
-    last.steps.push(step);
+    last.steps.push({ kind, e, at });
     if (last.steps.length > stepsKept) last.steps.shift();
     return;
   }
-  model.bursts.unshift({ began: at, steps: [step] });
+  model.bursts.unshift({ began: at, steps: [{ kind, e, at }] });
   model.bursts.length = Math.min(model.bursts.length, burstsKept);
 }
 

@@ -118,6 +118,8 @@ export function step(kind, e, self) {
       return ["plain", `${e.member.name} ${e.member.eligible ? "may lead" : "may not lead now"}`, ""];
     case "hook": {
       const at = `${self}: hook ${e.event}`;
+      // A leader's checks come every few seconds.
+      if (e.event === "check" && !e.error && (e.running || e.exit === 0)) return null;
       if (e.running) return ["plain", `${at} runs`, ""];
       if (e.exit === 0 && !e.error) return ["plain", `${at} is done`, span(e.duration_ms)];
       return ["bad", `${at} failed`, e.error || `exit status ${e.exit}`];

@@ -195,7 +195,7 @@ func (d *demonstration) instructions(ctx context.Context) {
 		pids = append(pids, fmt.Sprintf("%d (%s)", n.pid(), what))
 	}
 	d.say(`
-Now it is your turn; the agents stay up until ^C. Ask any of them:
+Now it is your turn; the agents stay up until ^C. Look at http://%[1]s/ in a browser, or ask any of them:
   curl -s %[1]s/diag           every member's own view, and a verdict
   curl -s %[1]s/leader         who leads
   curl -si %[1]s/is-leader     200 on the leader only, for a load balancer
