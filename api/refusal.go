@@ -1,6 +1,10 @@
 package api
 
-import "sync/atomic"
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
 
 // refusal is why the API turned a request or a connection away. Each has a
 // counter in doyen_http_refused_total.
@@ -46,3 +50,29 @@ func (r refusal) String() string { return refusalNames[r] }
 type refusals [numRefusals]atomic.Uint64
 
 func (c *refusals) count(r refusal) { c[r].Add(1) }
+
+const (
+	// summaryEvery is how often the log may tell what was refused, and
+	// summaryLeast how much it must be: a scan or two need no line.
+	summaryEvery = time.Minute
+	summaryLeast = 100
+)
+
+// summary returns how much was refused, by reason, beyond what told says, and
+// moves told there; nothing if that is little.
+func (c *refusals) summary(told *[numRefusals]uint64) []any {
+	var all []any
+	now, sum := *told, uint64(0)
+	for r := range numRefusals {
+		now[r] = c[r].Load()
+		if n := now[r] - told[r]; n > 0 {
+			all = append(all, slog.Uint64(r.String(), n))
+			sum += n
+		}
+	}
+	if sum < summaryLeast {
+		return nil
+	}
+	*told = now
+	return all
+}

@@ -27,6 +27,8 @@ type Server struct {
 	api  *api
 	tls  *tls.Config // nil: plain HTTP for everybody
 	stop func()
+
+	summing func() // starts summarise, once
 }
 
 // NewServer returns a server that serves nothing yet. Config.Done is its own:
@@ -51,6 +53,7 @@ func NewServer(c Config) *Server {
 		},
 	}
 	s.http.Handler = http.HandlerFunc(s.answer)
+	s.summing = sync.OnceFunc(func() { go s.summarise(done) })
 	if c.TLS != nil {
 		s.tls = c.TLS.Clone()
 		s.tls.MinVersion = max(s.tls.MinVersion, tls.VersionTLS12)
@@ -77,11 +80,29 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 // Serve answers on ln until Shutdown, then returns nil; any other end is an
 // error. It closes ln.
 func (s *Server) Serve(ln net.Listener) error {
+	s.summing()
 	err := s.http.Serve(newLimited(ln, s))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
+}
+
+// summarise logs what was refused, in a line a minute at most.
+func (s *Server) summarise(done <-chan struct{}) {
+	every := time.NewTicker(summaryEvery)
+	defer every.Stop()
+	var told [numRefusals]uint64
+	for {
+		select {
+		case <-done:
+			return
+		case <-every.C:
+			if refused := s.api.refused.summary(&told); refused != nil {
+				s.api.log.Warn("many HTTP calls or connections were refused", refused...)
+			}
+		}
+	}
 }
 
 // SetToken replaces Config.Token from the next call on; empty: there is none.

@@ -2,9 +2,11 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -261,7 +263,7 @@ func TestConnectionBeyondTheLimitIsClosed(t *testing.T) {
 		}
 		s, p := serve(t, f)
 		held := []net.Conn{p.dial("10.0.0.9:1")}
-		synctest.Wait()
+		time.Sleep(time.Second)
 		for range maxFromHost - 1 {
 			held = append(held, p.dial("10.0.0.9:1"))
 		}
@@ -293,6 +295,34 @@ func TestConnectionBeyondTheLimitIsClosed(t *testing.T) {
 		}
 		for _, c := range held {
 			c.Close()
+		}
+	})
+}
+
+// TestSummaryOfWhatWasRefused sees that refusals make a line a minute at most.
+func TestSummaryOfWhatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c := quiet(newFake())
+		c.Log = slog.New(slog.NewTextHandler(&log, nil))
+		_, p := serveConfig(t, c)
+		time.Sleep(summaryEvery / 2)
+		for _, calls := range []int{summaryLeast - 1, 1, 3 * summaryLeast} {
+			for range calls {
+				c := p.dial("10.0.0.9:1")
+				io.WriteString(c, "POST /leave HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+				if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 401 {
+					t.Fatalf("want 401, got %v, %v", resp, err)
+				}
+				c.Close()
+			}
+			time.Sleep(summaryEvery)
+		}
+		synctest.Wait()
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		const want = `level=WARN msg="many HTTP calls or connections were refused" no-token=`
+		if len(lines) != 2 || !strings.HasSuffix(lines[0], want+"100") || !strings.HasSuffix(lines[1], want+"300") {
+			t.Errorf("want two lines that count 100 and 300, got\n%s", log.String())
 		}
 	})
 }

@@ -91,19 +91,19 @@ func TestStrangersFillTheRoom(t *testing.T) {
 		head := string([]byte{labelByte, byte(len(a.mux.label))}) + a.mux.label
 		// Each sends what makes a member wait for more, and a lot of it.
 		more := headOf(2*maxMembers, 0)
-		for range 4000 {
+		for range 1000 {
 			more += "\x81\xa4Name\xbfabcdefghijklmnopqrstuvwxyzabcde"
 		}
 		if keys != "" {
 			more = "\x0a\x00\x7f\xff\xff" + more
 		}
-		for range 2 * guestRoom / guestWeight {
-			c, err := net.DialTimeout("tcp", a.Addr(), time.Second)
+		for range guestRoom/guestWeight + 50 {
+			c, err := net.DialTimeout("tcp", a.Addr(), patience)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
 			io.WriteString(c, head+more)
 		}
 		c.Seeds = []string{a.Addr()}
