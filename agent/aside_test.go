@@ -89,6 +89,7 @@ func TestStandAside(t *testing.T) {
 		a, b, c := g.three(func(_ *Config, h *fakeHands) { h.takes = 50 * time.Millisecond })
 		time.Sleep(5 * time.Second)
 
+		events := c.Subscribe(t.Context())
 		c.standAside(10 * time.Minute) // a follower just is no candidate
 		g.await(3*time.Second, "the others know", func() bool { return !a.inLine("m2").Eligible && !b.inLine("m2").Eligible })
 		if r := a.Ready(); !r.Ready || !slices.Contains(r.Reasons, "note: no candidate now: m2; diag says why") {
@@ -125,6 +126,15 @@ func TestStandAside(t *testing.T) {
 		}
 		if note := c.resume().Note; note != "this member did not stand aside" {
 			t.Errorf("resume again: %q", note)
+		}
+		var told []bool
+		for len(events) > 0 {
+			if e := <-events; e.Kind == "maintenance" {
+				told = append(told, e.Data.(MaintenanceEvent).Until != nil)
+			}
+		}
+		if want := []bool{true, false}; !slices.Equal(want, told) {
+			t.Errorf("events: want %v, got %v", want, told)
 		}
 		if s := c.State(); !s.Eligible || s.MaintenanceUntil != nil || c.finding(inMaintenance) != nil {
 			t.Errorf("m2 after it was resumed: %+v", s)

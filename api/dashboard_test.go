@@ -267,6 +267,7 @@ func TestDashboardTellsWhatIsNews(t *testing.T) {
 	s.play("numbered", "", "")
 	s.change(still, "hook", agent.HookRun{Event: "check", Exit: 1, DurationMS: 3})
 	s.change(still, "member", agent.MemberEvent{Change: "leave", Member: s.f.members[2]})
+	s.change(still, "health", agent.Health{Error: "exit status 2", InARow: 3})
 	s.change(still, "maintenance", agent.MaintenanceEvent{Until: new(time.Now().Add(time.Hour))})
 	s.change(still, "maintenance", agent.MaintenanceEvent{})
 	p.await("#bursts", "stands aside no longer")
@@ -277,7 +278,8 @@ func TestDashboardTellsWhatIsNews(t *testing.T) {
 		}
 	}
 	self := "n2.example.org:4000"
-	want := []string{self + ": hook check failed", "exit status 1", "n3.example.org:4000 is gone", self + " stands aside", self + " stands aside no longer"}
+	want := []string{self + ": hook check failed", "exit status 1", "n3.example.org:4000 is gone", self + " is sick", "exit status 2",
+		self + " stands aside", self + " stands aside no longer"}
 	if !slices.Equal(want, got) {
 		t.Errorf("want %q, got %q", want, got)
 	}

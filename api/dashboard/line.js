@@ -78,8 +78,10 @@ function tagsOf(w) {
   if (w.next) tags.push("next");
   if (w.voter) tags.push("voter");
   if (w.role && w.role !== "candidate") tags.push(w.role);
+  const sick = w.state?.health?.healthy === false;
   if (w.state?.maintenance_until) tags.push("maintenance");
-  else if (w.alive && w.role === "candidate" && !w.eligible) tags.push("stands aside");
+  if (sick) tags.push("sick");
+  if (!w.state?.maintenance_until && !sick && w.alive && w.role === "candidate" && !w.eligible) tags.push("stands aside");
   if (w.rank === null) tags.push("not in the group");
   else if (!w.alive) tags.push("gone");
   return tags;
@@ -93,6 +95,7 @@ function drawDetails(dl, w) {
     ["started", w.start_time ? `${clock(w.start_time * 1000, now())} (${age(now() - w.start_time * 1000)} ago)` : null],
     ["id", w.id ? (Number.isSafeInteger(w.id) ? w.id : `about ${w.id}`) : null],
     ["stands aside until", s?.maintenance_until ? clock(s.maintenance_until, now()) : null],
+    ["health check", s?.health ? `${s.health.error || "succeeds"}, ${s.health.in_a_row} in a row` : null],
     ["its term", s?.term],
     ["phase", s?.phase],
     ["lease left", s?.is_leader && s.lease_ms ? span(s.lease_ms) : null],

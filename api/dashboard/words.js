@@ -22,6 +22,7 @@ const reasons = {
   "preempted": "a preferred member took over",
   "hook-failed": "its hook failed",
   "unhealthy": "its health check failed",
+  "stood-aside": "it stands aside, and another may lead",
   "departed": "left the group",
   "lease-lost": "could not renew its lease",
   "keeper-fired": "its keeper ended it",
@@ -124,6 +125,9 @@ export function step(kind, e, self) {
       if (e.exit === 0 && !e.error) return ["plain", `${at} is done`, span(e.duration_ms)];
       return ["bad", `${at} failed`, e.error || `exit status ${e.exit}`];
     }
+    case "health":
+      if (e.healthy) return ["plain", `${self} is healthy`, ""];
+      return ["bad", `${self} is sick`, e.error];
     case "maintenance":
       if (e.until === null) return ["plain", `${self} stands aside no longer`, ""];
       return ["plain", `${self} stands aside`, `until ${clock(e.until)}`];

@@ -60,7 +60,7 @@ func clientCommands(settings flagValues) []*cli.Command {
 		ask("members", "list the members in the line of succession", answerTime, askMembers),
 		ask("status", "show what this member believes", answerTime, askStatus),
 		ask("diag", "ask every member and give a verdict; exit 3 if they disagree", answerTime, askDiag),
-		ask("watch", "print leader, member, election and hook events as they happen", answerTime, watch),
+		ask("watch", "print events as they happen: leader, member, election, hook, health and maintenance", answerTime, watch),
 		ask("history", "list past leaderships, newest first", answerTime, askHistory),
 		ask("ready", "say whether failover would work now; exit 2 if not", answerTime, askReady),
 		stepDown,
