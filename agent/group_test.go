@@ -310,6 +310,10 @@ func TestQuorum(t *testing.T) {
 		}
 		g.crash(c)
 		g.await(time.Minute, "one voter of three does not lead", func() bool { return !b.IsLeader() })
+		g.await(3*time.Second, "m1 says why before gossip does", func() bool {
+			r := b.Ready()
+			return !r.Ready && r.Reasons[0] == "there is no leader now: only 1 of 3 voters answer, and a majority must confirm"
+		})
 		g.await(2*time.Minute, "m1 says why", func() bool { return len(b.Ready().Reasons) > 0 && len(b.snap.Load().missing) == 2 })
 		r := b.Ready()
 		if want := "there is no leader now: only 1 of 3 voters are there, and a majority must confirm"; r.Ready || r.Reasons[0] != want {

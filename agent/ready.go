@@ -106,6 +106,8 @@ func (a *Agent) noLeader(s *snapshot) string {
 		return "this member is handing over"
 	case a.cfg.quorum() && 2*(len(a.cfg.Voters)-len(s.missing)) <= len(a.cfg.Voters):
 		return fmt.Sprintf("only %d of %d voters are there, and a majority must confirm", len(a.cfg.Voters)-len(s.missing), len(a.cfg.Voters))
+	case a.cfg.quorum() && s.status.Answers > 0 && 2*s.status.Answers <= len(a.cfg.Voters):
+		return fmt.Sprintf("only %d of %d voters answer, and a majority must confirm", s.status.Answers, len(a.cfg.Voters))
 	case voting == 0:
 		return "no member is a candidate and fit to lead"
 	case !s.settled:

@@ -265,6 +265,10 @@ func (c *Core) onObject(now Now, m *Message) {
 
 // consider decides what an objection means for a claim that is not won yet.
 func (c *Core) consider(now Now, m *Message) {
+	key := c.electorate.ballot(m)
+	if _, ok := c.claim.ballots[key]; !ok && c.electorate.counts(m) == None {
+		c.claim.ballots[key] = ballot{} // it has answered, if no more
+	}
 	switch m.Reason {
 	case HeldByAnother, JustStarted:
 		switch {
@@ -348,6 +352,7 @@ func (c *Core) abandon(now Now, r Reason) {
 	c.note(Note{Kind: Lost, Term: cl.term, Reason: r})
 	backoff := min(c.timing.Confirm<<min(c.failures, 10), 4*c.timing.Lease)
 	if r == Outvoted {
+		c.answers = len(cl.ballots)
 		backoff += time.Duration(c.electorate.seat()%8) * c.timing.Stagger
 	}
 	c.failures++

@@ -87,6 +87,7 @@ type Core struct {
 	former followed
 
 	phase     Phase
+	answers   int           // of voters to the last claim that was outvoted; 0: none was since a leader
 	waitFrom  time.Duration // when Waiting: from when on turns are counted
 	electAt   time.Duration // when Waiting: this node's turn; 0: not before something changes
 	failures  int           // claims given up since the last leader
@@ -367,7 +368,7 @@ func (c *Core) finish(now Now) {
 		Reason: c.reason, Previous: c.previous, Electing: c.electing(now),
 		Releasing: c.releasing, ReleaseBy: c.releaseBy,
 		Join: c.self.Join, Eligible: c.self.Eligible, Highest: c.highest, AsideUntil: c.asideUntil,
-		Abstaining: now.Boot < c.voter.abstainTill,
+		Abstaining: now.Boot < c.voter.abstainTill, Answers: c.answers,
 	}
 	if c.phase == Holding || c.phase == Yielding {
 		s.Deadline, s.LeaseEnd, s.Since = c.claim.deadline, c.claim.leaseEnd, c.claim.since

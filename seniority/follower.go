@@ -83,7 +83,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	c.led.said.Gossiped, c.led.said.To, c.led.said.Given = true, "", Join{}
 	c.former = followed{}
 	c.phase, c.electAt, c.waitFrom = Following, 0, 0
-	c.everLed, c.met, c.failures = true, true, 0
+	c.everLed, c.met, c.failures, c.answers = true, true, 0, 0
 	c.absolve(m)
 	c.deposed = ""
 	clear(c.courtesy)

@@ -141,6 +141,9 @@ type Status struct {
 	AsideUntil time.Duration
 	// Abstaining is true while this node, just started, promises nothing.
 	Abstaining bool
+	// Answers is how many voters, itself included, answered this node's last claim
+	// if that came to nothing for want of votes; 0: none did since the last leader.
+	Answers int
 }
 
 // NoteKind says what a Note tells.

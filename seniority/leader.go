@@ -26,7 +26,7 @@ func (c *Core) win(now Now) {
 		c.reason = Succeeded
 	}
 	c.led, c.former = followed{}, followed{}
-	c.everLed, c.failures = true, 0
+	c.everLed, c.failures, c.answers = true, 0, 0
 	c.met = c.met || len(cl.ballots) > 1
 	clear(c.courtesy)
 	c.settleTerm(now, c.reason)
