@@ -90,8 +90,8 @@ func successors(q *inquiry) {
 		}
 	}
 	if meant > 0 && able == 0 {
-		q.find("no-successor", q.leading[0], "no other member that answered may lead: every candidate stands aside",
-			"mend what keeps them from leading (a failed hook, a failed health check, a step-down); GET /ready says more")
+		q.find("no-successor", q.leading[0], "no other member that answered may lead: every candidate is sick or stands aside",
+			"mend what keeps them from leading (a failed hook or health check; a step-down, which agent resume ends); GET /ready says more")
 	}
 }
 
