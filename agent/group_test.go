@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"doyen/agent/keeper"
 )
 
 func TestThreeElectTheFirstStarted(t *testing.T) {
@@ -151,6 +153,18 @@ func TestFailingAcquireHandsOver(t *testing.T) {
 		s := a.State()
 		if len(s.Findings) == 0 || s.Findings[0].What != hookFailed || s.Eligible {
 			t.Errorf("m0 does not tell of its hook: %+v", s.Findings)
+		}
+	})
+}
+
+func TestAnOvertakenHookIsNoFailure(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, _, _ := g.three(nil)
+		g.await(10*time.Second, "m0 is ready", func() bool { return a.Ready().Ready })
+		a.hands.reports <- keeper.Report{Event: "acquire", Term: 1, Exit: -1, Err: "killed", Overtaken: true}
+		time.Sleep(time.Second)
+		if s, r := a.State(), a.Ready(); !r.Ready || len(s.Findings) != 0 || s.Hook.Exit != -1 {
+			t.Errorf("findings %+v, ready %+v, hook %+v", s.Findings, r, s.Hook)
 		}
 	})
 }

@@ -168,6 +168,10 @@ func (l *loop) noteHook(now time.Duration, r *keeper.Report) {
 		}
 		return
 	}
+	if r.Overtaken {
+		l.log.Info("hook overtaken", attrs...)
+		return
+	}
 	l.log.Warn("hook failed", append(attrs, slog.String("error", r.Err))...)
 	if r.Event == "acquire" || r.Event == "release" {
 		l.failed = r.Event
@@ -179,6 +183,9 @@ func (l *loop) noteHook(now time.Duration, r *keeper.Report) {
 func (l *loop) tallyHook(r *keeper.Report, ok bool) {
 	l.tally.add(func(c *Counters) {
 		outcome := "failed"
+		if r.Overtaken {
+			outcome = "overtaken"
+		}
 		if ok {
 			outcome = "ok"
 			if r.Event == "acquire" {

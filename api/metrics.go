@@ -42,7 +42,7 @@ var (
 	metricWins           = desc("leaderships_won_total", "Leaderships this member won.")
 	metricLosses         = desc("leaderships_lost_total", "Leaderships this member lost, by reason.", "reason")
 	metricElectionPart   = desc("last_election_seconds", "How long the parts of the last election won here took.", "part")
-	metricHookRuns       = desc("hook_runs_total", "Runs of the hook, by event and result (ok, failed).", "event", "result")
+	metricHookRuns       = desc("hook_runs_total", "Runs of the hook, by event and result (ok, failed, overtaken).", "event", "result")
 	metricHookSeconds    = desc("hook_seconds_total", "Time spent in the hook, by event.", "event")
 	metricMessages       = desc("messages_total", "Election messages, by direction (sent, received) and kind.", "direction", "kind")
 	metricDropped        = desc("messages_dropped_total", "Election messages refused or ignored, by reason.", "reason")

@@ -122,7 +122,7 @@ sleep 1000`)
 	r.Order(Order{Term: 1, Leader: "other", Reason: "elected"})
 	s.awaitFile("hangs")
 	r.lead(2)
-	if rep := r.ended("change"); rep.Exit != -1 || rep.Err != errOvertaken.Error() {
+	if rep := r.ended("change"); rep.Exit != -1 || !rep.Overtaken || rep.Err != errOvertaken.Error() {
 		t.Errorf("want it killed, got %+v", rep)
 	}
 	r.ended("change")
@@ -136,7 +136,7 @@ func TestAcquireOvertakenIsKilledAtOnce(t *testing.T) {
 	r.lead(1)
 	s.awaitFile("hangs")
 	r.stepDown(1, 0)
-	if rep := r.ended("acquire"); rep.Exit != -1 || rep.Err != errOvertaken.Error() || rep.AcquireFailures != 0 {
+	if rep := r.ended("acquire"); rep.Exit != -1 || !rep.Overtaken || rep.Err != errOvertaken.Error() || rep.AcquireFailures != 0 {
 		t.Errorf("want it killed, got %+v", rep)
 	}
 	r.until("the release", func(r Report) bool { return r.Released == 1 && !r.ReleaseFailed })

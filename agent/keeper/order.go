@@ -160,6 +160,9 @@ type Report struct {
 	Exit     int           `json:",omitempty"`
 	Duration time.Duration `json:",omitempty"`
 	Err      string        `json:",omitempty"`
+	// Overtaken: it was killed because something newer made it pointless, which
+	// is no failure of the hook.
+	Overtaken bool `json:",omitempty"`
 	// Output is the first hook.MaxOutput bytes of what the run printed.
 	Output string `json:",omitempty"`
 	// Held: acquire has succeeded, and nothing has happened since that would

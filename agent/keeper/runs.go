@@ -89,6 +89,7 @@ func (h *hands) ended(res hook.Result) {
 	if !r.idle || res.Err != nil {
 		rep.Event, rep.Exit, rep.Err = string(r.event), res.Exit, errText(res.Err)
 		rep.Duration, rep.Output = res.Duration, res.Output
+		rep.Overtaken = res.Err != nil && r.killed == errOvertaken
 	}
 	switch r.event {
 	case hook.Acquire:
