@@ -74,8 +74,10 @@ func doyen(profile string, quorum, hook bool) *subject {
 			seeds = append(seeds, fmt.Sprintf("10.77.0.%d:%d", i+1, agentPort))
 		}
 		addr := netip.AddrPortFrom(h.ip, agentPort)
+		// The hosts of subjects that are measured together have the same names and
+		// one process table: a cluster of its own keeps a keeper off their hooks.
 		cmd := exec.Command(o.agent, "run", "--bind-addr", h.ip.String(), "--bind-port", fmt.Sprint(agentPort),
-			"--advertise-addr", addr.String(), "--seeds", strings.Join(seeds, ","), "--cluster", "failoverlab",
+			"--advertise-addr", addr.String(), "--seeds", strings.Join(seeds, ","), "--cluster", s.name,
 			"--profile", profile, "--log-level", "debug")
 		float := netip.PrefixFrom(floatIP, floatLen).String()
 		if quorum {
