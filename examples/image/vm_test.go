@@ -101,6 +101,11 @@ func (l *lab) boot(number int) *machine {
 	return m
 }
 
+// is reports whether a member's name is the machine's: its address and port.
+func (m *machine) is(name string) bool {
+	return name == netip.AddrPortFrom(m.addr, lan.Port).String()
+}
+
 func (m *machine) port() string    { return fmt.Sprintf("vm%d", m.number) }
 func (m *machine) console() string { return filepath.Join(m.dir, "console") }
 func (m *machine) control() string { return filepath.Join(m.dir, "qmp") }
@@ -157,7 +162,7 @@ func (m *machine) tell(command string) error {
 
 // leader waits until these machines agree that one of them leads, and the
 // floating addresses are there and nowhere else.
-func (l *lab) leader(among ...*machine) (*machine, uint64) {
+func (l *lab) leader(among ...*machine) *machine {
 	l.t.Helper()
 	var addrs []netip.Addr
 	for _, m := range among {
@@ -165,13 +170,13 @@ func (l *lab) leader(among ...*machine) (*machine, uint64) {
 	}
 	s := l.Leader(addrs, patience)
 	for _, m := range among {
-		if strings.HasPrefix(s.Addr, m.addr.String()+":") {
+		if m.is(s.Name) {
 			l.checkHolder(m)
-			return m, s.Term
+			return m
 		}
 	}
 	l.t.Fatalf("the leader %s is none of these machines", s.Addr)
-	return nil, 0
+	return nil
 }
 
 // checkHolder waits until the floating addresses answer from m, and the IPv4
