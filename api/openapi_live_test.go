@@ -105,7 +105,7 @@ func runAgent(t *testing.T, ctx context.Context, seeds ...string) *agent.Agent {
 	t.Helper()
 	a, err := agent.New(agent.Config{
 		BindAddr: "127.0.0.1", BindPort: new(0), Seeds: seeds, LoneWait: new(time.Duration(0)),
-		Keeper: agent.Off, Hook: "/bin/true", Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Keeper: agent.Off, Hook: "/bin/true", Health: "/bin/true", Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -161,7 +161,7 @@ func TestOpenAPIHasEveryCall(t *testing.T) {
 func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 	d := describe(t)
 	for name, value := range map[string]any{
-		"State": agent.State{}, "HookRun": agent.HookRun{}, "Finding": agent.Finding{}, "Leader": agent.Leader{},
+		"State": agent.State{}, "HookRun": agent.HookRun{}, "Health": agent.Health{}, "Finding": agent.Finding{}, "Leader": agent.Leader{},
 		"Lease": agent.Lease{}, "Member": agent.MemberInfo{}, "Leadership": agent.Leadership{}, "Readiness": agent.Readiness{},
 		"Result": agent.Result{}, "LeaderEvent": agent.LeaderEvent{}, "MemberEvent": agent.MemberEvent{},
 		"ElectionEvent": agent.ElectionEvent{}, "MaintenanceEvent": agent.MaintenanceEvent{},
