@@ -18,6 +18,7 @@ const welcomes = 32
 type available struct {
 	*Core
 	targets []string
+	voting  int // members of the view that vote
 }
 
 func (e *available) raised() bool { return true }
@@ -26,7 +27,6 @@ func (e *available) merges() bool { return true }
 // farAhead: a member whose clock is wrong may have led alone under a term of
 // any height, and its terms may not fall; so the others follow it up.
 func (e *available) farAhead(_ Now, term uint64) bool      { return term > maxTerm }
-func (e *available) saw()                                  {}
 func (e *available) heard(Now, *Message)                   {}
 func (e *available) seats(*Member) bool                    { return true }
 func (e *available) seat() uint64                          { return placeOf(e.self.Name) }
@@ -35,6 +35,15 @@ func (e *available) counts(*Message) Reason                { return None }
 func (e *available) blocks(*Message) bool                  { return true }
 func (e *available) releaseBy() time.Duration              { return 0 }
 func (e *available) confirmedBy(name string) time.Duration { return e.claim.ballots[name].confirmed }
+
+func (e *available) saw() {
+	e.voting = 0
+	for i := range e.view.members {
+		if e.view.members[i].Votes() {
+			e.voting++
+		}
+	}
+}
 
 func (e *available) belongs(m *Message) Reason {
 	if len(m.Voters) > 0 {
@@ -102,14 +111,19 @@ func (e *available) ask(stand Stand) []string {
 }
 
 func (e *available) watches(name string) bool {
+	if m := e.view.member(name); m == nil || !m.Votes() || e.isSuspect(m) {
+		return m != nil && m.Votes()
+	}
 	n := 0
 	for i := range e.view.members {
 		m := &e.view.members[i]
 		switch {
-		case m.Name == e.self.Name || !m.Votes():
 		case m.Name == name:
-			return n < watchers || e.isSuspect(m)
-		case !e.isSuspect(m):
+			return true
+		case m.Name == e.self.Name || !m.Votes() || e.isSuspect(m):
+		case n == watchers-1:
+			return false
+		default:
 			n++
 		}
 	}
@@ -120,6 +134,9 @@ func (e *available) watches(name string) bool {
 // counted; one silent past the confirm time-out does not block once a majority
 // has answered; after three time-outs nobody silent blocks.
 func (e *available) elects(now Now) bool {
+	if e.claim.asks == 0 && len(e.claim.ballots) < e.voting-1 {
+		return false // counting after each answer would cost a crowd its square
+	}
 	total, granted := 0, 0
 	for i := range e.view.members {
 		m := &e.view.members[i]

@@ -44,18 +44,18 @@ func (c *Core) settleTerm(now Now, r Reason) {
 	}
 	c.extend(now)
 	c.renew(now)
-	m := c.claimMessage(Leading)
+	m, sent := c.claimMessage(Leading), c.out.Messages
 	for _, name := range c.electorate.ask(Asking) {
-		if !c.sentTo(name) {
+		if !claimed(sent, name) {
 			c.sendClaim(m, name)
 		}
 	}
 }
 
-// sentTo reports whether this step already sends a leading claim to a member.
-func (c *Core) sentTo(name string) bool {
-	for i := range c.out.Messages {
-		if m := &c.out.Messages[i]; m.To == name && m.Kind == Claim && m.Stand == Leading {
+// claimed reports whether a leading claim to a member is among the messages.
+func claimed(messages []Message, name string) bool {
+	for i := range messages {
+		if m := &messages[i]; m.To == name && m.Kind == Claim && m.Stand == Leading {
 			return true
 		}
 	}
@@ -155,7 +155,7 @@ func (c *Core) extend(now Now) {
 
 // enlighten tells one member directly who leads.
 func (c *Core) enlighten(name string) {
-	if name != "" && name != c.self.Name && !c.sentTo(name) {
+	if name != "" && name != c.self.Name && !claimed(c.out.Messages, name) {
 		c.sendClaim(c.claimMessage(Leading), name)
 	}
 }

@@ -9,6 +9,8 @@ import (
 // is recomputed whole from every View, never patched.
 type view struct {
 	members   []Member
+	spare     []Member // to sort the next view in
+	pair      [2]Member
 	index     map[string]int
 	settled   bool
 	settledAt time.Duration
@@ -29,13 +31,24 @@ func (v *view) before(a, b string) bool { return v.index[a] < v.index[b] }
 // knowledge of itself, not what gossip says of it.
 func (c *Core) setView(members []Member, settled bool) {
 	v := &c.view
-	v.members = v.members[:0]
-	for _, m := range members {
-		if m.Name != c.self.Name && m.Name != "" {
-			v.members = append(v.members, m)
+	// Whoever was there begins at its old place: what is nearly in order is
+	// sorted in no time, however many they are.
+	next := append(v.spare[:0], make([]Member, len(v.members))...)
+	put := func(m *Member) {
+		if at, ok := v.index[m.Name]; ok {
+			next[at] = *m
+		} else {
+			next = append(next, *m)
 		}
 	}
-	v.members = append(v.members, c.self)
+	for i := range members {
+		if m := &members[i]; m.Name != c.self.Name {
+			put(m)
+		}
+	}
+	put(&c.self)
+	next = slices.DeleteFunc(next, func(m Member) bool { return m.Name == "" })
+	v.members, v.spare = next, v.members
 	v.settled = settled
 	c.arrange()
 	c.electorate.saw()
@@ -44,7 +57,10 @@ func (c *Core) setView(members []Member, settled bool) {
 // arrange puts the view into the line of succession.
 func (c *Core) arrange() {
 	v := &c.view
-	slices.SortFunc(v.members, func(a, b Member) int { return c.cfg.Rule.Compare(&a, &b) })
+	slices.SortFunc(v.members, func(a, b Member) int {
+		v.pair = [2]Member{a, b} // else each comparison allocates both
+		return c.cfg.Rule.Compare(&v.pair[0], &v.pair[1])
+	})
 	if v.index == nil {
 		v.index = map[string]int{}
 	}
