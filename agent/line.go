@@ -83,11 +83,12 @@ func (l *line) update(now time.Duration, order []seniority.Member, view *gossip.
 // lose moves the members that have vanished from the order to those lost, and
 // forgets the lost ones that are back or have been gone for long.
 func (l *line) lose(now time.Duration, order []seniority.Member) {
-	there := func(name string) bool {
-		return slices.ContainsFunc(order, func(m seniority.Member) bool { return m.Name == name })
+	there := make(map[string]bool, len(order))
+	for i := range order {
+		there[order[i].Name] = true
 	}
 	for _, was := range l.order {
-		if there(was.Name) {
+		if there[was.Name] {
 			continue
 		}
 		if run, said := l.byes[was.Name]; said && run == was.Incarnation {
@@ -100,7 +101,7 @@ func (l *line) lose(now time.Duration, order []seniority.Member) {
 		l.lost = append(l.lost, lostMember{MemberInfo: info, incarnation: was.Incarnation, since: now})
 	}
 	l.lost = slices.DeleteFunc(l.lost, func(m lostMember) bool {
-		return there(m.Name) || now >= m.since+lostKept
+		return there[m.Name] || now >= m.since+lostKept
 	})
 	l.lost = l.lost[max(len(l.lost)-lostLimit, 0):]
 }

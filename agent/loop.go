@@ -17,6 +17,11 @@ import (
 // can tell a quiet loop from one that hangs.
 const beatInterval = time.Second
 
+// lookPause is, for each member there, how long the loop lets pass between two
+// looks at the whole membership. When hundreds join at once it takes in what has
+// changed twenty times a second, not once for each; of three nobody waits.
+const lookPause = 50 * time.Microsecond
+
 // loop is the one goroutine that owns the core. Whatever happens becomes one
 // input of the core at a time, and what the core says is carried out before
 // the next. It waits for nothing but the disk, and that only for terms.
@@ -28,7 +33,10 @@ type loop struct {
 
 	alarm clock.Alarm
 	wake  time.Duration // when the core wants a Tick; 0: not before something happens
-	last  seniority.Status
+	// lookAt is when to look at the membership again (0: not before it
+	// changes), looked when that was done last.
+	lookAt, looked time.Duration
+	last           seniority.Status
 
 	view       gossip.View
 	line       line
@@ -124,7 +132,8 @@ func (l *loop) run(ctx context.Context) {
 			ended = nil
 			l.depart()
 		case <-l.gossip.Changed():
-			l.look()
+			l.lookAt = max(l.cfg.now().Boot, l.looked+time.Duration(len(l.view.Members))*lookPause)
+			l.lookWhenDue()
 		case m := <-l.gossip.Messages():
 			l.receive(&m)
 		case g := <-l.gossip.Gone():
@@ -153,7 +162,7 @@ func (l *loop) run(ctx context.Context) {
 // arm sets the alarm to whatever is due first.
 func (l *loop) arm() {
 	due := l.cfg.now().Boot + beatInterval
-	for _, t := range []time.Duration{l.wake, l.releaseBy, l.departBy} {
+	for _, t := range []time.Duration{l.wake, l.lookAt, l.releaseBy, l.departBy} {
 		if t != 0 {
 			due = min(due, t)
 		}
@@ -164,14 +173,23 @@ func (l *loop) arm() {
 
 // tick does what is due.
 func (l *loop) tick() {
+	l.lookWhenDue()
 	if l.releaseBy != 0 && l.cfg.now().Boot >= l.releaseBy {
 		l.tenuresLeft(true)
 	}
 	l.step(seniority.Input{Kind: seniority.Tick})
 }
 
+// lookWhenDue looks unless it has just done so.
+func (l *loop) lookWhenDue() {
+	if l.lookAt != 0 && l.cfg.now().Boot >= l.lookAt {
+		l.look()
+	}
+}
+
 // look feeds the whole membership as gossip believes it to be now.
 func (l *loop) look() {
+	l.lookAt, l.looked = 0, l.cfg.now().Boot
 	l.view = l.gossip.View()
 	members := make([]seniority.Member, len(l.view.Members))
 	for i, p := range l.view.Members {
