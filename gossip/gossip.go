@@ -23,9 +23,11 @@ const (
 	resolveLimit = 2 * lookupLimit
 	// streamLimit bounds the exchange of states with one member.
 	streamLimit = 5 * time.Second
-	// exchangeInterval is how often a member exchanges states with another;
-	// memberlist makes it longer by itself in groups of more than 32.
-	exchangeInterval = 10 * time.Second
+	// maxFanout is from which size of the group on a member passes each message
+	// on no more often: eight times. One member in three thousand misses it then;
+	// a leader says again every second that it leads, and what is said once is
+	// told to those who need it directly. So a crowd's members send no more.
+	maxFanout = 99
 )
 
 // Gossip is one member's part in the group. All methods are safe for
@@ -47,6 +49,10 @@ type Gossip struct {
 	wills    bucket
 	queue    memberlist.TransmitLimitedQueue
 	publish  chan struct{} // capacity one: this member's meta has changed
+	// The comparison of views: questions of others, and the answers to this
+	// member's; see compare.go.
+	questions chan question
+	agreed    chan uint64
 
 	life context.Context // ends with Close, or when leaving begins
 	end  context.CancelFunc
@@ -68,10 +74,10 @@ func New(c Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gossip{cfg: c, ledger: &ledger{}, publish: make(chan struct{}, 1)}
+	g := &Gossip{cfg: c, ledger: &ledger{}, publish: make(chan struct{}, 1), questions: make(chan question, 16), agreed: make(chan uint64, 1)}
 	g.roster = newRoster(g.ledger.count)
 	g.inbox = newInbox(g.ledger.count)
-	g.queue.NumNodes = func() int { return g.roster.size() + 1 }
+	g.queue.NumNodes = func() int { return min(g.roster.size()+1, maxFanout) }
 	g.queue.RetransmitMult = memberlist.DefaultLANConfig().RetransmitMult
 	if g.keyring, err = openKeyring(c.KeyFile); err != nil {
 		return nil, err
@@ -215,9 +221,7 @@ func (g *Gossip) listConfig() *memberlist.Config {
 	// A name that died may come back at another address at once: whether it
 	// is dead was decided before.
 	c.DeadNodeReclaimTime = time.Nanosecond
-	// Who joins while many others do is missed by some; exchanges of whole
-	// states make that good, and in small groups they cost next to nothing.
-	c.PushPullInterval = exchangeInterval
+	c.PushPullInterval = 0 // see compare.go
 	// Packets are small, and compressing each costs more than it saves.
 	c.EnableCompression = false
 	c.LogOutput = io.Discard

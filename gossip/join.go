@@ -94,11 +94,12 @@ func newJoiner(ctx context.Context, g *Gossip, seeds []seed) *joiner {
 
 // run starts dialling.
 func (j *joiner) run() {
-	j.wg.Add(1 + len(j.seeds))
+	j.wg.Add(2 + len(j.seeds))
 	for _, s := range j.seeds {
 		go j.keepSeed(s)
 	}
 	go j.keepMembers()
+	go j.keepInStep()
 }
 
 // pause waits, and reports false when it is time to end.

@@ -47,14 +47,15 @@ type roster struct {
 	gone    chan Gone
 	drop    func(reason string)
 
-	mu      sync.Mutex
-	self    Peer
-	members map[string]Peer   // the others, believed alive
-	known   map[string]*known // the others, alive or missing
-	waiting int               // seeds that have neither answered nor refused
-	highest uint64            // the number of no direct message was higher
-	clash   time.Time         // the last sign of a namesake that was first
-	view    *View             // nil: changed since it was last asked for
+	mu       sync.Mutex
+	self     Peer
+	members  map[string]Peer   // the others, believed alive
+	known    map[string]*known // the others, alive or missing
+	waiting  int               // seeds that have neither answered nor refused
+	highest  uint64            // the number of no direct message was higher
+	clash    time.Time         // the last sign of a namesake that was first
+	view     *View             // nil: changed since it was last asked for
+	digested uint64            // digest of view; 0: not worked out yet
 }
 
 // known is a member that has been in the view.
@@ -87,7 +88,7 @@ func poke(c chan struct{}) {
 
 // touch notes, with mu held, that the view has changed.
 func (r *roster) touch() {
-	r.view = nil
+	r.view, r.digested = nil, 0
 	poke(r.changed)
 }
 
@@ -296,6 +297,13 @@ func (r *roster) current() View {
 	if r.self.Name == "" {
 		return View{}
 	}
+	v := *r.seen()
+	v.Clash = r.clashing()
+	return v
+}
+
+// seen returns the view, with mu held, but for Clash.
+func (r *roster) seen() *View {
 	if r.view == nil {
 		all := make([]Peer, 0, len(r.members)+1)
 		all = append(all, r.self)
@@ -305,7 +313,5 @@ func (r *roster) current() View {
 		slices.SortFunc(all, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 		r.view = &View{Members: all, Settled: r.waiting == 0}
 	}
-	v := *r.view
-	v.Clash = r.clashing()
-	return v
+	return r.view
 }

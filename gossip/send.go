@@ -17,6 +17,8 @@ const (
 	directByte   = 'm' // a message of the core, for this member alone; see replay.go
 	gossipByte   = 'g' // a message of the core for everybody, to be passed on
 	farewellByte = 'b' // a member leaves: its incarnation and name; passed on
+	questionByte = 'q' // a digest of the sender's view, and its name: is it yours?
+	agreedByte   = 'a' // the digest again: it is
 )
 
 const (
@@ -103,6 +105,10 @@ func (g *Gossip) receive(b []byte) {
 		g.hear(b)
 	case farewellByte:
 		g.farewell(b)
+	case questionByte:
+		g.hearQuestion(b)
+	case agreedByte:
+		g.hearAgreed(b)
 	default:
 		g.ledger.count("message-unknown")
 	}

@@ -120,7 +120,7 @@ func captured(t *testing.T, n *simnet.Network, keys string) (all []*Gossip, pack
 		g.SetGreeting(nil)
 		g.Send(claimOf(g, uint64(i+1), 1))
 	}
-	time.Sleep(40 * time.Second) // a whole round of exchanges, and more
+	time.Sleep(40 * time.Second) // the exchanges of the start, and comparisons
 	for _, tap := range taps {
 		packets = append(packets, tap.Packets()...)
 		streams = append(streams, tap.Streams()...)
@@ -149,7 +149,7 @@ func TestShapeOfWhatMembersSend(t *testing.T) {
 			}
 			kinds[rest[0]]++
 		}
-		if len(packets) < 100 || len(streams) < 10 || kinds[crcMsg] == 0 || kinds[pushPullMsg] == 0 {
+		if len(packets) < 100 || len(streams) < 5 || kinds[crcMsg] == 0 || kinds[pushPullMsg] == 0 {
 			t.Errorf("want a capture of all kinds, got %d packets, %d streams, %v", len(packets), len(streams), kinds)
 		}
 		for _, g := range all {
