@@ -37,7 +37,6 @@ export function drawLease() {
   const l = model.lease;
   const bar = $("lease-bar").firstElementChild;
   const held = l?.leader && l.of_ms > 0 && !model.stale;
-  put($("lease"), "data-held", held ? "" : null);
   if (!held) {
     bar.style.transition = "none";
     bar.style.transform = "scaleX(0)";
