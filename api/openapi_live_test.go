@@ -8,6 +8,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,12 +19,14 @@ import (
 )
 
 // TestOpenAPIIsTrueOfAgents has two agents answer every call, and one of them
-// every kind of event, while the lead is handed over and back.
+// every kind of event, while the lead is handed over and back, and it is sick in
+// between.
 func TestOpenAPIIsTrueOfAgents(t *testing.T) {
 	d := describe(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	a := runAgent(t, ctx)
+	check, sick := healthCheck(t)
+	a := runAgent(t, ctx, check)
 	first := New(Config{Agent: a, Log: quiet(nil).Log})
 	stream, streaming := httptest.NewRecorder(), make(chan struct{})
 	go func() {
@@ -30,7 +34,7 @@ func TestOpenAPIIsTrueOfAgents(t *testing.T) {
 		close(streaming)
 	}()
 	eventually(t, "the first leads", a.IsLeader)
-	b := runAgent(t, ctx, a.Addr())
+	b := runAgent(t, ctx, "", a.Addr())
 	second := New(Config{Agent: b, Log: quiet(nil).Log})
 	eventually(t, "the second may lead next", func() bool { return a.Ready().Ready && b.Ready().Ready })
 
@@ -50,7 +54,11 @@ func TestOpenAPIIsTrueOfAgents(t *testing.T) {
 	call(second, "POST", "/election")
 	call(first, "POST", "/step-down", "?for=1h")
 	eventually(t, "the second leads", b.IsLeader)
+	sick(true)
+	eventually(t, "the first is sick", func() bool { return !a.State().Health.Healthy })
 	everything()
+	sick(false)
+	eventually(t, "the first is healthy", func() bool { return a.State().Health.Healthy })
 	call(first, "POST", "/resume")
 	call(second, "POST", "/leave")
 	eventually(t, "the first leads again", a.IsLeader)
@@ -100,12 +108,32 @@ func (d *description) checkStream(stream string) {
 	}
 }
 
+// healthCheck writes a health check that fails while it is told to.
+func healthCheck(t *testing.T) (path string, sick func(bool)) {
+	path = filepath.Join(t.TempDir(), "check")
+	write := func(file, text string) {
+		if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(path, "#!/bin/sh\n! [ -e $0.sick ]\n")
+	return path, func(is bool) {
+		if is {
+			write(path+".sick", "")
+		} else if err := os.Remove(path + ".sick"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // runAgent runs an agent on a free port of loopback until ctx ends.
-func runAgent(t *testing.T, ctx context.Context, seeds ...string) *agent.Agent {
+func runAgent(t *testing.T, ctx context.Context, health string, seeds ...string) *agent.Agent {
 	t.Helper()
 	a, err := agent.New(agent.Config{
 		BindAddr: "127.0.0.1", BindPort: new(0), Seeds: seeds, LoneWait: new(time.Duration(0)),
-		Keeper: agent.Off, Hook: "/bin/true", Health: "/bin/true", Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Keeper: agent.Off, Hook: "/bin/true",
+		Health: health, HealthInterval: 50 * time.Millisecond, HealthFall: 1, HealthRise: 1,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

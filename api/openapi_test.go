@@ -248,6 +248,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		well := newFake()
 		well.history = []agent.Leadership{{Term: 7, Leader: "a", From: time.Unix(1e9, 0), Reason: "elected"}}
 		well.state.MaintenanceUntil = new(time.Unix(2e9, 0))
+		well.state.Health = &agent.Health{Error: "exit status 1"}
 		ill := newFake()
 		ill.leader, ill.isLeader, ill.ready = nil, false, agent.Readiness{Reasons: []string{"nobody could follow"}}
 		ill.live, ill.joined = errors.New("late"), errors.New("not yet")
