@@ -1,6 +1,6 @@
 # The two commands that matter: make demo, make test.
 
-.PHONY: demo test simulate mutants build check fuzz image-test clean
+.PHONY: demo test simulate mutants scale build check fuzz image-test clean
 
 FUZZTIME ?= 30s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -25,6 +25,12 @@ simulate:
 # notice each. It takes some minutes.
 mutants:
 	go test ./seniority/sim -run Mutants -sim.mutants 60s -v -timeout 60m
+
+# scale measures groups of these sizes in one process, in virtual time; a
+# thousand members take ten gigabytes and the better part of an hour.
+SCALE ?= 3,30,300
+scale:
+	go test ./agent -run 'TestScale$$' -scale.members $(SCALE) -v -timeout 180m
 
 # build makes one static binary, of less than MAXSIZE bytes (16 MiB): what is
 # copied to many small machines stays small. Left out are HTTP/2, which nobody

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,6 +24,10 @@ const dialLimit = 2 * time.Second
 
 // Network connects hosts. The zero value is ready for use.
 type Network struct {
+	// Latency is how long a packet takes; a dial takes twice that. Set it before
+	// there are hosts.
+	Latency time.Duration
+
 	mu    sync.Mutex
 	hosts map[netip.AddrPort]*Host
 	cut   func(from, to netip.AddrPort) bool
@@ -32,12 +37,22 @@ type Network struct {
 
 // Host is one end: a transport with an address.
 type Host struct {
-	net     *Network
-	addr    netip.AddrPort
-	packets chan *memberlist.Packet
-	streams chan net.Conn
-	done    chan struct{}
-	once    sync.Once
+	net                                  *Network
+	addr                                 netip.AddrPort
+	packets                              chan *memberlist.Packet
+	streams                              chan net.Conn
+	done                                 chan struct{}
+	once                                 sync.Once
+	packetsSent, connsDialled, bytesSent atomic.Uint64
+}
+
+// Traffic is what a host has sent: packets and connections, and the bytes of
+// both, as its own programs count them, without headers of the network.
+type Traffic struct{ Packets, Conns, Bytes uint64 }
+
+// Sent returns what the host has sent so far.
+func (h *Host) Sent() Traffic {
+	return Traffic{Packets: h.packetsSent.Load(), Conns: h.connsDialled.Load(), Bytes: h.bytesSent.Load()}
 }
 
 var _ memberlist.NodeAwareTransport = (*Host)(nil)
@@ -108,14 +123,23 @@ func (h *Host) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 
 // WriteTo implements memberlist.Transport.
 func (h *Host) WriteTo(b []byte, addr string) (time.Time, error) {
+	h.packetsSent.Add(1)
+	h.bytesSent.Add(uint64(len(b)))
 	to, cut, _, err := h.route(addr)
 	if err != nil || cut || to == nil {
 		return time.Now(), err
 	}
 	p := &memberlist.Packet{Buf: append([]byte(nil), b...), From: net.UDPAddrFromAddrPort(h.addr), Timestamp: time.Now()}
-	select {
-	case to.packets <- p:
-	default:
+	deliver := func() {
+		select {
+		case to.packets <- p:
+		default:
+		}
+	}
+	if h.net.Latency > 0 {
+		time.AfterFunc(h.net.Latency, deliver)
+	} else {
+		deliver()
 	}
 	return time.Now(), nil
 }
@@ -138,9 +162,11 @@ func (h *Host) DialTimeout(addr string, timeout time.Duration) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
+	h.connsDialled.Add(1)
 	h.net.mu.Lock()
 	h.net.dials++
 	h.net.mu.Unlock()
+	time.Sleep(2 * h.net.Latency)
 	late := time.NewTimer(min(timeout, dialLimit))
 	defer late.Stop()
 	if there || back {
@@ -155,8 +181,8 @@ func (h *Host) DialTimeout(addr string, timeout time.Duration) (net.Conn, error)
 	}
 	mine, theirs := net.Pipe()
 	select {
-	case to.streams <- end{theirs, h.addr}:
-		return end{mine, to.addr}, nil
+	case to.streams <- end{theirs, to, h.addr}:
+		return end{mine, h, to.addr}, nil
 	case <-to.done:
 		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
 	case <-late.C:
@@ -183,7 +209,14 @@ func (h *Host) Shutdown() error {
 // end is one end of a connection that knows where the other is.
 type end struct {
 	net.Conn
+	host *Host
 	peer netip.AddrPort
+}
+
+// Write implements net.Conn.
+func (e end) Write(b []byte) (int, error) {
+	e.host.bytesSent.Add(uint64(len(b)))
+	return e.Conn.Write(b)
 }
 
 // RemoteAddr implements net.Conn.
