@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"doyen/seniority"
 )
@@ -52,13 +53,23 @@ func (r *roster) incoming(from string, stamp []byte) error {
 	number := binary.BigEndian.Uint64(stamp[17:])
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var got *window
 	k := r.known[from]
+	i := slices.IndexFunc(r.parted, func(p parted) bool { return p.name == from && p.run == sender })
 	switch {
+	case k != nil && k.run == sender:
+		got = &k.got
+	case i >= 0:
+		got = &r.parted[i].got
 	case k == nil:
 		return errStranger
-	case k.run != sender || r.self.Incarnation != receiver:
+	default:
 		return errOtherRun
-	case !k.got.take(number):
+	}
+	if r.self.Incarnation != receiver {
+		return errOtherRun
+	}
+	if !got.take(number) {
 		return errReplayed
 	}
 	return nil

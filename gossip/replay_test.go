@@ -91,3 +91,23 @@ func TestMembersThatMeetAgainHearEachOther(t *testing.T) {
 		}
 	})
 }
+
+// A member's last words are taken, once, although its good-bye overtook them.
+func TestLastWordsMayComeAfterTheGoodbye(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		all := group(t, &n, 2)
+		time.Sleep(2 * time.Second)
+		a, b := all[0], all[1]
+		if !a.roster.goodbye(b.Name(), b.cfg.Incarnation) {
+			t.Fatal("the good-bye is no news")
+		}
+		m := claimOf(b, 6, 1)
+		m.To = a.Name()
+		b.Send(m)
+		synctest.Wait()
+		if got := received(a); len(got) != 1 {
+			t.Errorf("want one message, got %+v, refused %v", got, a.Counters())
+		}
+	})
+}

@@ -51,6 +51,7 @@ type roster struct {
 	self     Peer
 	members  map[string]Peer   // the others, believed alive
 	known    map[string]*known // the others, alive or missing
+	parted   []parted          // the runs that said good-bye last
 	waiting  int               // seeds that have neither answered nor refused
 	highest  uint64            // the number of no direct message was higher
 	clash    time.Time         // the last sign of a namesake that was first
@@ -70,6 +71,18 @@ type known struct {
 	sent uint64 // the number of the last direct message to this run; see replay.go
 	got  window // the numbers of those from it
 }
+
+// parted is a run that has said good-bye. What it said before may come after
+// that, memberlist takes packets that wait in any order: above all the release
+// of a leader.
+type parted struct {
+	name string
+	run  uint64
+	got  window
+}
+
+// maxParted bounds how many of them are remembered.
+const maxParted = 32
 
 func newRoster(drop func(string)) *roster {
 	return &roster{
@@ -150,6 +163,7 @@ func (r *roster) goodbye(name string, incarnation uint64) bool {
 	}
 	delete(r.members, name)
 	delete(r.known, name)
+	r.parted = append(r.parted[max(len(r.parted)-maxParted+1, 0):], parted{name, incarnation, k.got})
 	r.over(Gone{name, incarnation})
 	r.touch()
 	return true
