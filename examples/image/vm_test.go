@@ -63,6 +63,13 @@ func newLab(t *testing.T, more ...string) *lab {
 		LAN: lan.New(t, []string{"qemu-system-x86_64", "nsenter", "nft"}, "10.77.0.1/24", "fd77::1/64"),
 		t:   t, words: strings.Join(append([]string{everywhere}, more...), " "),
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			pressure, _ := os.ReadFile("/proc/pressure/cpu") // absent from some kernels
+			t.Logf("how much of the time programs of this host wait for a processor, in percent; "+
+				"emulated machines stand still where that is near 100:\n%s", pressure)
+		}
+	})
 	l.eyes = l.watch(netip.MustParseAddr(floating4))
 	for number := 11; number <= 13; number++ {
 		l.machines = append(l.machines, l.boot(number))
