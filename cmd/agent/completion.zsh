@@ -16,4 +16,8 @@ _doyen_agent() {
 		_files
 	fi
 }
-compdef _doyen_agent agent
+if [[ ${funcstack[1]} == _agent ]]; then
+	_doyen_agent "$@" # out of a directory of $fpath
+else
+	compdef _doyen_agent agent
+fi

@@ -36,6 +36,8 @@ func localCommands() []*cli.Command {
 			Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print it as JSON"}}, Action: version},
 		{Name: "completion", Usage: "print the completion script of a shell", Category: category,
 			ArgsUsage: "bash|zsh|fish", Action: completion},
+		// For packages, which install what it prints.
+		{Name: "man", Usage: "print the manual page", Hidden: true, Action: man},
 	}
 }
 
