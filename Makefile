@@ -1,6 +1,6 @@
 # The two commands that matter: make demo, make test.
 
-.PHONY: demo test simulate mutants scale build check fuzz image-test clean
+.PHONY: demo test simulate mutants scale build packages check fuzz image-test clean
 
 FUZZTIME ?= 30s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -32,15 +32,29 @@ SCALE ?= 3,30,300
 scale:
 	go test ./agent -run 'TestScale$$' -scale.members $(SCALE) -v -timeout 180m
 
+# VERSION is the newest tag, and the commits since; the archive of a release has
+# it in a file of that name.
+VERSION ?= $(shell cat VERSION 2>/dev/null || { \
+	git describe --tags --match 'v[0-9]*' 2>/dev/null || \
+	echo "v0.0.0-0-g$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"; \
+	} | sed -e 's/^v//' -e 's/-\([0-9]*\)-g/+\1.g/')
+
 # build makes one static binary, of less than MAXSIZE bytes (16 MiB): what is
 # copied to many small machines stays small. Left out are HTTP/2, which nobody
 # speaks to an agent, and documents that only developers of a command line make.
 TAGS := nethttpomithttp2,urfave_cli_no_docs
 MAXSIZE := 16777216
+OUT ?= bin/agent
 build:
-	CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags='-s -w' -o bin/agent ./cmd/agent
-	@size=$$(stat -c %s bin/agent); if [ $$size -ge $(MAXSIZE) ]; then \
-		echo "bin/agent has $$size bytes, and should have less than $(MAXSIZE)"; exit 1; fi
+	CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags='-s -w -X doyen/agent.Version=$(VERSION)' -o $(OUT) ./cmd/agent
+	@size=$$(stat -c %s $(OUT)); if [ $$size -ge $(MAXSIZE) ]; then \
+		echo "$(OUT) has $$size bytes, and should have less than $(MAXSIZE)"; exit 1; fi
+
+# packages makes .deb and .rpm for amd64 and arm64 in dist/. The newest nfpm that
+# needs no module from outside the usual proxies.
+export NFPM ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+packages:
+	VERSION='$(VERSION)' examples/package/build
 
 # check is everything about the source that needs no running.
 check:

@@ -83,12 +83,19 @@
 //
 // # Under a service manager
 //
-// The keeper catches SIGTERM, SIGINT, SIGHUP and SIGQUIT and goes on: its work
-// begins when the agent ends. It is in a session of its own. With systemd,
-// KillMode=mixed or control-group both do: SIGTERM ends the agent, which hands
-// over and releases, and the keeper ends after it; what SIGKILL hits after
-// TimeoutStopSec is cleaned up by [ReleaseNow] as ExecStopPost, or by the next
-// start. TimeoutStopSec should be longer than the hook's limit.
+// The keeper catches SIGTERM, SIGINT, SIGHUP, SIGQUIT and SIGABRT and goes on: its
+// work begins when the agent ends. It is in a session of its own. A service
+// manager should tell the agent alone to stop, and leave the rest alone for as
+// long as a release may take.
+//
+// With systemd that takes some care. KillMode=mixed kills the keeper at once when
+// the agent has crashed: the release comes then from ExecStopPost, and nobody
+// delivers the will. KillMode=control-group spares it, but sends the signal to
+// the hook that is releasing, too. So the unit in examples/systemd stops the
+// agent by ExecStop, and has KillMode=control-group with KillSignal=SIGCONT,
+// which does nothing: systemd waits until all have ended. What is left after
+// TimeoutStopSec is killed, and cleaned up by [ReleaseNow] as ExecStopPost, or by
+// the next start. TimeoutStopSec should be longer than twice the hook's limit.
 //
 // In a container everything ends with PID 1, the keeper included. That is why
 // cmd/agent as PID 1 runs the agent as its child, and lasts until agent and

@@ -22,6 +22,16 @@
 // leader (ready: not ready), or a bad flag or configuration. 3: two leaders, or
 // members that disagree. What went wrong is one sentence on stderr.
 //
+// # Under systemd
+//
+// The agent tells it when it has joined and knows a leader, or has looked for one
+// for 30 s; what it does, in words; when it reads its files again; and when it
+// leaves. The watchdog is fed while the election loop turns. Text that goes to
+// the journal has priorities instead of time stamps. 'agent release' gives up
+// what an agent of the same configuration that has ended still holds. The unit,
+// and why it signals as it does, is in examples/systemd; 'agent man' prints the
+// manual page for packages.
+//
 // # The keeper
 //
 // The agent starts this program a second time, as its keeper; see
