@@ -63,6 +63,16 @@ func TestPackages(t *testing.T) {
 	t.Run("service", func(t *testing.T) { testService(t, deb, file(t, next, "*.deb")) })
 }
 
+// What runs as root on other people's machines is read twice.
+func TestScripts(t *testing.T) {
+	needs(t, "shellcheck")
+	scripts, err := filepath.Glob("*.sh")
+	if err != nil || len(scripts) != 3 {
+		t.Fatalf("want three scripts, got %q, %v", scripts, err)
+	}
+	output(t, "shellcheck", append(scripts, "build", "testdata/box.sh")...)
+}
+
 func testRPM(t *testing.T, rpm string) {
 	needs(t, "rpm")
 	// Where the database of installed packages is does not matter here.
