@@ -14,7 +14,8 @@ import (
 // method copies, marks and returns: none blocks, none calls memberlist.
 type delegate struct {
 	*Gossip
-	started time.Time
+	started   time.Time
+	newcomers bucket
 }
 
 // The reasons to refuse a member that meta.go does not know.
@@ -23,6 +24,10 @@ var (
 	errBadAddr = errors.New("bad-address")
 	errTooMany = errors.New("too-many-members")
 )
+
+// newcomerRate is how many new members a second are taken in, once as many have
+// come at once as there may be.
+const newcomerRate = 100
 
 // addrOf is the address of a memberlist node.
 func addrOf(n *memberlist.Node) netip.AddrPort {
@@ -56,7 +61,12 @@ func (d *delegate) admit(n *memberlist.Node) error {
 		d.twin(&p)
 		return nil
 	}
-	if _, ok := d.roster.member(n.Name); !ok && d.roster.size() >= maxMembers {
+	if _, ok := d.roster.member(n.Name); ok {
+		return nil
+	}
+	// memberlist keeps the dead for half a minute, so their number is bounded by
+	// how fast the living may come.
+	if d.roster.size() >= maxMembers || !d.newcomers.take(maxMembers, newcomerRate) {
 		return errTooMany
 	}
 	return nil

@@ -6,6 +6,12 @@ func (g *Gossip) Findings() []Finding {
 	g.mu.Lock()
 	j := g.joiner
 	g.mu.Unlock()
+	for i := range all {
+		// Rubbish of a stranger must not make the group look ill.
+		if f := &all[i]; f.What == foundUndecryptable && !g.roster.hosts(f.Member) && !j.seeks(f.Member) {
+			f.Degrades = false
+		}
+	}
 	if j != nil {
 		all = append(all, j.findings()...)
 	}

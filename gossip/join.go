@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -246,6 +247,23 @@ func (j *joiner) findings() []Finding {
 		}
 	}
 	return all
+}
+
+// seeks reports whether a seed stands for an address of this host.
+func (j *joiner) seeks(host string) bool {
+	if j == nil {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.ContainsFunc(j.seeds, func(s *seedState) bool {
+		for a := range s.answered {
+			if a.Addr().String() == host {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // keepMembers dials the missing members, whichever is due first, never faster

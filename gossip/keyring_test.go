@@ -3,6 +3,7 @@ package gossip
 import (
 	"bytes"
 	"encoding/base64"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,7 +167,9 @@ func TestOtherKeysAreFoundOnBothSides(t *testing.T) {
 			wantNames(t, a, a)
 			wantNames(t, b, b)
 			found(t, a, foundUndecryptable)
-			found(t, b, foundUndecryptable)
+			if f := found(t, b, foundUndecryptable); !f.Degrades {
+				t.Errorf("want a seed with other keys to need a hand, got %+v", f)
+			}
 			if a.Counters()["undecryptable"] == 0 {
 				t.Errorf("want it counted, got %v", a.Counters())
 			}
@@ -177,6 +180,30 @@ func TestOtherKeysAreFoundOnBothSides(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Rubbish of somebody who is no member, seed or former member is told, and
+// makes nothing look ill.
+func TestRubbishOfAStrangerDegradesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		a := start(t, Config{Transport: n.Host(), KeyFile: keyFile(t, "", line(key(32, 1)))})
+		b := start(t, Config{Transport: n.Host(), KeyFile: a.cfg.KeyFile, Seeds: []string{a.Addr()}})
+		time.Sleep(2 * time.Second)
+		packet := append([]byte{labelByte, byte(len(a.mux.label))}, a.mux.label...)
+		packet = append(append(packet, 1), make([]byte, 100)...)
+		n.Host().WriteTo(packet, a.Addr())
+		time.Sleep(time.Second)
+		if f := found(t, a, foundUndecryptable); f.Degrades || f.Member != "10.0.0.3" {
+			t.Errorf("want it told of 10.0.0.3 and nothing degraded, got %+v", f)
+		}
+		n.HostAt(netip.MustParseAddrPort("10.0.0.2:5000")).WriteTo(packet, a.Addr())
+		time.Sleep(time.Second)
+		all := a.Findings()
+		if last := all[len(all)-1]; !last.Degrades && !all[0].Degrades {
+			t.Errorf("want rubbish from the host of member %s to need a hand, got %+v", b.Name(), all)
+		}
+	})
 }
 
 func TestSealAndOpen(t *testing.T) {

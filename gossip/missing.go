@@ -55,3 +55,15 @@ func (r *roster) dialled(name string, o outcome) {
 	k.due = time.Now().Add(jitter(firstRetry))
 	poke(r.lost)
 }
+
+// hosts reports whether a member that is or was in the view is on this host.
+func (r *roster) hosts(host string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.known {
+		if k.addr.Addr().String() == host {
+			return true
+		}
+	}
+	return false
+}

@@ -27,6 +27,9 @@ const (
 	willPause = 3 * time.Millisecond
 	// willDial bounds its way by TCP.
 	willDial = 500 * time.Millisecond
+	// willBurst is how many are taken at once, willRate how many a second.
+	willBurst = 32
+	willRate  = 50
 )
 
 // Will returns the packet that carries m, a Release with the secret of its
@@ -88,7 +91,7 @@ func sendWillUDP(packet []byte, targets []netip.AddrPort) error {
 // whatever cannot be right is refused here and the rest is few.
 func (g *Gossip) takeWill(packet []byte) {
 	m, err := g.parseWill(packet)
-	if err == nil && !g.wills.take() {
+	if err == nil && !g.wills.take(willBurst, willRate) {
 		err = errFlood
 	}
 	if err != nil {
@@ -122,29 +125,4 @@ func (g *Gossip) parseWill(packet []byte) (seniority.Message, error) {
 		return seniority.Message{}, errWillStranger
 	}
 	return m, nil
-}
-
-// bucket admits so many things a second, and some at once.
-type bucket struct {
-	mu   sync.Mutex
-	at   time.Time
-	left float64
-}
-
-const (
-	bucketSize = 32
-	bucketRate = 50
-)
-
-func (b *bucket) take() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	b.left = min(bucketSize, b.left+now.Sub(b.at).Seconds()*bucketRate)
-	b.at = now
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
 }
