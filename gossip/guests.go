@@ -25,7 +25,7 @@ const (
 	byteWeight  = 3
 	// guestRoom is what all may weigh together, and memberRoom how much more for
 	// each member, whose state is part of every exchange.
-	guestRoom  = 4 << 20
+	guestRoom  = 2 << 20
 	memberRoom = 16 << 10
 )
 

@@ -21,18 +21,21 @@ type memberlistLog struct {
 
 	mu    sync.Mutex
 	since time.Time
-	lines map[string]int // in the current window, by the line's beginning
-	total int            // in the current window, of all kinds
-	held  bool           // some were not written in the current window
+	lines map[string]int     // in the current window, by the line's beginning
+	total map[slog.Level]int // in the current window
+	held  bool               // some were not written in the current window
 }
 
 const (
-	logWindow  = 10 * time.Second
-	logBurst   = 5  // lines of one kind in one window
-	logTotal   = 20 // lines of all kinds in one window
+	logWindow  = time.Minute
+	logBurst   = 3  // lines of one kind in one window
 	logKeyLen  = 32 // bytes by which lines are told apart
 	maxLogLine = 300
 )
+
+// logTotal is how many lines of a level may be written in one window. What is
+// refused is a warning, and needs no more than examples.
+var logTotal = map[slog.Level]int{slog.LevelWarn: 10, slog.LevelInfo: 30, slog.LevelDebug: 100}
 
 var logLevels = map[string]slog.Level{
 	"DEBUG": slog.LevelDebug,
@@ -47,7 +50,7 @@ func (w *memberlistLog) Write(line []byte) (int, error) {
 	level, text := parseLogLine(string(line))
 	w.learn(text)
 	if w.log.Enabled(context.Background(), level) {
-		switch admitted, first := w.admit(text); {
+		switch admitted, first := w.admit(level, text); {
 		case admitted:
 			w.log.LogAttrs(context.Background(), level, printable(text), slog.String("from", "memberlist"))
 		case first:
@@ -71,16 +74,16 @@ func parseLogLine(line string) (slog.Level, string) {
 
 // admit reports whether a line may be written and, if not, whether it is the
 // first of this window that may not.
-func (w *memberlistLog) admit(text string) (ok, first bool) {
+func (w *memberlistLog) admit(level slog.Level, text string) (ok, first bool) {
 	key := text[:min(len(text), logKeyLen)]
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now := time.Now(); w.lines == nil || now.Sub(w.since) > logWindow {
-		w.since, w.lines, w.total, w.held = now, map[string]int{}, 0, false
+		w.since, w.lines, w.total, w.held = now, map[string]int{}, map[slog.Level]int{}, false
 	}
-	if w.total < logTotal && w.lines[key] < logBurst {
+	if w.total[level] < logTotal[level] && w.lines[key] < logBurst {
 		w.lines[key]++
-		w.total++
+		w.total[level]++
 		return true, false
 	}
 	first, w.held = !w.held, true

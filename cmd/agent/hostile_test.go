@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -20,7 +19,7 @@ var hostileFor = flag.Duration("hostile", 5*time.Second, "how long TestHostile s
 // What hostile traffic may cost an agent.
 const (
 	hostileMemory = 10 << 20 // bytes more than before
-	hostileLines  = 150      // of log a minute, and as many at once
+	hostileLines  = 60       // of log a minute, and as many at once
 )
 
 // Three real processes are sent everything that a stranger on the network can
@@ -52,16 +51,23 @@ func hostile(t *testing.T, keys string) {
 	began := time.Now()
 
 	a := newAttack(t, g.nodes, tap, keys != "")
-	var worst atomic.Int64
+	var worst time.Duration
 	most := make([]int64, len(g.nodes))
-	checks := 0
+	checks, again := 0, 0
 	for time.Since(began) < *hostileFor {
 		time.Sleep(500 * time.Millisecond)
 		asked := time.Now()
-		if _, err := leader.client().get(t.Context(), "/is-leader", http.StatusOK); err != nil {
-			t.Errorf("/is-leader on the leader under hostile traffic: %v", err)
+		// A machine so busy that this client says nothing for seconds may have it
+		// taken for one of the silent, once.
+		_, err := leader.client().get(t.Context(), "/is-leader", http.StatusOK)
+		if err != nil {
+			again++
+			_, err = leader.client().get(t.Context(), "/is-leader", http.StatusOK)
 		}
-		worst.Store(max(worst.Load(), int64(time.Since(asked))))
+		if err != nil {
+			t.Errorf("/is-leader on the leader under hostile traffic, asked twice: %v", err)
+		}
+		worst = max(worst, time.Since(asked))
 		for i, bytes := range memoryOf(t, g.nodes) {
 			most[i] = max(most[i], bytes-before[i])
 		}
@@ -83,7 +89,7 @@ func hostile(t *testing.T, keys string) {
 			t.Errorf("%s: the log contains what acts on a terminal", n.name)
 		}
 	}
-	t.Logf("%s; %d health checks, the slowest answered after %v", a, checks, time.Duration(worst.Load()).Round(time.Millisecond))
+	t.Logf("%s; %d health checks, %d asked again, the slowest answered after %v", a, checks, again, worst.Round(time.Millisecond))
 	for what, n := range a.sent {
 		if n.Load() == 0 {
 			t.Errorf("nothing was sent of: %s", what)
