@@ -70,8 +70,8 @@ func TestASickLeaderHandsOver(t *testing.T) {
 		if got, want := m[0].hands.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
 			t.Errorf("hook of m0: want %v, got %v", want, got)
 		}
-		if h := m[1].History()[0]; h.Reason != "succeeded" || m[1].History()[1].EndReason != "unhealthy" {
-			t.Errorf("history: %+v", m[1].History())
+		if h := m[0].History(); h[0].Leader != "m1" || h[0].Reason != "succeeded" || h[1].EndReason != "unhealthy" {
+			t.Errorf("history of m0: %+v", h)
 		}
 		if f := m[0].finding(unhealthy); f == nil || !f.Degrades || f.Evidence != "its health check has failed 3 times in a row: exit status 3" {
 			t.Errorf("finding: %+v", f)
