@@ -78,13 +78,11 @@ type plannedAside struct {
 
 // restoreMaintenance goes on with the maintenance of a former run.
 func (l *loop) restoreMaintenance() {
-	if l.state == nil {
-		return
-	}
 	now := l.cfg.now()
 	wall := time.UnixMilli(now.Wall)
-	if left := l.state.planned.left(wall); left > 0 {
-		l.maintain(now, plannedAside{Until: wall.Add(left), For: l.state.planned.For}, left)
+	planned := l.state.keptMaintenance()
+	if left := planned.left(wall); left > 0 {
+		l.maintain(now, plannedAside{Until: wall.Add(left), For: planned.For}, left)
 	}
 }
 

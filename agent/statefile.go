@@ -123,6 +123,16 @@ func (s *stateDir) keepMaintenance(current func() plannedAside) error {
 	return nil
 }
 
+// keptMaintenance is what is stored of a maintenance.
+func (s *stateDir) keptMaintenance() plannedAside {
+	if s == nil {
+		return plannedAside{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.planned
+}
+
 // write replaces one file of the directory: after a crash at any instant it is
 // there whole, in its old or its new form, and after write has returned in its
 // new form.
