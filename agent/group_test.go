@@ -43,8 +43,11 @@ func TestThreeElectTheFirstStarted(t *testing.T) {
 		if got := a.hands.done(); !slices.Equal([]string{"acquire"}, got) {
 			t.Errorf("hook of m0: want acquire, got %v", got)
 		}
+		// A term that a voter has gone past while the claim was on its way is raised
+		// at once: that is one leadership in two entries.
 		h := a.History()
-		if len(h) != 1 || h[0].Leader != "m0" || h[0].To != nil || h[0].HookMS != 7 {
+		others := slices.ContainsFunc(h, func(l Leadership) bool { return l.Leader != "m0" })
+		if len(h) == 0 || others || h[0].To != nil || h[len(h)-1].HookMS != 7 {
 			t.Errorf("history of m0: %+v", h)
 		}
 	})
