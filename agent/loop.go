@@ -137,6 +137,7 @@ func (l *loop) run(ctx context.Context) {
 		case m := <-l.gossip.Messages():
 			l.receive(&m)
 		case g := <-l.gossip.Gone():
+			l.receiveAll() // its last words may be among what waits
 			l.line.bye(g.Name, g.Incarnation)
 			l.step(seniority.Input{Kind: seniority.Gone, Name: g.Name, Incarnation: g.Incarnation})
 		case r := <-l.hands.Reports():
@@ -215,6 +216,14 @@ func (l *loop) receive(m *seniority.Message) {
 	l.count("received", m.Kind)
 	l.told.hear(m, l.cfg.now().Boot)
 	l.step(seniority.Input{Kind: seniority.Receive, Message: *m})
+}
+
+// receiveAll feeds the messages that have come already.
+func (l *loop) receiveAll() {
+	for range len(l.gossip.Messages()) {
+		m := <-l.gossip.Messages()
+		l.receive(&m)
+	}
 }
 
 // step feeds the core and carries out what it says. The clock is read right

@@ -235,10 +235,10 @@ func (c *Core) onRelease(now Now, m *Message) {
 // claims at once, the others a little later.
 func (c *Core) succeed(now Now, m *Message) {
 	c.forgetLeader(now, m.Reason)
+	c.led.successor = m.Leader
 	if c.phase != Waiting && c.phase != Following {
 		return // this node has claimed already
 	}
-	c.led.successor = m.Leader
 	head := time.Duration(0)
 	switch {
 	case m.Reason == Merged:
