@@ -208,6 +208,9 @@ func (h *hands) look() {
 		t.endReason = seniority.LeaderDied.String()
 	}
 	h.endTenure()
+	if !t.fired && h.unheard() && !h.orphaned {
+		h.release.retryAt = h.now() + orderWait
+	}
 }
 
 // successor reports whether a leadership is armed and ordered of which h has

@@ -240,6 +240,48 @@ func TestDeadlineEndsALeadershipOfItsOwnProcess(t *testing.T) {
 	s.await("acquire 2 elected")
 }
 
+// The word says that a leadership is over before the order says why: the
+// release waits for the order, but not for long.
+func TestReleaseWaitsForItsReason(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		now := time.Hour
+		clock := func() time.Duration { return now }
+		word := NewWord(clock)
+		h, err := newHands(newStage(t, "exit 0").cfg, Tools{}, word, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.now, h.started = clock, true
+		word.Extend(1, now+time.Hour)
+		h.order = Order{Lead: true, Gen: 1, Term: 1, Reason: "elected"}
+		h.look()
+		h.act()
+		h.ended(<-h.done)
+		word.Disarm()
+		h.look()
+		h.act()
+		if h.run != nil || h.due() != now+orderWait {
+			t.Fatalf("want a wait of %v, got run %+v, due in %v", orderWait, h.run, h.due()-now)
+		}
+		want := "lease-lost"
+		if comes {
+			want, h.order = "requested", Order{Term: 1, ReleaseTerm: 1, Reason: "requested"}
+		} else {
+			now += orderWait
+		}
+		if got := h.releaseEnv().Reason; got != want {
+			t.Errorf("want reason %s, got %s", want, got)
+		}
+		h.act()
+		if h.run == nil {
+			t.Errorf("order comes: %v: the release has not begun", comes)
+		} else {
+			<-h.done
+		}
+		h.alarm.Close()
+	}
+}
+
 func TestLeadershipsThatFollowEachOtherAreKeptApart(t *testing.T) {
 	s := newStage(t, `[ $DOYEN_EVENT = change ] || echo "end of $DOYEN_EVENT" >>$D/log`)
 	r := s.start(inProcess)

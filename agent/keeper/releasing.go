@@ -11,6 +11,10 @@ import (
 // and reaping take a few milliseconds.
 const killMargin = 10 * time.Millisecond
 
+// orderWait is how long a release waits for the order that says why: the agent
+// changes the word first, and the keeper may see that before the order comes.
+const orderWait = 10 * time.Millisecond
+
 // release is a release under way: of the tenure or, without one, the release
 // at start. It is tried until it succeeds or its time is over.
 type release struct {
@@ -87,7 +91,7 @@ func (h *hands) releaseNext() bool {
 	case now >= h.releaseLimit(), r.late && h.successor():
 		h.settle(false)
 		return false
-	case now >= r.retryAt:
+	case now >= r.retryAt, r.failures == 0 && !h.unheard():
 		h.begin(hook.Release, h.releaseEnv(), h.releaseLimit(), nil)
 	}
 	return true
