@@ -202,6 +202,9 @@ func (o *options) provide(ctx context.Context) error {
 		return fmt.Errorf("making a directory for files: %w", err)
 	}
 	o.dir, o.logs = dir, cmp.Or(o.logs, dir)
+	if err := os.MkdirAll(o.logs, 0o755); err != nil {
+		return fmt.Errorf("-logs: %w", err)
+	}
 	names := func(part string) bool {
 		return slices.ContainsFunc(o.subjects, func(s *subject) bool { return strings.Contains(s.name, part) })
 	}
