@@ -95,7 +95,7 @@ func TestStrangersFillTheRoom(t *testing.T) {
 			more += "\x81\xa4Name\xbfabcdefghijklmnopqrstuvwxyzabcde"
 		}
 		if keys != "" {
-			more = "\x0a\x00\x7f\xff\xff" + more
+			more = "\x0a\x00\x7f\xff\xff\x01" + more
 		}
 		for range guestRoom/guestWeight + 50 {
 			c, err := net.DialTimeout("tcp", a.Addr(), patience)

@@ -151,6 +151,8 @@ func (m *mux) packet(p *memberlist.Packet) {
 			m.ledger.count("packet-before-start")
 		case !m.sealed && checkPacket(rest) != nil:
 			m.ledger.count("packet-malformed")
+		case m.sealed && checkSealedPacket(rest) != nil:
+			m.ledger.undecryptable(p.From.String())
 		default:
 			select {
 			case m.packets <- p:

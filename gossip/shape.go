@@ -9,7 +9,8 @@ import (
 // what a message says of its own lengths: thirty bytes can ask for a hundred
 // megabytes, and two kilobytes of compression unfold to one. So what is not
 // encrypted is held against the shape of what members send before memberlist
-// sees it. With keys nothing of a stranger gets as far as a decoder.
+// sees it. With keys nothing of a stranger gets as far as a decoder, but for the
+// one byte that the seal does not cover.
 
 // memberlist's messages, by their first byte.
 const (
@@ -42,6 +43,11 @@ const (
 
 // errShape is returned for what no member has sent.
 var errShape = errors.New("not the shape of a message")
+
+// sealVersion is how everything that is encrypted begins. memberlist also opens
+// an older form, 0, whose padding it trusts. The seal does not cover this byte:
+// a stranger's copy of a packet, with a 0 there, opens and ends the process.
+const sealVersion = 1
 
 // source returns the next n bytes of a message. They are good until it is
 // called again.
@@ -193,16 +199,32 @@ func checkStream(next source) error {
 	return errShape
 }
 
-// checkSealed refuses what is longer than it should be. What is not encrypted
-// memberlist refuses itself, and tells the caller why.
-func checkSealed(next source) error {
+// checkSealedPacket reports whether a packet may be an encrypted one.
+func checkSealedPacket(b []byte) error {
+	if len(b) == 0 || b[0] != sealVersion {
+		return errShape
+	}
+	return nil
+}
+
+// checkSealedStream refuses what is longer than it should be, and what no
+// member encrypts. What is not encrypted memberlist refuses itself, and tells
+// the caller why.
+func checkSealedStream(next source) error {
 	kind, err := next(1)
 	if err != nil || kind[0] != encryptMsg {
 		return err
 	}
 	size, err := number(next, 4)
-	if err == nil && size > maxExchange {
-		err = errTooLong
+	switch {
+	case err != nil:
+		return err
+	case size > maxExchange:
+		return errTooLong
+	}
+	version, err := next(1)
+	if err == nil {
+		err = checkSealedPacket(version)
 	}
 	return err
 }

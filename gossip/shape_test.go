@@ -91,11 +91,12 @@ func TestShapeOfStreams(t *testing.T) {
 		err    error
 	}{
 		"not encrypted, for memberlist to answer": {"\x06anything", nil},
-		"encrypted":                    {"\x0a\x00\x00\x00\x05hello", nil},
+		"encrypted":                    {"\x0a\x00\x00\x00\x06\x01hello", nil},
 		"encrypted and far too long":   {"\x0a\x01\x00\x00\x00", errTooLong},
 		"encrypted, of unknown length": {"\x0a\x01", errShape},
+		"encrypted in the old form":    {"\x0a\x00\x00\x00\x06\x00hello", errShape},
 	} {
-		c := &conn{Conn: script{Reader: strings.NewReader(tc.stream)}, check: checkSealed}
+		c := &conn{Conn: script{Reader: strings.NewReader(tc.stream)}, check: checkSealedStream}
 		if _, err := c.Read(make([]byte, 100)); (err == nil) != (tc.err == nil) {
 			t.Errorf("%s, with keys: want %v, got %v", name, tc.err, err)
 		}
@@ -207,6 +208,18 @@ func TestReplayedAndGarbledCaptures(t *testing.T) {
 						s = append(bytes.Clone(s[:label]), mutate(r, s[label:])...)
 					}
 					send(t, enemy, all[i%len(all)].AddrPort().String(), s)
+				}
+				if keys != "" { // in the form that memberlist once had
+					for i, b := range packets {
+						b = bytes.Clone(b)
+						b[2+int(b[1])] = 0
+						enemy.WriteTo(b, all[i%len(all)].AddrPort().String())
+					}
+					for i, s := range streams {
+						s = bytes.Clone(s)
+						s[2+int(s[1])+5] = 0
+						send(t, enemy, all[i%len(all)].AddrPort().String(), s)
+					}
 				}
 				time.Sleep(20 * time.Second)
 				for _, g := range all {

@@ -142,7 +142,7 @@ func (m *mux) gossip(c net.Conn, head []byte) {
 func (m *mux) judge(next source) error {
 	check := checkStream
 	if m.sealed {
-		check = checkSealed
+		check = checkSealedStream
 	}
 	err := check(next)
 	switch err {

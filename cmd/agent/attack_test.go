@@ -86,6 +86,8 @@ func newAttack(t *testing.T, nodes []*node, p *tap, encrypted bool) *attack {
 		return fmt.Appendf(nil, "POST /%s HTTP/1.1\r\n%s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", []string{"leave", "step-down", "election"}[r.IntN(3)], header)
 	})
 	if encrypted { // without keys what is garbled is forged, and anybody can be a member
+		packet("packets sent again, as memberlist once sealed them", often, func(r *rand.Rand) []byte { return oldSeal(p.seen(&p.packets, r.Int()), len(label)) })
+		stream("streams sent again, as memberlist once sealed them", seldom, func(r *rand.Rand) []byte { return oldSeal(p.seen(&p.streams, r.Int()), len(label)+5) })
 		packet("packets sent again, garbled", often, func(r *rand.Rand) []byte { return garble(r, p.seen(&p.packets, r.Int())) })
 		stream("streams sent again, garbled", seldom, func(r *rand.Rand) []byte { return garble(r, p.seen(&p.streams, r.Int())) })
 	}
@@ -202,6 +204,15 @@ func garble(r *rand.Rand, b []byte) []byte {
 		if i := r.IntN(len(b)); i >= len(label) {
 			b[i] = byte(r.Uint32())
 		}
+	}
+	return b
+}
+
+// oldSeal changes the version of what is sealed at a place: the seal does not
+// cover it.
+func oldSeal(b []byte, at int) []byte {
+	if at < len(b) {
+		b[at] = 0
 	}
 	return b
 }
