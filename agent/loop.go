@@ -221,8 +221,12 @@ func (l *loop) receive(m *seniority.Message) {
 // receiveAll feeds the messages that have come already.
 func (l *loop) receiveAll() {
 	for range len(l.gossip.Messages()) {
-		m := <-l.gossip.Messages()
-		l.receive(&m)
+		select {
+		case m := <-l.gossip.Messages():
+			l.receive(&m)
+		default: // gossip has made room for newer ones
+			return
+		}
 	}
 }
 
