@@ -27,7 +27,7 @@ mutants:
 	go test ./seniority/sim -run Mutants -sim.mutants 60s -v -timeout 60m
 
 # scale measures groups of these sizes in one process, in virtual time; a
-# thousand members take ten gigabytes and the better part of an hour.
+# thousand members take ten gigabytes and a quarter of an hour.
 SCALE ?= 3,30,300
 scale:
 	go test ./agent -run 'TestScale$$' -scale.members $(SCALE) -v -timeout 180m

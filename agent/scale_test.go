@@ -21,6 +21,10 @@ var flagScale = flag.String("scale.members", "3,30", "sizes of the groups that T
 // rest is for how long what members send at rest is counted.
 const rest = 2 * time.Minute
 
+// toldAfter is how much longer gossip repeats the news of a start for each member
+// that has started.
+const toldAfter = 300 * time.Millisecond
+
 // figures are what a group of one size showed. Times are virtual and exact; CPU
 // and memory are this process's own, with what the simulated network needs.
 type figures struct {
@@ -79,7 +83,9 @@ func (g *group) measure(n int) figures {
 		}
 		time.Sleep(time.Second)
 	}
-	time.Sleep(time.Minute)
+	// What a member has to tell of the start of n it tells 4 log n times, in
+	// packets of a fixed size at a fixed pace.
+	time.Sleep(time.Minute + time.Duration(n)*toldAfter)
 
 	before, cpu := g.sent(), cpuTime()
 	for range int(rest / time.Second) {
