@@ -316,3 +316,36 @@ func TestConfirmEchoesAllFour(t *testing.T) {
 		}
 	}
 }
+
+// Two that claim at the same instant: exactly one gives way, whatever gossip
+// still shows of their places.
+func TestOfTwoClaimantsOneGivesWay(t *testing.T) {
+	older, newer := Join{Group: 1, Number: 1}, Join{Group: 1, Number: 3}
+	for _, tc := range []struct {
+		name         string
+		shown, known Join // of c: by gossip, and by itself
+		kind         Kind
+		reason       Reason
+	}{
+		{"c has lost its place", older, Join{}, Object, HeldByAnother},
+		{"c has another place", older, newer, Object, HeldByAnother},
+		{"c has got a place", Join{}, older, Confirm, None},
+	} {
+		n := newNode(t, "b", abc)
+		n.skip(abstention)
+		n.give(Input{Kind: View, Settled: true, Members: []Member{
+			{Name: "a", Voter: "a", Incarnation: incarnation("a"), Role: Witness},
+			{Name: "c", Voter: "c", Incarnation: incarnation("c"), Eligible: true, Join: tc.shown},
+		}})
+		leading := claimOf("a", 1, Leading)
+		leading.Given = Join{Group: 1, Number: 2}
+		n.take(leading)
+		for n.out.Status.Phase != Claiming && n.out.Wake != 0 {
+			n.pass(n.out.Wake - n.now.Boot)
+		}
+		claim := claimOf("c", 5000, Asking)
+		claim.Join = tc.known
+		n.take(claim)
+		n.wants(tc.name, n.sent[len(n.sent)-1], tc.kind, tc.reason)
+	}
+}

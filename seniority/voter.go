@@ -180,7 +180,7 @@ func (c *Core) object(now Now, m *Message, r Reason) {
 			o.Known = max(o.Known, uint64(now.Wall)*places)
 		}
 	case AnotherPreferred:
-		o.Leader = c.preferred(m.From)
+		o.Leader = c.preferred(m)
 	}
 	c.send(o)
 	c.note(Note{Kind: RefusedClaim, Peer: m.From, Term: m.Term, Reason: r})
@@ -191,7 +191,7 @@ func (c *Core) object(now Now, m *Message, r Reason) {
 
 // preferAnother says, once in an election, that the rule puts another first.
 func (c *Core) preferAnother(now Now, m *Message) Reason {
-	if c.courtesy[m.From] || c.preferred(m.From) == "" {
+	if c.courtesy[m.From] || c.preferred(m) == "" {
 		return None
 	}
 	if name, _ := c.leader(now); name != "" {
@@ -201,29 +201,44 @@ func (c *Core) preferAnother(now Now, m *Message) Reason {
 		return None // the leader itself named it
 	}
 	c.courtesy[m.From] = true
-	if c.preferred(m.From) == c.self.Name {
+	if c.preferred(m) == c.self.Name {
 		c.hurried = true // others are ready; there is nothing left to wait for
 		c.waitFrom = min(c.waitFrom, now.Boot)
 	}
 	return AnotherPreferred
 }
 
-// preferred returns the first member that may lead and comes before claimant
+// preferred returns the first member that may lead and comes before a claimant
 // in the line of succession, or "".
-func (c *Core) preferred(claimant string) string {
-	if c.view.member(claimant) == nil {
+func (c *Core) preferred(claim *Message) string {
+	claimant, ok := c.claimant(claim)
+	if !ok {
 		return ""
 	}
 	for i := range c.view.members {
 		m := &c.view.members[i]
-		if m.Name == claimant {
+		switch {
+		case m.Name == claimant.Name:
+		case c.cfg.Rule.Compare(m, &claimant) > 0:
 			return ""
-		}
-		if c.contends(m) {
+		case c.contends(m):
 			return m.Name
 		}
 	}
 	return ""
+}
+
+// claimant returns the member whose claim this is, in the place that it knows
+// of itself: gossip may still show an older one. Two that each found the other
+// preferred would both give way, again and again.
+func (c *Core) claimant(claim *Message) (Member, bool) {
+	known := c.view.member(claim.From)
+	if known == nil {
+		return Member{}, false
+	}
+	m := *known
+	m.Join = claim.Join
+	return m, true
 }
 
 // yieldsTo reports whether a claim of this node that has not been won gives
@@ -232,6 +247,6 @@ func (c *Core) yieldsTo(m *Message) bool {
 	if m.Stand != Asking {
 		return m.Stand == Leading
 	}
-	other := c.view.member(m.From)
-	return other != nil && other.MayLead() && (c.cfg.Rule.Compare(other, &c.self) < 0 || !c.self.MayLead())
+	other, ok := c.claimant(m)
+	return ok && other.MayLead() && (c.cfg.Rule.Compare(&other, &c.self) < 0 || !c.self.MayLead())
 }
