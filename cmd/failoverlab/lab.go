@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 )
@@ -173,7 +172,6 @@ func (l *lab) run(ctx context.Context, s *scenario) (map[string]float64, error) 
 	if err := sleep(ctx, time.Duration(l.dice.Int64N(int64(time.Second)))); err != nil {
 		return nil, err
 	}
-	runtime.GC() // prepareSandbox has switched it off for the rest of the run
 	l.record.forget(now() - time.Second)
 	victim := l.victim(s.victim, former)
 	t := times{former: former, fault: now()}
