@@ -111,8 +111,11 @@ func (e *available) ask(stand Stand) []string {
 }
 
 func (e *available) watches(name string) bool {
-	if m := e.view.member(name); m == nil || !m.Votes() || e.isSuspect(m) {
-		return m != nil && m.Votes()
+	switch m := e.view.member(name); {
+	case m == nil || !m.Votes():
+		return false
+	case e.isSuspect(m):
+		return true
 	}
 	n := 0
 	for i := range e.view.members {

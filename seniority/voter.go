@@ -191,7 +191,11 @@ func (c *Core) object(now Now, m *Message, r Reason) {
 
 // preferAnother says, once in an election, that the rule puts another first.
 func (c *Core) preferAnother(now Now, m *Message) Reason {
-	if c.courtesy[m.From] || c.preferred(m) == "" {
+	if c.courtesy[m.From] {
+		return None
+	}
+	first := c.preferred(m)
+	if first == "" {
 		return None
 	}
 	if name, _ := c.leader(now); name != "" {
@@ -201,7 +205,7 @@ func (c *Core) preferAnother(now Now, m *Message) Reason {
 		return None // the leader itself named it
 	}
 	c.courtesy[m.From] = true
-	if c.preferred(m) == c.self.Name {
+	if first == c.self.Name {
 		c.hurried = true // others are ready; there is nothing left to wait for
 		c.waitFrom = min(c.waitFrom, now.Boot)
 	}
