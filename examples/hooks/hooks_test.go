@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"doyen/examples/internal/require"
 )
 
 const (
@@ -30,15 +32,15 @@ type lan struct {
 // tool, the test is skipped, or fails if DOYEN_TEST_REQUIRE says so.
 func newLAN(t *testing.T) *lan {
 	t.Helper()
-	need(t, "ip", "arping", "bash")
+	require.Tools(t, "ip", "arping", "bash")
 	if os.Getuid() != 0 {
-		missing(t, "this test needs root for network namespaces")
+		require.Missing(t, "this test needs root for network namespaces")
 	}
 	l := &lan{t: t, prefix: fmt.Sprintf("doyen%d-%d-", os.Getpid(), time.Now().UnixNano()%1e6)}
 	for _, n := range []string{"switch", "a", "b", "c"} {
 		ns := l.prefix + n
 		if out, err := exec.Command("ip", "netns", "add", ns).CombinedOutput(); err != nil {
-			missing(t, "this test needs network namespaces: %v: %s", err, out)
+			require.Missing(t, "this test needs network namespaces: %v: %s", err, out)
 		}
 		t.Cleanup(func() {
 			if out, err := exec.Command("ip", "netns", "del", ns).CombinedOutput(); err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"doyen/examples/internal/require"
 )
 
 // analyze runs systemd-analyze on a copy of the unit, with or without the drop-in.
@@ -15,12 +17,7 @@ import (
 // it.
 func analyze(t *testing.T, dropIn bool, args ...string) {
 	t.Helper()
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("this test needs systemd-analyze: %v", err)
-	}
+	require.Tools(t, "systemd-analyze")
 	dir := t.TempDir()
 	unit := filepath.Join(dir, "doyen.service")
 	place(t, "doyen.service", unit)
