@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"doyen/examples/internal/require"
 )
 
 // A provider is what differs between the clouds.
@@ -84,7 +82,7 @@ type action struct {
 
 func newMock(t *testing.T, p provider) *mock {
 	t.Helper()
-	require.Tools(t, "curl", "jq")
+	need(t, "curl", "jq")
 	m := &mock{provider: p, t: t, dir: t.TempDir(), seen: make(chan struct{}, 1)}
 	server := httptest.NewServer(m)
 	m.url = server.URL

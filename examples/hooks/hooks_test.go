@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"doyen/examples/internal/require"
 )
 
 const (
@@ -32,15 +30,15 @@ type lan struct {
 // tool, the test is skipped, or fails if DOYEN_TEST_REQUIRE says so.
 func newLAN(t *testing.T) *lan {
 	t.Helper()
-	require.Tools(t, "ip", "arping", "bash")
+	need(t, "ip", "arping", "bash")
 	if os.Getuid() != 0 {
-		require.Missing(t, "this test needs root for network namespaces")
+		missing(t, "this test needs root for network namespaces")
 	}
 	l := &lan{t: t, prefix: fmt.Sprintf("doyen%d-%d-", os.Getpid(), time.Now().UnixNano()%1e6)}
 	for _, n := range []string{"switch", "a", "b", "c"} {
 		ns := l.prefix + n
 		if out, err := exec.Command("ip", "netns", "add", ns).CombinedOutput(); err != nil {
-			require.Missing(t, "this test needs network namespaces: %v: %s", err, out)
+			missing(t, "this test needs network namespaces: %v: %s", err, out)
 		}
 		t.Cleanup(func() {
 			if out, err := exec.Command("ip", "netns", "del", ns).CombinedOutput(); err != nil {

@@ -9,9 +9,26 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"doyen/examples/internal/require"
 )
+
+// needs skips a test for want of a tool; see missing.
+func needs(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing(t, "this test needs %s: %v", tool, err)
+		}
+	}
+}
+
+// missing skips a test, or fails it where everything must be there.
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
 
 // patience is how long something in the box may take that takes a second on a
 // quiet machine.
@@ -29,9 +46,9 @@ type box struct {
 // the test is skipped, or fails if DOYEN_TEST_REQUIRE says so.
 func newBox(t *testing.T) *box {
 	t.Helper()
-	require.Tools(t, "unshare", "nsenter", "ip", "systemctl", "dpkg")
+	needs(t, "unshare", "nsenter", "ip", "systemctl", "dpkg")
 	if os.Getuid() != 0 {
-		require.Missing(t, "this test needs root, to boot systemd in namespaces")
+		missing(t, "this test needs root, to boot systemd in namespaces")
 	}
 	script, err := filepath.Abs("testdata/box.sh")
 	if err != nil {
@@ -57,7 +74,7 @@ func newBox(t *testing.T) *box {
 		return b.init != "" && err == nil
 	})
 	if !up {
-		require.Missing(t, "this test needs a systemd that boots in namespaces: %s", said.String())
+		missing(t, "this test needs a systemd that boots in namespaces: %s", said.String())
 	}
 	b.forget()
 	return b

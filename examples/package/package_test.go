@@ -10,15 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"doyen/examples/internal/require"
 )
 
 // build makes packages of this machine's architecture, and returns the directory
 // that they are in.
 func build(t *testing.T, version, formats string) string {
 	t.Helper()
-	require.Tools(t, "make", "gzip")
+	needs(t, "make", "gzip")
 	dist := t.TempDir()
 	cmd := exec.Command("make", "-C", "../..", "--no-print-directory", "packages",
 		"VERSION="+version, "DIST="+dist, "ARCHS="+runtime.GOARCH, "FORMATS="+formats)
@@ -67,7 +65,7 @@ func TestPackages(t *testing.T) {
 
 // What runs as root on other people's machines is read twice.
 func TestScripts(t *testing.T) {
-	require.Tools(t, "shellcheck")
+	needs(t, "shellcheck")
 	scripts, err := filepath.Glob("*.sh")
 	if err != nil || len(scripts) != 3 {
 		t.Fatalf("want three scripts, got %q, %v", scripts, err)
@@ -76,7 +74,7 @@ func TestScripts(t *testing.T) {
 }
 
 func testRPM(t *testing.T, rpm string) {
-	require.Tools(t, "rpm")
+	needs(t, "rpm")
 	// Where the database of installed packages is does not matter here.
 	query := func(args ...string) []string {
 		return strings.Split(output(t, "rpm", append(append([]string{"--dbpath", t.TempDir(), "-qp"}, args...), rpm)...), "\n")
@@ -96,7 +94,7 @@ func testRPM(t *testing.T, rpm string) {
 }
 
 func testDeb(t *testing.T, deb string) {
-	require.Tools(t, "dpkg-deb")
+	needs(t, "dpkg-deb")
 	list := output(t, "dpkg-deb", "--contents", deb)
 	for _, want := range append(contents, "/usr/share/zsh/vendor-completions/_agent", "/usr/share/doc/doyen/changelog.Debian.gz") {
 		if !strings.Contains(list, " ."+want+"\n") {

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"doyen/examples/internal/require"
 )
 
 // analyze runs systemd-analyze on a copy of the unit, with or without the drop-in.
@@ -17,7 +15,12 @@ import (
 // it.
 func analyze(t *testing.T, dropIn bool, args ...string) {
 	t.Helper()
-	require.Tools(t, "systemd-analyze")
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
+			t.Fatal(err)
+		}
+		t.Skipf("this test needs systemd-analyze: %v", err)
+	}
 	dir := t.TempDir()
 	unit := filepath.Join(dir, "doyen.service")
 	place(t, "doyen.service", unit)

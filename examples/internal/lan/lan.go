@@ -16,12 +16,12 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"testing"
 	"time"
 
 	"doyen/agent"
-	"doyen/examples/internal/require"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -51,10 +51,7 @@ type LAN struct {
 // of the tools, it skips the test, or fails it where nothing may be skipped.
 func New(t *testing.T, tools []string, addrs ...string) *LAN {
 	t.Helper()
-	require.Tools(t, tools...)
-	if os.Geteuid() != 0 {
-		require.Missing(t, "this test needs root to make network namespaces")
-	}
+	need(t, tools)
 	l := &LAN{t: t}
 	must(t, onOwnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -84,6 +81,22 @@ func New(t *testing.T, tools []string, addrs ...string) *LAN {
 		Transport: &http.Transport{DisableKeepAlives: true, DialContext: l.dial},
 	}
 	return l
+}
+
+func need(t *testing.T, tools []string) {
+	t.Helper()
+	missing := t.Skipf
+	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
+		missing = t.Fatalf
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing("needs %s, which is not installed", tool)
+		}
+	}
+	if os.Geteuid() != 0 {
+		missing("needs root to make network namespaces")
+	}
 }
 
 // Do runs f in the network namespace of the switch. Sockets that f opens stay
