@@ -1,18 +1,23 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"doyen/agent/floatingip"
+	"doyen/agent/realtime"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -21,7 +26,8 @@ import (
 // and how long the keeper may take to end once nothing is held any more.
 const leaveTimeout = 3 * time.Second
 
-// saveInterval is how often what may wait is stored, if it has changed.
+// saveInterval is how often what may wait is stored, if it has changed, and how
+// often it is tried whether a term could be.
 const saveInterval = 5 * time.Second
 
 // Agent is one member. All methods are safe for concurrent use, and answer
@@ -33,26 +39,25 @@ type Agent struct {
 	self  seniority.Member
 	addr  string
 	state *stateDir
+	// leases is kept by voters of quorum mode, beside the state directory: the
+	// next run may be without one.
+	leases *leaseRecord
+	store  *keptStore // nil: off
 
 	gossip *gossip.Gossip
-	snap   atomic.Pointer[snapshot]
+	group  *Election
+	roll   roll         // all elections, the group's own included
 	due    atomic.Int64 // boot time at which the loop turns again at the latest
 
 	requests chan request
 	leaving  chan struct{} // closed when this member begins to leave
 	done     chan struct{} // closed when Run has returned
 	ran      atomic.Bool
-
-	events   hub
-	watchers watchers
-	tenures  tenures
-	history  history
-	tally    *tally
-
-	// Only the loop stores these.
-	maintenance atomic.Pointer[maintenance]
-	health      atomic.Pointer[Health]
 }
+
+// ErrUnusable is wrapped by the errors of New about the configuration itself,
+// which would be the same at the next start.
+var ErrUnusable = errors.New("the configuration is unusable")
 
 // New returns an agent that has bound its port and reads nothing from it yet.
 // Its errors are sentences that name the flag. Run must be called, if only
@@ -62,6 +67,12 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.checkCutOff(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
+	if err := cfg.resolveRuns(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
 	state, past, err := openState(cfg.StateDir)
 	if err != nil {
 		return nil, err
@@ -69,23 +80,30 @@ func New(c Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, state: state,
 		requests: make(chan request), leaving: make(chan struct{}), done: make(chan struct{}),
-		tenures: newTenures(), history: history{entries: past}, tally: newTally(),
 	}
 	a.log, a.logs = newLogQueue(cfg.Logger)
+	a.group = a.enlist(GroupElection, cfg)
+	a.group.history.entries = past
+	for _, name := range slices.Sorted(maps.Keys(cfg.elections)) {
+		a.enlist(name, cfg.elections[name])
+	}
+	for _, note := range state.notes() {
+		a.log.Warn(note)
+	}
 	if err := a.bind(); err != nil {
 		a.logs.close()
 		return nil, errors.Join(err, state.close())
 	}
-	a.snap.Store(a.blank())
+	for _, e := range a.roll.all() {
+		e.introduce(e.selfOf(a.self))
+	}
+	if err := a.openStore(); err != nil {
+		err = errors.Join(err, a.gossip.Close(), state.close())
+		a.logs.close()
+		return nil, err
+	}
 	a.beat(cfg.now().Boot)
 	return a, nil
-}
-
-// blank is what there is to see before and after Run: this member alone.
-func (a *Agent) blank() *snapshot {
-	var l line
-	l.update(0, []seniority.Member{a.self}, &gossip.View{Members: []gossip.Peer{{Member: a.self, Advertise: a.addr}}}, a.cfg.Voters)
-	return &snapshot{line: l.infos, names: l.names, missing: l.missing, astray: l.astray, findings: []Finding{}}
 }
 
 // bind takes the port and finds out who this member is: its name and address
@@ -104,12 +122,15 @@ func (a *Agent) bind() error {
 		Start: a.cfg.now().Wall * int64(time.Millisecond),
 		ID:    a.cfg.ID, Role: a.cfg.role, Eligible: true,
 	}
-	a.self.Voter, err = ownVoter(a.cfg.Voters, g.Name(), g.Addr(), g.AddrPort(), net.DefaultResolver)
+	a.self.Voter, err = ownVoter(a.cfg.Voters, g.Name(), g.Addr(), g.AddrPort(), a.cfg.resolver)
 	if err == nil && a.self.Voter != "" && a.cfg.role == seniority.Observer {
 		err = fmt.Errorf("voters contain this node as %s, but with role observer it has no vote", a.self.Voter)
 	}
 	if err == nil {
 		err = a.checkClaim()
+	}
+	if a.leases = a.cfg.seams.leases; a.leases == nil && a.self.Voter != "" {
+		a.leases = openLeaseRecord(a.cfg.Cluster, a.self.Voter)
 	}
 	if err != nil {
 		return errors.Join(err, g.Close())
@@ -132,12 +153,32 @@ func (a *Agent) checkClaim() error {
 	return nil
 }
 
+// keptLease is the longest lease that the last run may have promised; 0: unknown.
+// Where both places know of one, either may be older than the last run.
+func (a *Agent) keptLease() time.Duration {
+	kept := time.Duration(0)
+	if a.state != nil {
+		kept = a.state.kept.LongestLease
+	}
+	if a.leases != nil {
+		kept = max(kept, a.leases.kept)
+	}
+	return kept
+}
+
 // gossipConfig is what gossip is told, but for this run's own.
 func (s *settings) gossipConfig() gossip.Config {
+	var floating []netip.Addr
+	for _, a := range s.allFloating() {
+		if !floatingip.IsOwn(a) { // a misconfiguration, which others are to see
+			floating = append(floating, a.IP())
+		}
+	}
 	return gossip.Config{
-		Name: s.Name, BindAddr: s.BindAddr, BindPort: s.port, Advertise: s.AdvertiseAddr,
+		Floating: floating,
+		Name:     s.Name, BindAddr: s.BindAddr, BindPort: s.port, Advertise: s.AdvertiseAddr,
 		Seeds: s.Seeds, Cluster: s.Cluster, KeyFile: s.EncryptKeyFile, ProbeInterval: s.ProbeInterval,
-		Transport: s.seams.transport,
+		Transport: s.seams.transport, Resolver: s.resolver,
 	}
 }
 
@@ -145,13 +186,37 @@ func (s *settings) gossipConfig() gossip.Config {
 func (a *Agent) Name() string { return a.self.Name }
 
 // Addr returns the host:port that the other members reach this one at.
-func (a *Agent) Addr() string { return a.addr }
+func (a *Agent) Addr() string { return a.gossip.Addr() }
 
 // HTTP returns a listener for the HTTP connections that arrive on the gossip
 // port. It is closed when Run returns.
 func (a *Agent) HTTP() net.Listener { return a.gossip.HTTP() }
 
-// Leaving is closed when this member begins to leave, whoever wants it to.
+// apiAddr is where programs on this host reach the API: over loopback, where changes need
+// no token, if it is bound to all addresses. It is Addr where HTTP is off, or at a port
+// that is not known here.
+func (a *Agent) apiAddr() string {
+	at := a.gossip.Bound()
+	if a.cfg.HTTP != "" {
+		host, port, err := net.SplitHostPort(a.cfg.HTTP)
+		if err != nil || port == "0" {
+			return a.Addr()
+		}
+		if at, err = netip.ParseAddrPort(net.JoinHostPort(cmp.Or(host, "0.0.0.0"), port)); err != nil {
+			return a.cfg.HTTP // a name
+		}
+	}
+	switch {
+	case !at.Addr().IsUnspecified():
+		return at.String()
+	case at.Addr().Is4():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
+	default:
+		return netip.AddrPortFrom(netip.IPv6Loopback(), at.Port()).String()
+	}
+}
+
+// Leaving is closed when this member begins to leave, for any reason.
 func (a *Agent) Leaving() <-chan struct{} { return a.leaving }
 
 // Rekey reads the gossip keyring again.
@@ -165,12 +230,11 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return errors.New("an agent can run only once")
 	}
 	defer func() {
-		a.snap.Store(a.blank())
 		close(a.done)
-		a.tenures.end(0)
-		a.events.close()
-		a.watchers.close()
-		err = errors.Join(err, a.gossip.Close(), a.state.close())
+		for _, e := range a.roll.all() {
+			e.close()
+		}
+		err = errors.Join(err, a.store.close(), a.gossip.Close(), a.state.close())
 		a.logs.close()
 	}()
 	if ctx.Err() != nil {
@@ -180,16 +244,24 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if a.cfg.needsRealtime() {
+		if err := realtime.LockMemory(); err != nil {
+			a.log.Warn("memory may be paged out, which can cost a leader its lease", "lease", a.cfg.timing.Lease, "error", err)
+		}
+	}
 	defer l.alarm.Close()
-	defer l.links.Close()
 	defer func() {
 		closing, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 		defer cancel()
-		err = errors.Join(err, l.hands.Close(closing))
+		err = errors.Join(err, l.executor.Close(closing))
 	}()
-	l.monitor = a.startHealth()
-	l.sick = l.monitor != nil
-	defer l.monitor.Close()
+	defer func() {
+		for _, e := range l.elections {
+			e.close()
+		}
+		l.watchers.Wait()
+	}()
+	l.logStart()
 	if !l.startup(ctx) {
 		return nil
 	}
@@ -203,6 +275,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.gossip.Leave(leaving); err != nil {
 		a.log.Warn("the others may take a moment to notice that this member has left", "error", err)
 	}
+	a.log.Info("this member has left the group")
 	return saved()
 }
 
@@ -226,13 +299,20 @@ func (a *Agent) newLoop() (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the keeper: %w", err)
 	}
-	l := &loop{Agent: a, hands: h, word: h.Word(), alarm: a.cfg.alarm()}
-	if len(a.cfg.floating) > 0 {
-		if l.links, err = floatingip.WatchLinks(a.cfg.floating); err != nil {
-			return nil, fmt.Errorf("floating-ip: %w", err)
+	l := &loop{
+		agent: a, cfg: a.cfg, executor: h, alarm: a.cfg.alarm(), news: make(chan news),
+		byName: map[string]*election{}, details: map[string]*peerDetail{}, watchdog: newWatchdogState(a.cfg),
+	}
+	for _, name := range append([]string{GroupElection}, slices.Sorted(maps.Keys(a.cfg.elections))...) {
+		cfg := a.cfg
+		if name != GroupElection {
+			cfg = a.cfg.elections[name]
+		}
+		if _, err := l.add(name, cfg, true); err != nil {
+			return l, err
 		}
 	}
-	l.checkHook()
+	l.judgeWatchdog()
 	return l, nil
 }
 
@@ -247,6 +327,7 @@ func (a *Agent) saveNowAndThen(ctx context.Context) (last func() error) {
 	var saver sync.WaitGroup
 	saver.Go(func() {
 		for {
+			a.state.probe()
 			select {
 			case <-ctx.Done():
 				return
@@ -266,8 +347,19 @@ func (a *Agent) saveNowAndThen(ctx context.Context) (last func() error) {
 
 func (a *Agent) saveChanged() error {
 	err := a.saveMaintenance()
-	if a.history.takeChanged() {
-		err = errors.Join(err, a.state.keepHistory(a.history.list()))
+	if a.group.history.takeChanged() {
+		err = errors.Join(err, a.state.keepHistory(a.group.history.list()))
+	}
+	changed, all := false, map[string][]Leadership{}
+	for _, e := range a.roll.all() {
+		if e != a.group {
+			changed = e.history.takeChanged() || changed
+			l := e.history.list()
+			all[e.name] = l[max(len(l)-historiesSize, 0):]
+		}
+	}
+	if changed {
+		err = errors.Join(err, a.state.keepHistories(all))
 	}
 	return err
 }

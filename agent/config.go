@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"doyen/agent/hook"
+	"doyen/gossip"
 	"doyen/seniority"
 
 	"github.com/hashicorp/memberlist"
@@ -50,7 +51,7 @@ type Config struct {
 	// BindPort is the one port for gossip and HTTP; nil: 4000, 0: a free one.
 	BindPort *int
 	// AdvertiseAddr is the host[:port] the others reach this node at; "":
-	// detected.
+	// detected, and detected again when the addresses of the host change.
 	AdvertiseAddr string
 	// Seeds are where other members may be found: host[:port], [v6]:port, a
 	// bare v6 address, a DNS name, srv+NAME, or exec:/path.
@@ -60,7 +61,7 @@ type Config struct {
 
 	// Rule is the order of preference: seniority or bully.
 	Rule string
-	// ID ranks this member under the bully rule.
+	// ID ranks this member under the bully rule; at most 2^53-1.
 	ID uint64
 	// Role is candidate, witness or observer.
 	Role string
@@ -78,7 +79,8 @@ type Config struct {
 	// PreemptDelay is how long a preferred member must have been there first.
 	PreemptDelay time.Duration
 
-	// Profile is the set of times: fast, lan or wan.
+	// Profile is the set of times: edge, fast, lan or wan; see seniority.Profile.
+	// edge needs real-time scheduling, see Readiness.
 	Profile string
 	// Timing overrides single times of the profile; zero fields are the
 	// profile's, except that a lease brings its third as the renewal. A
@@ -97,6 +99,13 @@ type Config struct {
 	// CheckInterval is how often the hook's check runs on the leader;
 	// negative: never.
 	CheckInterval time.Duration
+	// Run is a command and its arguments that run while this member leads; nil:
+	// none. A program without a slash is looked up in PATH.
+	Run []string
+	// Watchdog is the watchdog device that restarts the host when agent and keeper are
+	// both dead or frozen while this member leads and has a hook or a command; "": none.
+	// A member that cannot arm it is no candidate.
+	Watchdog string
 	// FloatingIPs are the built-in floating addresses, each ADDR/LEN@IFACE;
 	// they move together.
 	FloatingIPs []string
@@ -114,6 +123,18 @@ type Config struct {
 	// verdict, for better and for worse.
 	HealthRise, HealthFall int
 
+	// Elections are the further elections over the same members, by name: of 1 to 32
+	// of the characters a-z, 0-9 and -, at most 128. This member is a candidate of
+	// these; it votes in all that any member names.
+	Elections map[string]ElectionConfig
+	// Placement is how they are laid over the members that may lead them: spread
+	// evenly, together with the group's own leader, or each by its rule. "": spread.
+	// It is the setting of the member that leads the group that counts.
+	Placement string
+	// RebalanceDelay is how long a better placement must have lasted before an
+	// election is moved to it; 0: 1 m, negative: never.
+	RebalanceDelay time.Duration
+
 	// HTTP tells the other members where this one answers HTTP: "" on the
 	// gossip port, "off" nowhere, else a host:port. The agent itself serves
 	// none; see Agent.HTTP.
@@ -123,6 +144,13 @@ type Config struct {
 	// StateDir, if any, keeps the highest term, the longest lease promised, the
 	// history and a time to stand aside across restarts.
 	StateDir string
+
+	// Store is "on": the replicated store, which needs Voters and StateDir; "":
+	// off.
+	Store string
+	// StoreRestore is a file that Store.Save has written, and that a group whose
+	// store is new begins with; "": none.
+	StoreRestore string
 
 	// Logger receives what the agent has to say; nil: slog.Default().
 	Logger *slog.Logger
@@ -134,12 +162,15 @@ type Config struct {
 type seams struct {
 	now       func() seniority.Now
 	transport memberlist.NodeAwareTransport
-	keeper    func(*Agent) (hands, error)
+	resolver  gossip.Resolver
+	keeper    func(*Agent) (executor, error)
+	leases    *leaseRecord
 	health    func(ctx context.Context, limit time.Duration) hook.Result
 }
 
-// Validate reports the first thing that is wrong with the configuration, as
-// one sentence that names the flag. It touches neither network nor disk.
+// Validate reports everything that is wrong with the configuration: one line, a
+// sentence that names the flag, for each fault. It touches neither network nor
+// disk nor kernel; see CheckHost.
 func (c Config) Validate() error {
 	_, err := c.validate()
 	return err
@@ -156,6 +187,9 @@ type Bounds struct {
 	// WorstFailover is how long a group with that many candidates is without a
 	// leader at most, after one fault and without the hook.
 	WorstFailover time.Duration
+	// Watchdog is how long after agent and keeper are both dead or frozen the host
+	// restarts; 0: it does not.
+	Watchdog time.Duration
 	// Drift is how many parts per million the rates of the hosts' clocks may
 	// differ by.
 	Drift int
@@ -168,7 +202,12 @@ func (c Config) Bounds(candidates int) (Bounds, error) {
 		return Bounds{}, err
 	}
 	least, usual := s.timing.SilentFailover()
+	restart := time.Duration(0)
+	if s.needsWatchdog() {
+		restart = s.watchdogTimeout()
+	}
 	return Bounds{
+		Watchdog:      restart,
 		LeastFailover: least, UsualFailover: usual,
 		Lease: s.timing.Lease, ReleaseBudget: s.timing.ReleaseBudget,
 		WorstFailover: s.timing.FailoverBound(candidates), Drift: driftPPM,

@@ -66,10 +66,19 @@ func TestSettingsShareNothingWithTheConfig(t *testing.T) {
 func TestBadConfigIsASentenceThatNamesTheFlag(t *testing.T) {
 	for want, c := range map[string]Config{
 		"bind-port of 70000 is not between 0 and 65535":                         {BindPort: new(70000)},
-		`name of "a b" contains a space`:                                        {Name: "a b"},
+		`name "a b" contains a space`:                                           {Name: "a b"},
+		`seeds entry "a:x" has a port that is not between 1 and 65535`:          {Seeds: []string{"a:x"}},
+		`seeds entry "http://a" is not host[:port]`:                             {Seeds: []string{"http://a"}},
+		`voters entry "a:0" has a port that is not between 1 and 65535`:         {Voters: []string{"a:0"}},
+		`voters entry "a/b" is not host[:port]`:                                 {Voters: []string{"a/b"}},
+		`advertise-addr "a:b" has a port that is not`:                           {AdvertiseAddr: "a:b"},
+		`http of "4001" is neither off nor [HOST]:PORT`:                         {HTTP: "4001"},
+		`http of "a:b" has no port between`:                                     {HTTP: "a:b"},
+		`floating-ip: "10.0.0.300/24@eth0": "10.0.0.300/24" is not an address`:  {FloatingIPs: []string{"10.0.0.300/24@eth0"}},
 		"cluster of 201 bytes is longer than 200":                               {Cluster: strings.Repeat("c", 201)},
 		"seeds contain an empty entry":                                          {Seeds: []string{"a", " "}},
 		`rule "oldest" is none of`:                                              {Rule: "oldest"},
+		"id of 9007199254740992 is higher than 9007199254740991":                {ID: 1 << 53},
 		`role "king" is none of`:                                                {Role: "king"},
 		`profile "slow" is none of`:                                             {Profile: "slow"},
 		"with profile lan, renewal of 1s is more than half":                     {Timing: seniority.Timing{Renewal: time.Second}},
@@ -93,6 +102,31 @@ func TestBadConfigIsASentenceThatNamesTheFlag(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("want one sentence with %q, got %q", want, err)
+		}
+	}
+}
+
+// Validate names every fault, each in a line of its own.
+func TestValidateNamesEveryFault(t *testing.T) {
+	err := Config{
+		BindPort: new(70000), Seeds: []string{"a:x", "b", "http://c"}, Rule: "oldest", Role: "king", HTTP: "4001",
+		FloatingIPs: []string{"x"}, HookTimeout: -time.Second, HealthRise: -1,
+	}.Validate()
+	if got, want := strings.Count(err.Error(), "\n")+1, 9; got != want {
+		t.Errorf("want %d faults, got %d:\n%v", want, got, err)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for want, c := range map[string]Config{
+		"": {Voters: []string{"a", "b", "c"}, Rule: "bully", ID: 7},
+		"with 1 voters a majority is 1, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are":  {Voters: []string{"a"}},
+		"with 2 voters a majority is 2, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are":  {Voters: []string{"a", "b"}},
+		"with 4 voters a majority is 3, so there is a leader until 2 of them are out of reach; with 5 voters, until 3 are": {Voters: []string{"a", "b", "c", "d"}},
+		"id of 7 has no effect with the rule seniority: it ranks members with --rule bully alone":                          {ID: 7},
+	} {
+		if got := strings.Join(c.Warnings(), "\n"); got != want {
+			t.Errorf("%+v: want %q, got %q", c, want, got)
 		}
 	}
 }

@@ -14,7 +14,7 @@ type tally struct {
 func newTally() *tally {
 	return &tally{c: Counters{
 		Losses: map[string]uint64{}, Messages: map[string]uint64{}, Dropped: map[string]uint64{},
-		HookRuns: map[string]uint64{}, HookSeconds: map[string]float64{},
+		AddressEvents: map[string]uint64{}, HookRuns: map[string]uint64{}, HookSeconds: map[string]float64{},
 	}}
 }
 
@@ -26,12 +26,13 @@ func (t *tally) add(f func(*Counters)) {
 }
 
 // Counters returns the running totals since the start.
-func (a *Agent) Counters() Counters {
-	a.tally.mu.Lock()
-	defer a.tally.mu.Unlock()
-	c := a.tally.c
+func (e *Election) Counters() Counters {
+	e.tally.mu.Lock()
+	defer e.tally.mu.Unlock()
+	c := e.tally.c
 	c.Losses, c.Messages, c.Dropped = maps.Clone(c.Losses), maps.Clone(c.Messages), maps.Clone(c.Dropped)
+	c.AddressEvents = maps.Clone(c.AddressEvents)
 	c.HookRuns, c.HookSeconds = maps.Clone(c.HookRuns), maps.Clone(c.HookSeconds)
-	c.GossipDropped = a.gossip.Counters()
+	c.GossipDropped = e.agent.gossip.Counters()
 	return c
 }

@@ -21,9 +21,9 @@ type hub struct {
 
 // Subscribe streams events, the current state first. The channel is closed
 // when ctx ends, when Run returns, or when the reader is too slow.
-func (a *Agent) Subscribe(ctx context.Context) <-chan Event {
-	return a.events.subscribe(ctx, func() Event {
-		return Event{Kind: "state", Time: time.Now(), Data: a.State()}
+func (e *Election) Subscribe(ctx context.Context) <-chan Event {
+	return e.events.subscribe(ctx, func() Event {
+		return Event{Kind: "state", Time: time.Now(), Data: e.State()}
 	})
 }
 

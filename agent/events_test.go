@@ -10,7 +10,7 @@ func number(n int) Event { return Event{Kind: "election", Data: n} }
 
 func TestStreamStartsWithTheCurrentStateAndMissesNothing(t *testing.T) {
 	var h hub
-	h.publish(number(1)) // nobody is there yet
+	h.publish(number(1)) // no reader is there yet
 	c := h.subscribe(t.Context(), func() Event { return number(2) })
 	h.publish(number(3))
 	h.publish(number(4))

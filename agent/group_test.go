@@ -2,13 +2,17 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"doyen/agent/keeper"
+	"doyen/gossip"
+	"doyen/seniority"
 )
 
 func TestThreeElectTheFirstStarted(t *testing.T) {
@@ -40,14 +44,13 @@ func TestThreeElectTheFirstStarted(t *testing.T) {
 				t.Errorf("readiness of %s: %+v", m.Name(), r)
 			}
 		}
-		if got := a.hands.done(); !slices.Equal([]string{"acquire"}, got) {
+		if got := a.executor.done(); !slices.Equal([]string{"acquire"}, got) {
 			t.Errorf("hook of m0: want acquire, got %v", got)
 		}
 		// A term that a voter has gone past while the claim was on its way is raised
-		// at once: that is one leadership in two entries.
+		// at once: that is one leadership still.
 		h := a.History()
-		others := slices.ContainsFunc(h, func(l Leadership) bool { return l.Leader != "m0" })
-		if len(h) == 0 || others || h[0].To != nil || h[len(h)-1].HookMS != 7 {
+		if len(h) != 1 || h[0].Leader != "m0" || h[0].To != nil || h[0].HookMS != 7 {
 			t.Errorf("history of m0: %+v", h)
 		}
 	})
@@ -71,13 +74,13 @@ func TestFailover(t *testing.T) {
 
 func TestGracefulEndHandsOverFirst(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
-		a, b, c := g.three(func(_ *Config, h *fakeHands) { h.takes = 200 * time.Millisecond })
+		a, b, c := g.three(func(_ *Config, h *fakeExecutor) { h.takes = 200 * time.Millisecond })
 		time.Sleep(5 * time.Second)
 		a.leave()
 		g.await(time.Second, "m0 steps down", func() bool { return !a.IsLeader() })
 		for len(a.ended) == 0 {
 			if b.IsLeader() || c.IsLeader() {
-				if got := a.hands.done(); !slices.Equal([]string{"acquire", "release"}, got) {
+				if got := a.executor.done(); !slices.Equal([]string{"acquire", "release"}, got) {
 					t.Fatalf("another leads although the hook of m0 did only %v", got)
 				}
 			}
@@ -97,7 +100,7 @@ func TestGracefulEndHandsOverFirst(t *testing.T) {
 
 func TestStepDown(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
-		a, b, _ := g.three(func(_ *Config, h *fakeHands) { h.takes = 50 * time.Millisecond })
+		a, b, _ := g.three(func(_ *Config, h *fakeExecutor) { h.takes = 50 * time.Millisecond })
 		time.Sleep(5 * time.Second)
 		if _, err := b.StepDown(t.Context()); err == nil {
 			t.Error("a follower stepped down")
@@ -114,12 +117,68 @@ func TestStepDown(t *testing.T) {
 	})
 }
 
+// A hand-over to a member by name goes to that one, though another comes first;
+// and one that may not lead, or hangs, is refused with the reason.
+func TestHandOverToANamedMember(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(nil)
+		time.Sleep(5 * time.Second)
+		r, err := a.HandOver(t.Context(), "m2", 0)
+		if err != nil || !r.OK || r.Leader != "m2" {
+			t.Fatalf("to m2: %+v, %v", r, err)
+		}
+		g.await(time.Second, "m2 leads", func() bool { return a.follows("m2") && b.follows("m2") && c.IsLeader() })
+		b.standAside(time.Hour)
+		g.await(3*time.Second, "m2 knows that m1 stands aside", func() bool { return !c.inLine("m1").Eligible })
+		for to, why := range map[string]string{
+			"m1": "m1 may not lead: stood-aside",
+			"m2": "m2 is this member",
+			"m9": "no member is called m9",
+			// By an address, too, with its port or without.
+			"10.0.0.2":      "m1 may not lead: stood-aside",
+			"10.0.0.2:4000": "m1 may not lead: stood-aside",
+			"10.0.0.2:4001": "no member is called 10.0.0.2:4001",
+		} {
+			if _, err := c.HandOver(t.Context(), to, 0); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), why) {
+				t.Errorf("to %s: got %v, want %q", to, err, why)
+			}
+		}
+		if _, err := a.HandOver(t.Context(), "m1", 0); !errors.Is(err, ErrRefused) {
+			t.Errorf("a follower handed over: %v", err)
+		}
+		if !c.IsLeader() {
+			t.Error("a refused hand-over has changed something")
+		}
+		a.resume()
+		g.await(3*time.Second, "m2 knows that m0 may lead", func() bool { return c.inLine("m0").Eligible })
+		if r, err := c.HandOver(t.Context(), "10.0.0.1", 0); err != nil || r.Leader != "m0" {
+			t.Errorf("to the address of m0: %+v, %v", r, err)
+		}
+	})
+}
+
+// An address that several members share names none of them.
+func TestHandOverToAnAddressOfSeveral(t *testing.T) {
+	e := &election{member: &loop{}}
+	for _, name := range []string{"host:4000", "host:4001", "other:4000"} {
+		e.member.view.Members = append(e.member.view.Members, gossip.Peer{Member: seniority.Member{Name: name}, Advertise: name})
+	}
+	for given, want := range map[string]string{"host:4001": "host:4001", "other": "other:4000", "": "", "nowhere": "nowhere"} {
+		if got, err := e.memberNamed(given); err != nil || got != want {
+			t.Errorf("%q: got %q, %v, want %q", given, got, err, want)
+		}
+	}
+	if got, err := e.memberNamed("host"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "any of host:4000, host:4001") {
+		t.Errorf("host: got %q, %v, want it refused with both names", got, err)
+	}
+}
+
 func TestAloneNobodyStepsDown(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
-		m := g.add(func(c *Config, _ *fakeHands) { c.LoneWait = new(time.Duration(0)) })
+		m := g.add(func(c *Config, _ *fakeExecutor) { c.LoneWait = new(time.Duration(0)) })
 		g.await(10*time.Second, "m0 leads", m.IsLeader)
 		if _, err := m.StepDown(t.Context()); err == nil {
-			t.Error("it stepped down although there is nobody else")
+			t.Error("it stepped down although there is no other")
 		}
 		if r, err := m.Elect(t.Context()); err != nil || r.Note == "" || r.Leader != "m0" {
 			t.Errorf("an election under a healthy leader: %+v, %v", r, err)
@@ -133,7 +192,7 @@ func TestAloneNobodyStepsDown(t *testing.T) {
 		if err := <-m.ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		if got, want := m.hands.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
+		if got, want := m.executor.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
 			t.Errorf("hook: want %v, got %v", want, got)
 		}
 		if m.IsLeader() {
@@ -148,7 +207,7 @@ func TestAloneNobodyStepsDown(t *testing.T) {
 func TestFailingAcquireHandsOver(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		for n := range 3 {
-			g.add(func(_ *Config, h *fakeHands) { h.fails = n == 0 })
+			g.add(func(_ *Config, h *fakeExecutor) { h.fails = n == 0 })
 			time.Sleep(time.Millisecond)
 		}
 		a, b := g.members[0], g.members[1]
@@ -164,7 +223,7 @@ func TestAnOvertakenHookIsNoFailure(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, _, _ := g.three(nil)
 		g.await(10*time.Second, "m0 is ready", func() bool { return a.Ready().Ready })
-		a.hands.reports <- keeper.Report{Event: "acquire", Term: 1, Exit: -1, Err: "killed", Overtaken: true}
+		a.executor.reports <- keeper.Report{Event: "acquire", Term: 1, Exit: -1, Err: "killed", Overtaken: true}
 		time.Sleep(time.Second)
 		if s, r := a.State(), a.Ready(); !r.Ready || len(s.Findings) != 0 || s.Hook.Exit != -1 {
 			t.Errorf("findings %+v, ready %+v, hook %+v", s.Findings, r, s.Hook)
@@ -176,11 +235,11 @@ func TestAWordThatCannotBeExtendedEndsTheLeadership(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, _ := g.three(nil)
 		time.Sleep(5 * time.Second)
-		a.hands.ahead.Store(int64(time.Hour)) // to the word, every deadline has passed
+		a.executor.ahead.Store(int64(time.Hour)) // to the deadline, every deadline has passed
 		time.Sleep(time.Second)
-		a.hands.ahead.Store(0)
+		a.executor.ahead.Store(0)
 		if a.IsLeader() {
-			t.Error("m0 says that it leads although its word could not be extended")
+			t.Error("m0 says that it leads although its deadline could not be extended")
 		}
 		g.await(2*time.Second, "m1 leads", func() bool { return b.follows("m1") && a.follows("m1") })
 	})
@@ -213,16 +272,16 @@ func TestPartitionHeals(t *testing.T) {
 			return a.follows("m0") && b.follows("m1") && c.follows("m1")
 		})
 		time.Sleep(5 * time.Minute) // longer than memberlist remembers
-		checks := a.hands.wanted().CheckNow
+		checks := a.executor.wanted().CheckNow
 		g.heal()
 		took := g.await(10*time.Second, "m0 leads all", func() bool {
 			return a.follows("m0") && b.follows("m0") && c.follows("m0")
 		})
 		t.Logf("merged %v after the heal", took)
-		if got, want := b.hands.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
+		if got, want := b.executor.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
 			t.Errorf("hook of m1: want %v, got %v", want, got)
 		}
-		if a.hands.wanted().CheckNow == checks {
+		if a.executor.wanted().CheckNow == checks {
 			t.Error("m0 does not check its hook although another led as well")
 		}
 	})
@@ -231,7 +290,7 @@ func TestPartitionHeals(t *testing.T) {
 func TestBullyPreemptsByHandOver(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		for n := range 3 {
-			g.add(func(c *Config, _ *fakeHands) { c.Rule, c.ID = "bully", uint64(n+1) })
+			g.add(func(c *Config, _ *fakeExecutor) { c.Rule, c.ID = "bully", uint64(n+1) })
 			time.Sleep(2 * time.Second)
 		}
 		c := g.members[2]
@@ -248,7 +307,7 @@ func TestBullyPreemptsByHandOver(t *testing.T) {
 			return c.IsLeader()
 		}
 		g.await(10*time.Second, "the highest id leads", never)
-		if got := g.members[1].hands.done(); len(got) > 0 && got[len(got)-1] != "release" {
+		if got := g.members[1].executor.done(); len(got) > 0 && got[len(got)-1] != "release" {
 			t.Errorf("m1 was preempted without a release: %v", got)
 		}
 	})
@@ -261,7 +320,7 @@ func TestAMemberIsMuteWhileItsDiskFails(t *testing.T) {
 		if err := os.MkdirAll(inTheWay, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		m := g.add(func(c *Config, _ *fakeHands) { c.StateDir, c.LoneWait = dir, new(time.Duration(0)) })
+		m := g.add(func(c *Config, _ *fakeExecutor) { c.StateDir, c.LoneWait = dir, new(time.Duration(0)) })
 		for range 20 {
 			time.Sleep(time.Second)
 			if m.IsLeader() {
@@ -281,33 +340,41 @@ func TestAMemberIsMuteWhileItsDiskFails(t *testing.T) {
 	})
 }
 
+// TestTermsAndHistorySurviveARestart sets the clock back meanwhile, to 1970 too, as
+// on a machine whose clock has no battery.
 func TestTermsAndHistorySurviveARestart(t *testing.T) {
-	inGroup(t, func(t *testing.T, g *group) {
-		dir := t.TempDir()
-		alone := func(c *Config, _ *fakeHands) { c.Name, c.StateDir, c.LoneWait = "m", dir, new(time.Duration(0)) }
-		first := g.add(alone)
-		g.await(20*time.Second, "it leads", first.IsLeader)
-		term := first.State().Term
-		if _, err := first.Leave(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		<-first.ended
+	for _, to1970 := range []bool{false, true} {
+		inGroup(t, func(t *testing.T, g *group) {
+			dir := t.TempDir()
+			alone := func(c *Config, _ *fakeExecutor) { c.Name, c.StateDir, c.LoneWait = "m", dir, new(time.Duration(0)) }
+			first := g.add(alone)
+			g.await(20*time.Second, "it leads", first.IsLeader)
+			term := first.State().Term
+			if _, err := first.Leave(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			<-first.ended
 
-		g.back = 24 * time.Hour // the clock is set back meanwhile
-		second := g.add(alone)
-		g.await(20*time.Second, "it leads again", second.IsLeader)
-		if now := second.State().Term; now <= term {
-			t.Errorf("the term fell from %d to %d", term, now)
-		}
-		if h := second.History(); len(h) != 2 || h[1].Term != term || h[1].EndReason != "departed" {
-			t.Errorf("history: %+v", h)
-		}
-	})
+			back := 24 * time.Hour
+			if to1970 {
+				back = time.Duration(time.Now().UnixNano())
+			}
+			g.back.Store(int64(back))
+			second := g.add(alone)
+			g.await(20*time.Second, "it leads again", second.IsLeader)
+			if now := second.State().Term; now <= term {
+				t.Errorf("the term fell from %d to %d", term, now)
+			}
+			if h := second.History(); len(h) != 2 || h[1].Term != term || h[1].EndReason != "departed" {
+				t.Errorf("history: %+v", h)
+			}
+		})
+	}
 }
 
 func TestQuorum(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
-		a, b, c := g.three(func(c *Config, _ *fakeHands) { c.Voters = []string{VotersSeeds} })
+		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{VotersSeeds} })
 		time.Sleep(5 * time.Second)
 		if s := a.State(); s.Mode != "quorum" || len(s.Voters) != 3 || s.LeaseMS <= 0 {
 			t.Errorf("state: %+v", s)
@@ -322,7 +389,7 @@ func TestQuorum(t *testing.T) {
 			}
 			return b.follows("m1") && c.follows("m1")
 		})
-		if got, want := a.hands.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
+		if got, want := a.executor.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
 			t.Errorf("hook of m0: want %v, got %v", want, got)
 		}
 		g.crash(c)
@@ -331,7 +398,7 @@ func TestQuorum(t *testing.T) {
 			r := b.Ready()
 			return !r.Ready && r.Reasons[0] == "there is no leader now: only 1 of 3 voters answer, and a majority must confirm"
 		})
-		g.await(2*time.Minute, "m1 says why", func() bool { return len(b.Ready().Reasons) > 0 && len(b.snap.Load().missing) == 2 })
+		g.await(2*time.Minute, "m1 says why", func() bool { return len(b.Ready().Reasons) > 0 && len(b.group.snap.Load().missing) == 2 })
 		r := b.Ready()
 		if want := "there is no leader now: only 1 of 3 voters are there, and a majority must confirm"; r.Ready || r.Reasons[0] != want {
 			t.Errorf("want %q, got %+v", want, r)
@@ -339,12 +406,25 @@ func TestQuorum(t *testing.T) {
 	})
 }
 
+// With two voters, ready says what a third would be worth, and is ready all the same.
+func TestReadySaysThatAVoterIsWasted(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1"} })
+		const want = "note: with 2 voters a majority is 2, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are"
+		for _, m := range []*member{a, b, c} {
+			if r := m.Ready(); !slices.Contains(r.Reasons, want) {
+				t.Errorf("%s: want %q, got %+v", m.Name(), want, r)
+			}
+		}
+	})
+}
+
 func TestReadySaysThatTwoListsOfVotersAreAbout(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		list := []string{"m0", "m1", "m2"}
-		a, _, _ := g.three(func(c *Config, _ *fakeHands) { c.Voters = list })
+		a, _, _ := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = list })
 		g.await(10*time.Second, "m0 is ready", func() bool { return a.Ready().Ready })
-		g.add(func(c *Config, _ *fakeHands) { c.Voters = append(slices.Clone(list), "m3") })
+		g.add(func(c *Config, _ *fakeExecutor) { c.Voters = append(slices.Clone(list), "m3") })
 		want := "m3 was given other --voters than this member: finish that change before the next"
 		g.await(10*time.Second, "m0 says so", func() bool {
 			r := a.Ready()

@@ -19,30 +19,46 @@ import (
 	"doyen/seniority"
 )
 
-// fakeHands is a keeper whose hook takes as long as the test says, in virtual
+// fakeExecutor is a keeper whose hook takes as long as the test says, in virtual
 // time, and which writes down what it was told to do.
-type fakeHands struct {
-	word    *keeper.Word
-	ahead   atomic.Int64 // of the word's clock
-	reports chan keeper.Report
-	takes   time.Duration
+type fakeExecutor struct {
+	deadline *keeper.Deadline
+	ahead    atomic.Int64 // of the deadline's clock
+	now      func() seniority.Now
+	reports  chan keeper.Report
+	takes    time.Duration
 
 	mu    sync.Mutex
 	order keeper.Order
 	did   []string
 	fails bool // acquire fails
+	// Of the further elections.
+	deadlines map[string]*keeper.Deadline
+	orders    map[string]keeper.Order
+	// What Configure was told last.
+	configured []keeper.Election
 }
 
-func newFakeHands(now func() seniority.Now) *fakeHands {
-	h := &fakeHands{reports: make(chan keeper.Report, 1000)}
-	h.word = keeper.NewWord(func() time.Duration { return now().Boot + time.Duration(h.ahead.Load()) })
+func newFakeExecutor(now func() seniority.Now) *fakeExecutor {
+	h := &fakeExecutor{
+		reports: make(chan keeper.Report, 1000), now: now,
+		deadlines: map[string]*keeper.Deadline{}, orders: map[string]keeper.Order{},
+	}
+	h.deadline = keeper.NewDeadline(func() time.Duration { return now().Boot + time.Duration(h.ahead.Load()) })
 	h.reports <- keeper.Report{StartupDone: true}
 	return h
 }
 
-func (h *fakeHands) Order(o keeper.Order) {
+func (h *fakeExecutor) Order(o keeper.Order) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if o.Election != GroupElection {
+		if was := h.orders[o.Election]; o.ReleaseTerm != 0 && o.ReleaseTerm != was.ReleaseTerm {
+			time.AfterFunc(h.takes, func() { h.reports <- keeper.Report{Election: o.Election, Released: o.ReleaseTerm} })
+		}
+		h.orders[o.Election] = o
+		return
+	}
 	was := h.order
 	h.order = o
 	switch {
@@ -61,19 +77,50 @@ func (h *fakeHands) Order(o keeper.Order) {
 	}
 }
 
-func (h *fakeHands) Reports() <-chan keeper.Report { return h.reports }
-func (h *fakeHands) Word() *keeper.Word            { return h.word }
-func (h *fakeHands) PID() int                      { return 42 }
-func (h *fakeHands) Close(context.Context) error   { return nil }
+func (h *fakeExecutor) Reports() <-chan keeper.Report { return h.reports }
+
+// Configure has every new election released at start, as a keeper does.
+func (h *fakeExecutor) Configure(c keeper.Config) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	there := map[string]bool{}
+	for _, e := range c.Elections {
+		there[e.Name] = true
+	}
+	h.configured = c.Elections
+	for name := range h.deadlines {
+		if !there[name] {
+			delete(h.deadlines, name)
+			delete(h.orders, name)
+		}
+	}
+	return nil
+}
+
+func (h *fakeExecutor) PID() int                    { return 42 }
+func (h *fakeExecutor) Close(context.Context) error { return nil }
+
+func (h *fakeExecutor) Deadline(election string) *keeper.Deadline {
+	if election == GroupElection {
+		return h.deadline
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.deadlines[election] == nil {
+		h.deadlines[election] = keeper.NewDeadline(func() time.Duration { return h.now().Boot })
+		h.reports <- keeper.Report{Election: election, StartupDone: true}
+	}
+	return h.deadlines[election]
+}
 
 // wanted is the newest order.
-func (h *fakeHands) wanted() keeper.Order {
+func (h *fakeExecutor) wanted() keeper.Order {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.order
 }
 
-func (h *fakeHands) done() []string {
+func (h *fakeExecutor) done() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.did)
@@ -82,11 +129,11 @@ func (h *fakeHands) done() []string {
 // member is one agent of a test group.
 type member struct {
 	*Agent
-	t     *testing.T
-	hands *fakeHands
-	host  *simnet.Host
-	leave context.CancelFunc
-	ended chan error
+	t        *testing.T
+	executor *fakeExecutor
+	host     *simnet.Host
+	leave    context.CancelFunc
+	ended    chan error
 }
 
 // cutInTwo parts the members into those before n and the rest.
@@ -115,7 +162,7 @@ type group struct {
 	t       *testing.T
 	net     simnet.Network
 	epoch   time.Time
-	back    time.Duration // by how much the wall clock has been set back
+	back    atomic.Int64 // by how many nanoseconds the wall clock has been set back
 	members []*member
 	mu      sync.Mutex
 	dead    map[netip.AddrPort]bool
@@ -146,14 +193,14 @@ func inGroup(t *testing.T, f func(t *testing.T, g *group)) {
 
 // now is the virtual time as both clocks of a host show it.
 func (g *group) now() seniority.Now {
-	return seniority.Now{Boot: time.Since(g.epoch) + time.Hour, Wall: time.Now().Add(-g.back).UnixMilli()}
+	return seniority.Now{Boot: time.Since(g.epoch) + time.Hour, Wall: time.Now().Add(-time.Duration(g.back.Load())).UnixMilli()}
 }
 
 // add starts a member; the name is m0, m1, … by default.
-func (g *group) add(change func(*Config, *fakeHands)) *member {
+func (g *group) add(change func(*Config, *fakeExecutor)) *member {
 	g.t.Helper()
 	host := g.net.Host()
-	h := newFakeHands(g.now)
+	h := newFakeExecutor(g.now)
 	c := Config{
 		Name: fmt.Sprintf("m%d", len(g.members)), Seeds: []string{"10.0.0.1:4000", "10.0.0.2:4000", "10.0.0.3:4000"},
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -161,7 +208,8 @@ func (g *group) add(change func(*Config, *fakeHands)) *member {
 	if testing.Verbose() {
 		c.Logger = slog.New(slog.NewTextHandler(g.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("at", c.Name)
 	}
-	c.seams = seams{now: g.now, transport: host, keeper: func(*Agent) (hands, error) { return h, nil }}
+	// The record is of a last run that had the timing of the profile lan.
+	c.seams = seams{now: g.now, transport: host, resolver: names{}, keeper: func(*Agent) (executor, error) { return h, nil }, leases: &leaseRecord{kept: time.Second}}
 	if change != nil {
 		change(&c, h)
 	}
@@ -170,7 +218,7 @@ func (g *group) add(change func(*Config, *fakeHands)) *member {
 		g.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &member{Agent: a, t: g.t, hands: h, host: host, leave: cancel, ended: make(chan error, 1)}
+	m := &member{Agent: a, t: g.t, executor: h, host: host, leave: cancel, ended: make(chan error, 1)}
 	g.members = append(g.members, m)
 	go func() {
 		m.ended <- a.Run(ctx)
@@ -179,15 +227,18 @@ func (g *group) add(change func(*Config, *fakeHands)) *member {
 	return m
 }
 
-// three starts three members, a millisecond apart, and waits until they agree.
-func (g *group) three(change func(*Config, *fakeHands)) (a, b, c *member) {
+// three starts three members, a millisecond apart, and waits until they agree and
+// each knows the others: one may follow a leader that does not know it yet.
+func (g *group) three(change func(*Config, *fakeExecutor)) (a, b, c *member) {
 	g.t.Helper()
 	for range 3 {
 		g.add(change)
 		time.Sleep(time.Millisecond)
 	}
 	a, b, c = g.members[0], g.members[1], g.members[2]
-	g.await(5*time.Second, "m0 leads", func() bool { return a.follows("m0") && b.follows("m0") && c.follows("m0") })
+	g.await(5*time.Second, "m0 leads, and all know each other", func() bool {
+		return !slices.ContainsFunc(g.members, func(m *member) bool { return !m.follows("m0") || len(m.State().Members) != 3 })
+	})
 	return a, b, c
 }
 
@@ -209,7 +260,7 @@ func (g *group) await(limit time.Duration, what string, ok func() bool) time.Dur
 	return time.Since(began)
 }
 
-// follows reports whether the member believes that name leads; "" for nobody.
+// follows reports whether the member believes that name leads; "": none does.
 func (m *member) follows(name string) bool {
 	l, _ := m.Leader()
 	return l.Leader == name

@@ -47,39 +47,38 @@ func checkHealth(s *settings) (err error) {
 	return nil
 }
 
-// runMark names this run of this agent, for whoever cleans up after it.
+// runMark names this run of this agent, for the process that cleans up after it.
 func (a *Agent) runMark() string { return strconv.FormatUint(a.self.Incarnation, 16) }
 
 // startHealth starts the health check, if there is one; else it returns nil.
-// Whatever the checks of a former run have left behind is killed first.
-func (a *Agent) startHealth() *health.Monitor {
-	if a.cfg.Health == "" {
+// What the checks of a former run have left behind is killed first.
+func (e *election) startHealth() *health.Monitor {
+	if e.cfg.Health == "" {
 		return nil
 	}
-	check := a.cfg.seams.health
+	check := e.cfg.seams.health
 	if check == nil {
-		program := hook.Health{Path: a.cfg.Health, Cluster: a.cfg.Cluster, Node: a.self.Name, Addr: a.addr, Run: a.runMark()}
+		program := hook.Health{Path: e.cfg.Health, Cluster: e.cfg.Cluster, Node: e.self.Name, Addr: e.member.agent.addr, API: e.member.agent.apiAddr(), Run: e.member.agent.runMark()}
 		swept := false
 		check = func(ctx context.Context, limit time.Duration) hook.Result {
 			if !swept {
 				swept = true
-				if err := hook.SweepHealthOf(a.cfg.Cluster, a.self.Name); err != nil {
-					a.log.Warn("a health check of a former run goes on", "error", err)
+				if err := hook.SweepHealthOf(e.cfg.Cluster, e.self.Name); err != nil {
+					e.log.Warn("a health check of a former run goes on", "error", err)
 				}
 			}
 			return program.Check(ctx, limit)
 		}
 	}
 	return health.Start(health.Config{
-		Interval: a.cfg.HealthInterval, Timeout: a.cfg.HealthTimeout,
-		Rise: a.cfg.HealthRise, Fall: a.cfg.HealthFall, Check: check,
+		Interval: e.cfg.HealthInterval, Timeout: e.cfg.HealthTimeout,
+		Rise: e.cfg.HealthRise, Fall: e.cfg.HealthFall, Check: check,
 	})
 }
 
-// noteHealth takes in what the health checks have come to. Who calls it goes on
-// to judgeFitness.
-func (l *loop) noteHealth(r *health.Report) {
-	was := l.health.Load()
+// noteHealth takes in what the health checks have come to.
+func (e *election) noteHealth(r *health.Report) {
+	was := e.pub.health.Load()
 	h := &Health{
 		Healthy: r.Healthy, Exit: r.Last.Exit, InARow: r.Streak,
 		DurationMS: milliseconds(r.Last.Duration), At: r.At,
@@ -87,19 +86,19 @@ func (l *loop) noteHealth(r *health.Report) {
 	if r.Last.Err != nil {
 		h.Error = strings.ReplaceAll(r.Last.Err.Error(), "\n", "; ")
 	}
-	l.health.Store(h)
-	l.sick = !r.Healthy
-	l.tally.add(func(c *Counters) { c.Health = HealthCounters{OK: r.OK, Failed: r.Failed, Seconds: r.Seconds} })
+	e.pub.health.Store(h)
+	e.fitness.sick = !r.Healthy
+	e.pub.tally.add(func(c *Counters) { c.Health = HealthCounters{OK: r.OK, Failed: r.Failed, Seconds: r.Seconds} })
 	changed := was == nil || was.Healthy != h.Healthy
 	if changed {
-		l.emit("health", *h)
+		e.pub.emit("health", *h)
 	}
-	l.logHealth(h, changed, r.Last.Output)
+	e.logHealth(h, changed, r.Last.Output)
 }
 
 // logHealth logs a result as loudly as it matters: what changes the verdict, or
 // may be about to.
-func (l *loop) logHealth(h *Health, changed bool, output string) {
+func (e *election) logHealth(h *Health, changed bool, output string) {
 	attrs := []any{slog.Int("exit", h.Exit), slog.Int("in_a_row", h.InARow)}
 	if h.Error != "" {
 		attrs = append(attrs, slog.String("error", h.Error))
@@ -109,13 +108,13 @@ func (l *loop) logHealth(h *Health, changed bool, output string) {
 	}
 	switch {
 	case changed && h.Healthy:
-		l.log.Info("the health check succeeds, so this member may lead", attrs...)
+		e.log.Info("the health check succeeds, so this member may lead", attrs...)
 	case changed:
-		l.log.Warn("the health check fails, so this member is no candidate", attrs...)
+		e.log.Warn("the health check fails, so this member is no candidate", attrs...)
 	case h.Healthy && h.Error != "":
-		l.log.Warn("the health check has failed", attrs...)
+		e.log.Warn("the health check has failed", attrs...)
 	default:
-		l.log.Debug("health check", attrs...)
+		e.log.Debug("health check", attrs...)
 	}
 }
 
@@ -123,20 +122,20 @@ func (l *loop) logHealth(h *Health, changed bool, output string) {
 const unhealthy = "unhealthy"
 
 // tellHealth keeps the finding about a sick member up to date.
-func (l *loop) tellHealth(now seniority.Now, st *seniority.Status) {
-	h := l.health.Load()
+func (e *election) tellHealth(now seniority.Now, st *seniority.Status) {
+	h := e.pub.health.Load()
 	if h == nil || h.Healthy {
-		l.findings.clear(unhealthy, l.self.Name)
+		e.findings.clear(unhealthy, e.self.Name)
 		return
 	}
 	f := Finding{
-		What: unhealthy, Member: l.self.Name, Evidence: h.sickness(), Degrades: true,
-		Advice: "Run " + l.cfg.Health + " by hand on that member; its output is in the log.",
+		What: unhealthy, Member: e.self.Name, Evidence: h.sickness(), Degrades: true,
+		Advice: "Run " + e.cfg.Health + " by hand on that member; its output is in the log.",
 	}
 	if st.Leading {
 		f.Evidence += leadsAllTheSame
 	}
-	l.findings.set(now.Boot, 0, f)
+	e.findings.set(now.Boot, 0, f)
 }
 
 // sickness is why a member is no candidate.

@@ -37,7 +37,7 @@ func (g *group) ward(sick ...int) (members []*member, patients []*patient) {
 		p := &patient{}
 		p.sick.Store(slices.Contains(sick, i))
 		patients = append(patients, p)
-		members = append(members, g.add(func(c *Config, _ *fakeHands) {
+		members = append(members, g.add(func(c *Config, _ *fakeExecutor) {
 			c.Health, c.seams.health = "/bin/check", p.check
 		}))
 		time.Sleep(time.Millisecond)
@@ -67,7 +67,7 @@ func TestASickLeaderHandsOver(t *testing.T) {
 		if took > 2500*time.Millisecond {
 			t.Errorf("m1 leads %v after the second failure", took)
 		}
-		if got, want := m[0].hands.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
+		if got, want := m[0].executor.done(), []string{"acquire", "release"}; !slices.Equal(want, got) {
 			t.Errorf("hook of m0: want %v, got %v", want, got)
 		}
 		if h := m[0].History(); h[0].Leader != "m1" || h[0].Reason != "succeeded" || h[1].EndReason != "unhealthy" {
@@ -110,7 +110,7 @@ func TestASickLeaderHandsOver(t *testing.T) {
 	})
 }
 
-// Nobody is healthy anywhere: the leader stays, and says so.
+// No member is healthy: the leader stays, and says so.
 func TestNobodyIsHealthy(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		m, p := g.ward(2)
@@ -151,7 +151,7 @@ func TestOneThatStartsSickDoesNotLead(t *testing.T) {
 		if s := m[0].State(); s.Eligible || s.Health == nil || s.Health.Healthy {
 			t.Errorf("m0: %+v", s)
 		}
-		if got := m[0].hands.done(); len(got) != 0 {
+		if got := m[0].executor.done(); len(got) != 0 {
 			t.Errorf("m0 has led: %v", got)
 		}
 		p[0].sick.Store(false)
@@ -165,7 +165,7 @@ func TestAFirstCheckThatHangs(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		hanging := &patient{}
 		hanging.takes.Store(int64(time.Hour))
-		m := g.add(func(c *Config, _ *fakeHands) {
+		m := g.add(func(c *Config, _ *fakeExecutor) {
 			c.Health, c.HealthTimeout, c.seams.health = "/bin/check", 10*time.Minute, hanging.check
 		})
 		g.add(nil)

@@ -4,63 +4,153 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"doyen/seniority"
 )
 
 // historySize bounds the history. With one change of leader an hour it goes
 // back ten days.
 const historySize = 256
 
-// history is the list of leaderships this member has seen, oldest first.
+// historiesSize bounds how much of a further election's is kept for the next run:
+// that of all is one file.
+const historiesSize = 32
+
+// history is the list of leaderships this member has led or followed, oldest
+// first. Each row begins when the one before it has ended, or later.
 type history struct {
 	mu      sync.Mutex
 	entries []Leadership
 	changed bool
+	newest  known // the newest entry's leadership,
+	before  known // and that of the entry before
+}
+
+// known is what a history knows of a leadership beyond its entry.
+type known struct {
+	id    uint64 // 0: it is of a former run
+	first uint64 // the term under which it was first known
 }
 
 // History returns the leaderships this member has seen, newest first.
-func (a *Agent) History() []Leadership {
-	l := a.history.list()
+func (e *Election) History() []Leadership {
+	l := e.history.list()
 	slices.Reverse(l)
 	return l
 }
 
-// begin adds a leadership. The one that the history believes to run ends with
-// it, unless they are the same: a follower may lose sight of a leader for a
-// while, and so may a restart with a history on disk.
-func (h *history) begin(l Leadership) {
+// begin adds a leadership that this member leads or follows from now on. One
+// leadership stays one row: a follower may lose sight of a leader for a while,
+// so may a restart with a history on disk, and a leader may raise its term. A
+// row that still runs ends when its leader was last heard or, if that is later,
+// when the new leadership began; and the new row begins no earlier, for in a
+// split group both may have led at once.
+func (h *history) begin(id uint64, l Leadership, heard time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.changed = true
-	if last := h.last(); last != nil {
-		if last.Term == l.Term && last.Leader == l.Leader {
-			last.To, last.EndReason = nil, ""
-			return
+	if last := h.last(); last != nil && last.To == nil && !h.continues(id, &l) {
+		h.close(later(heard, l.From), l.Reason)
+	}
+	last := h.last()
+	if last != nil && h.continues(id, &l) {
+		if h.newest.id != id {
+			h.newest = known{id, l.Term}
 		}
-		if last.To == nil {
-			last.To, last.EndReason = &l.From, l.Reason
-		}
+		last.To, last.EndReason, last.Term = nil, "", l.Term
+		return
+	}
+	if last != nil && last.To != nil {
+		l.From = later(l.From, *last.To)
 	}
 	if len(h.entries) == historySize {
 		h.entries = slices.Delete(h.entries, 0, 1)
 	}
 	h.entries = append(h.entries, l)
+	h.before, h.newest = h.newest, known{id, l.Term}
 }
 
-// end closes the leadership that runs, if any.
+// continues reports whether l is the leadership of the newest entry, of which there is
+// one. The caller holds the lock.
+func (h *history) continues(id uint64, l *Leadership) bool {
+	last := h.last()
+	return last.Leader == l.Leader && (h.newest.id == id || last.Term == l.Term)
+}
+
+// end closes the row that runs, if any.
 func (h *history) end(at time.Time, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if last := h.last(); last != nil && last.To == nil {
-		last.To, last.EndReason = &at, reason
+		h.close(at, reason)
 		h.changed = true
 	}
 }
 
-// hookTook notes how long acquire took under term.
+// close ends the newest row, and drops it if it has not lasted a millisecond:
+// while groups merge a member may follow another leader for that long, and then the
+// one of the entry before again. The caller holds the lock.
+func (h *history) close(at time.Time, reason string) {
+	last := h.last()
+	if at.Sub(last.From) < time.Millisecond {
+		h.entries = h.entries[:len(h.entries)-1]
+		h.newest, h.before = h.before, known{}
+		return
+	}
+	last.To, last.EndReason = &at, reason
+}
+
+// explain replaces the reason of an end that says no more than that another
+// follows: the leader's last word may come after that.
+func (h *history) explain(leader string, term uint64, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.entries[max(len(h.entries)-2, 0):] {
+		e := &h.entries[len(h.entries)-1-i]
+		if e.Leader == leader && e.Term == term && e.To != nil && slices.Contains(unexplained, e.EndReason) {
+			e.EndReason, h.changed = reason, true
+		}
+	}
+}
+
+// handingOver is the reason of an end while the leader has only said that it
+// stops.
+const handingOver = "handing-over"
+
+// unexplained are the reasons of an end that explain replaces.
+var unexplained = []string{handingOver, seniority.Elected.String(), seniority.Succeeded.String()}
+
+// began corrects when the leadership of the newest row began, as far as that is
+// not before the end of the row before.
+func (h *history) began(id uint64, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := h.last()
+	if last == nil || h.newest.id != id || id == 0 {
+		return
+	}
+	if n := len(h.entries); n > 1 && h.entries[n-2].To != nil {
+		at = later(at, *h.entries[n-2].To)
+	}
+	if !at.Before(last.From) {
+		return
+	}
+	last.From, h.changed = at, true
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// hookTook notes how long acquire took under term, or a lower one of the same
+// leadership.
 func (h *history) hookTook(term uint64, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if last := h.last(); last != nil && last.Term == term && last.HookMS == 0 {
+	if last := h.last(); last != nil && h.newest.first <= term && term <= last.Term && last.HookMS == 0 {
 		last.HookMS = milliseconds(took)
 		h.changed = true
 	}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 
 	"doyen/agent/floatingip"
 	"doyen/agent/hook"
@@ -24,27 +26,30 @@ func Init() { keeper.Init(keeperTools) }
 var keeperTools = keeper.Tools{Deliver: deliverWill, Addresses: floatingAddresses}
 
 // floatingAddresses prepares the built-in floating addresses.
-func floatingAddresses(c keeper.Config, leads func() bool) (*keeper.Addresses, error) {
-	addrs, err := floatingip.ParseAll(c.Addresses)
+func floatingAddresses(c keeper.Config, e keeper.Election, leads func() bool, report func(floatingip.Event)) (*keeper.Addresses, error) {
+	addrs, err := floatingip.ParseAll(e.Addresses)
 	if err != nil {
 		return nil, fmt.Errorf("floating-ip: %w", err)
 	}
-	s, err := floatingip.New(floatingip.Config{
-		Addresses: addrs, Cluster: c.Cluster, Name: c.Node, Leads: leads, Now: c.Now,
-		Report: func(f floatingip.Finding) {
-			c.Logger.Warn("floating address", "what", f.What, "evidence", f.Evidence, "advice", f.Advice)
-		},
-	})
+	s, err := floatingip.New(floatingip.Config{Addresses: addrs, Quorum: c.Quorum, Leads: leads, Now: c.Now, Report: report})
 	if err != nil {
 		return nil, err
 	}
 	return &keeper.Addresses{
-		Take: s.Take, Renew: s.Renew, Check: s.Check, Announce: s.Announce, Drop: s.Drop, Close: s.Close,
+		Begin: s.Begin,
+		Take:  s.Take, Renew: s.Renew, Check: s.Check, Announce: s.Announce, Cut: s.Cut, Drop: s.Drop, Close: s.Close,
+		Change: func(list []string) error {
+			addrs, err := floatingip.ParseAll(list)
+			if err != nil {
+				return err
+			}
+			return s.Change(addrs)
+		},
 	}, nil
 }
 
-// deliverWill sends a dead leader's will. Nobody is left to tell of a failure,
-// and whoever does not get it waits for the lease to run out.
+// deliverWill sends a dead leader's will. No process is left to tell of a failure,
+// and a member that does not get it waits for the lease to run out.
 func deliverWill(packet []byte, targets []string) {
 	addrs := make([]netip.AddrPort, 0, len(targets))
 	for _, t := range targets {
@@ -55,33 +60,52 @@ func deliverWill(packet []byte, targets []string) {
 	_ = gossip.SendWill(packet, addrs)
 }
 
-// hands is what the loop needs of the keeper; *keeper.Keeper is one.
-type hands interface {
+// executor is what the loop needs of the keeper; *keeper.Keeper is one.
+type executor interface {
 	Order(keeper.Order)
 	Reports() <-chan keeper.Report
-	Word() *keeper.Word
+	Deadline(election string) *keeper.Deadline
+	Configure(keeper.Config) error
 	PID() int
 	Close(context.Context) error
 }
 
-// keeperConfig is what the keeper of the member name is told.
-func (s *settings) keeperConfig(name, addr string, log *slog.Logger) keeper.Config {
+// keeperConfig is what the keeper of the member name is told; api is where hooks reach it.
+func (s *settings) keeperConfig(name, addr, api string, log *slog.Logger) keeper.Config {
 	level, json := logStyle(s.Logger)
 	return keeper.Config{
-		Node: name, Addr: addr, Cluster: s.Cluster, Rule: s.rule.Name(),
-		Addresses: s.FloatingIPs,
-		Hook:      s.Hook, HookTimeout: s.HookTimeout, CheckInterval: s.CheckInterval,
-		Quorum: s.quorum(), ReleaseBudget: s.timing.ReleaseBudget,
-		Logger: log, LogLevel: level, LogJSON: json,
+		Node: name, Addr: addr, API: api, Cluster: s.Cluster, Quorum: s.quorum(),
+		Elections: s.keeperElections(""),
+		Watchdog:  s.Watchdog, WatchdogTimeout: s.watchdogTimeout(),
+		LockMemory: s.needsRealtime(), Logger: log, LogLevel: level, LogJSON: json,
+	}
+}
+
+// keeperElections are what the keeper acts for: the group's own election first. run
+// names the agent's run to its health checks.
+func (s *settings) keeperElections(run string) []keeper.Election {
+	all := []keeper.Election{s.keeperElection(keeper.Group, run)}
+	for _, name := range slices.Sorted(maps.Keys(s.elections)) {
+		all = append(all, s.elections[name].keeperElection(name, run))
+	}
+	return all
+}
+
+func (s *settings) keeperElection(name, run string) keeper.Election {
+	if s.Health == "" {
+		run = ""
+	}
+	return keeper.Election{
+		Name: name, Rule: s.rule.Name(), Addresses: s.FloatingIPs,
+		Hook: s.Hook, HookTimeout: s.HookTimeout, CheckInterval: s.CheckInterval,
+		ReleaseBudget: s.timing.ReleaseBudget, HealthRun: run, Run: s.run,
 	}
 }
 
 // startKeeper starts the keeper that the configuration asks for.
-func startKeeper(a *Agent) (hands, error) {
-	c := a.cfg.keeperConfig(a.self.Name, a.addr, a.log)
-	if a.cfg.Health != "" {
-		c.HealthRun = a.runMark()
-	}
+func startKeeper(a *Agent) (executor, error) {
+	c := a.cfg.keeperConfig(a.self.Name, a.addr, a.apiAddr(), a.log)
+	c.Elections = a.cfg.keeperElections(a.runMark())
 	switch {
 	case a.cfg.Keeper == Off:
 		return keeper.Local(c, keeperTools)
@@ -100,14 +124,24 @@ func Release(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Hook == "" && len(cfg.FloatingIPs) == 0 {
-		return nil // such an agent holds nothing
+	if !cfg.holds() {
+		return nil
 	}
 	name, addr, err := gossip.Identity(ctx, cfg.gossipConfig())
 	if err != nil {
 		return err
 	}
-	return keeper.ReleaseNow(ctx, cfg.keeperConfig(name, addr, cfg.Logger), keeperTools)
+	return keeper.ReleaseNow(ctx, cfg.keeperConfig(name, addr, addr, cfg.Logger), keeperTools)
+}
+
+// holds reports whether an agent of these settings may hold anything.
+func (s *settings) holds() bool {
+	for _, e := range s.elections {
+		if e.holds() {
+			return true
+		}
+	}
+	return s.Hook != "" || len(s.FloatingIPs) > 0 || len(s.Run) > 0
 }
 
 // logStyle finds out how a logger writes, for a keeper that goes on alone.
@@ -126,16 +160,16 @@ const hookRefused = "hook-refused"
 
 // checkHook tells at once of a hook that the keeper will refuse, rather than
 // when it is needed.
-func (l *loop) checkHook() {
-	if l.cfg.Hook == "" || os.Geteuid() != 0 {
+func (e *election) checkHook() {
+	if e.cfg.Hook == "" || os.Geteuid() != 0 {
 		return
 	}
-	refused, ok := errors.AsType[*hook.RefusedError](hook.CheckPath(l.cfg.Hook))
+	refused, ok := errors.AsType[*hook.RefusedError](hook.CheckPath(e.cfg.Hook))
 	if !ok {
 		return
 	}
-	l.findings.set(0, 0, Finding{
-		What: hookRefused, Member: l.self.Name, Evidence: "the hook " + refused.Error(), Degrades: true,
-		Advice: "Let " + cmp.Or(refused.Culprit, refused.Path) + " belong to root and be writable by nobody else.",
+	e.findings.set(0, 0, Finding{
+		What: hookRefused, Member: e.self.Name, Evidence: "the hook " + refused.Error(), Degrades: true,
+		Advice: "Let " + cmp.Or(refused.Culprit, refused.Path) + " belong to root and be writable by no other user.",
 	})
 }

@@ -16,17 +16,37 @@ var ErrLeadershipOver = errors.New("this member leads no more")
 // and not only told; f should then return at once, because on a planned
 // hand-over the next leader waits for it, for up to HookTimeout.
 //
-// Lead returns what f returns if f returns while this member still leads;
-// otherwise it waits for the next leadership. It returns the error of ctx when
-// ctx ends, and ErrLeadershipOver when Run has returned.
-func (a *Agent) Lead(ctx context.Context, f func(context.Context) error) error {
+// Lead returns what f returns if f returns while this member still leads. If that
+// is an error, this member first hands over and stands aside for a minute, if
+// another may lead, since it has failed at what the leader is for. Otherwise it
+// waits for the next leadership. It returns the error of ctx when ctx ends, and
+// ErrLeadershipOver when Run has returned.
+func (e *Election) Lead(ctx context.Context, f func(context.Context) error) error {
+	err := e.lead(ctx, false, f)
+	if err != nil && ctx.Err() == nil && err != ErrLeadershipOver {
+		if _, refused := e.StepDown(ctx); refused == nil {
+			e.log.Warn("a function given to Lead failed, so this member has handed over", "error", err)
+		}
+	}
+	return err
+}
+
+// Hold is Lead for what runs outside of this process, such as a command that
+// another program runs and f waits for. If this process dies while f runs, the
+// others are not told that its leadership is over: they wait for the end of the
+// lease, before which the other program has to kill what it runs.
+func (e *Election) Hold(ctx context.Context, f func(context.Context) error) error {
+	return e.lead(ctx, true, f)
+}
+
+func (e *Election) lead(ctx context.Context, outside bool, f func(context.Context) error) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	for s := range a.Watch(watching) {
+	for s := range e.Watch(watching) {
 		if !s.IsLeader {
 			continue
 		}
-		if over, err := a.serveTenure(ctx, s.Term, f); !over {
+		if over, err := e.serveLeadership(ctx, s.Term, outside, f); !over {
 			return err
 		}
 	}
@@ -36,20 +56,20 @@ func (a *Agent) Lead(ctx context.Context, f func(context.Context) error) error {
 	return ErrLeadershipOver
 }
 
-// serveTenure runs f under one term; over says that the leadership, and not f,
+// serveLeadership runs f under one term; over says that the leadership, and not f,
 // ended it.
-func (a *Agent) serveTenure(ctx context.Context, term uint64, f func(context.Context) error) (over bool, err error) {
+func (e *Election) serveLeadership(ctx context.Context, term uint64, outside bool, f func(context.Context) error) (over bool, err error) {
 	leading, end := context.WithCancelCause(context.WithValue(ctx, termKey{}, term))
 	defer end(nil)
-	leave := a.tenures.enter(term, end)
+	leave := e.functions.enter(leadFunction{term: term, outside: outside, end: end})
 	defer leave()
-	// Having entered, nobody else is let in before f has returned; so what
+	// No other function is let in before f has returned; so what
 	// counts is whether this member leads now, not when Watch said so.
-	if s := a.snap.Load(); s.status.Term != term || !s.leads(a.cfg.now().Boot) {
+	if s := e.snap.Load(); s.status.Term != term || !s.leads(e.cfg().now().Boot) {
 		return true, nil
 	}
 	var guard sync.WaitGroup
-	guard.Go(func() { a.guard(leading, term, end) })
+	guard.Go(func() { e.guard(leading, term, end) })
 	err = f(leading)
 	over = ctx.Err() == nil && leading.Err() != nil
 	end(nil)
@@ -62,9 +82,9 @@ func (a *Agent) serveTenure(ctx context.Context, term uint64, f func(context.Con
 
 // guard ends the context of a leadership whose deadline passes while the loop
 // hangs and cannot say so.
-func (a *Agent) guard(ctx context.Context, term uint64, end context.CancelCauseFunc) {
+func (e *Election) guard(ctx context.Context, term uint64, end context.CancelCauseFunc) {
 	for {
-		s, now := a.snap.Load(), a.cfg.now().Boot
+		s, now := e.snap.Load(), e.cfg().now().Boot
 		if s.status.Term != term || !s.leads(now) {
 			end(ErrLeadershipOver)
 			return
@@ -78,7 +98,7 @@ func (a *Agent) guard(ctx context.Context, term uint64, end context.CancelCauseF
 }
 
 // Term returns the term of the leadership that ctx belongs to, the fencing
-// token to hand to whatever must refuse a former leader; false if ctx is not
+// token to hand to systems that must refuse a former leader; false if ctx is not
 // from Lead.
 func Term(ctx context.Context) (uint64, bool) {
 	term, ok := ctx.Value(termKey{}).(uint64)
@@ -87,45 +107,52 @@ func Term(ctx context.Context) (uint64, bool) {
 
 type termKey struct{}
 
-// tenures are the functions that run under a leadership.
-type tenures struct {
-	mu     sync.Mutex
-	next   int
-	open   map[int]tenure
-	vacant chan struct{} // capacity one: somebody has left
+// leadFunctions are the functions that run under a leadership.
+type leadFunctions struct {
+	mu    sync.Mutex
+	next  int
+	open  map[int]leadFunction
+	moved chan struct{} // capacity one: one has entered or left
 }
 
-type tenure struct {
-	term uint64
-	end  context.CancelCauseFunc
+type leadFunction struct {
+	term    uint64
+	outside bool // what it runs does not end with this process
+	end     context.CancelCauseFunc
 }
 
-func newTenures() tenures {
-	return tenures{open: map[int]tenure{}, vacant: make(chan struct{}, 1)}
+func newLeadFunctions() leadFunctions {
+	return leadFunctions{open: map[int]leadFunction{}, moved: make(chan struct{}, 1)}
 }
 
-// enter adds a function that runs under term, to be told by end; the function
-// it returns takes it out again.
-func (t *tenures) enter(term uint64, end context.CancelCauseFunc) (leave func()) {
+// enter adds a function that runs under a term; the function it returns takes it
+// out again.
+func (t *leadFunctions) enter(f leadFunction) (leave func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.next
 	t.next++
-	t.open[id] = tenure{term: term, end: end}
+	t.open[id] = f
+	t.tell()
 	return func() {
 		t.mu.Lock()
 		delete(t.open, id)
 		t.mu.Unlock()
-		select {
-		case t.vacant <- struct{}{}:
-		default:
-		}
+		t.tell()
+	}
+}
+
+// tell lets the loop know that the functions have changed.
+func (t *leadFunctions) tell() {
+	select {
+	case t.moved <- struct{}{}:
+	default:
 	}
 }
 
 // end tells all functions that run under another term than the one led now
 // that their leadership is over.
-func (t *tenures) end(led uint64) {
+func (t *leadFunctions) end(led uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, o := range t.open {
@@ -136,11 +163,21 @@ func (t *tenures) end(led uint64) {
 }
 
 // busy reports whether a function still runs under term.
-func (t *tenures) busy(term uint64) bool {
+func (t *leadFunctions) busy(term uint64) bool {
+	return t.any(func(f leadFunction) bool { return f.term == term })
+}
+
+// outside reports whether something runs under term that does not end with this
+// process.
+func (t *leadFunctions) outside(term uint64) bool {
+	return t.any(func(f leadFunction) bool { return f.term == term && f.outside })
+}
+
+func (t *leadFunctions) any(is func(leadFunction) bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, o := range t.open {
-		if o.term == term {
+	for _, f := range t.open {
+		if is(f) {
 			return true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,9 +59,11 @@ func TestLeadRunsOnOneMemberAtATime(t *testing.T) {
 		}
 		g.await(time.Second, "m1 leads", b.IsLeader)
 		time.Sleep(time.Second)
+		mu.Lock()
 		if want := []string{"m1"}; !slices.Equal(want, running) {
 			t.Errorf("running: want %v, got %v", want, running)
 		}
+		mu.Unlock()
 		cancel()
 		leads.Wait()
 	})
@@ -68,7 +71,7 @@ func TestLeadRunsOnOneMemberAtATime(t *testing.T) {
 
 func TestLeadReturnsWhatTheFunctionReturns(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
-		m := g.add(func(c *Config, _ *fakeHands) { c.LoneWait = new(time.Duration(0)) })
+		m := g.add(func(c *Config, _ *fakeExecutor) { c.LoneWait = new(time.Duration(0)) })
 		enough := errors.New("enough")
 		if err := m.Lead(t.Context(), func(context.Context) error { return enough }); err != enough {
 			t.Errorf("want %v, got %v", enough, err)
@@ -85,7 +88,7 @@ func TestLeadReturnsWhatTheFunctionReturns(t *testing.T) {
 
 func TestAFunctionThatIgnoresTheEndIsNotWaitedForForEver(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
-		a, b, _ := g.three(func(c *Config, _ *fakeHands) { c.HookTimeout = 3 * time.Second })
+		a, b, _ := g.three(func(c *Config, _ *fakeExecutor) { c.HookTimeout = 3 * time.Second })
 		let := make(chan struct{})
 		var lead sync.WaitGroup
 		lead.Go(func() {
@@ -111,8 +114,66 @@ func TestALeadershipEndsAtItsDeadlineThoughTheLoopHangs(t *testing.T) {
 	a, _ := leading(t, until)
 	ctx, stop := context.WithCancelCause(t.Context())
 	defer stop(nil)
-	a.guard(ctx, 7, stop) // returns only then
+	a.group.guard(ctx, 7, stop) // returns only then
 	if now := clock.Boot(); now < until.Truncate(time.Millisecond) || context.Cause(ctx) != ErrLeadershipOver {
 		t.Errorf("it ended %v before its deadline, because %v", until-now, context.Cause(ctx))
 	}
+}
+
+// In quorum mode, too, the next member leads only after the function has returned,
+// for up to HookTimeout and however often the lease is renewed meanwhile.
+func TestQuorumHandOverWaitsForLeadFunctions(t *testing.T) {
+	const limit = 10 * time.Second
+	for name, cleaning := range map[string]time.Duration{"in time": 4 * time.Second, "too late": 15 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			inGroup(t, func(t *testing.T, g *group) {
+				a, b, _ := g.three(func(c *Config, _ *fakeExecutor) { c.Voters, c.HookTimeout = []string{VotersSeeds}, limit })
+				var inA atomic.Bool
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var leads sync.WaitGroup
+				leads.Go(func() {
+					_ = a.Lead(ctx, func(c context.Context) error {
+						inA.Store(true)
+						<-c.Done()
+						time.Sleep(cleaning)
+						inA.Store(false)
+						return nil
+					})
+				})
+				g.await(30*time.Second, "m0's function runs", inA.Load)
+				began := time.Now()
+				go a.StepDown(t.Context())
+				g.await(30*time.Second, "m1 leads", b.IsLeader)
+				late := cleaning > limit
+				if inA.Load() != late {
+					t.Errorf("m1 leads after %v, m0's function still runs: %v", time.Since(began), inA.Load())
+				}
+				if want, got := min(cleaning, limit), time.Since(began); got < want || got > want+2*time.Second {
+					t.Errorf("want m1 to lead after %v, got %v", want, got)
+				}
+				if got := slices.ContainsFunc(a.State().Findings, func(f Finding) bool { return f.What == "lead-function-late" }); got != late {
+					t.Errorf("finding about a late function: got %v, want %v", got, late)
+				}
+				cancel()
+				leads.Wait()
+			})
+		})
+	}
+}
+
+// A function that fails has failed at what the leader is for: another takes over.
+func TestLeadHandsOverWhenTheFunctionFails(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, _ := g.three(nil)
+		time.Sleep(5 * time.Second)
+		broken := errors.New("broken")
+		if err := a.Lead(t.Context(), func(context.Context) error { return broken }); err != broken {
+			t.Errorf("want %v, got %v", broken, err)
+		}
+		g.await(time.Second, "m1 leads", b.IsLeader)
+		if err := b.Lead(t.Context(), func(context.Context) error { return nil }); err != nil || !b.IsLeader() {
+			t.Errorf("a function that succeeds ends no leadership: %v, leads %v", err, b.IsLeader())
+		}
+	})
 }

@@ -12,7 +12,7 @@ func TestLeaseDrainsAndRefills(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, _ := g.three(nil)
 		g.add(nil)
-		far := g.add(func(c *Config, _ *fakeHands) { c.Role = "observer" })
+		far := g.add(func(c *Config, _ *fakeExecutor) { c.Role = "observer" })
 		g.await(5*time.Second, "the observer follows m0", func() bool { return far.follows("m0") })
 		time.Sleep(5 * time.Second)
 		for _, test := range []struct {

@@ -15,7 +15,7 @@ const (
 	logFlush = time.Second
 )
 
-// logQueue writes log lines in a goroutine of its own: whoever reads them, be
+// logQueue writes log lines in a goroutine of its own: their reader, be
 // it a stopped terminal or a full pipe, must not be able to stop an election.
 // Lines that find the queue full are dropped and counted.
 type logQueue struct {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// stuck is a log that nobody reads until it is let go.
+// stuck is a log that is not read until it is let go.
 type stuck struct {
 	slog.Handler
 	free  chan struct{}

@@ -1,14 +1,14 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"fmt"
+	"sync"
 	"time"
 
 	"doyen/agent/clock"
-	"doyen/agent/floatingip"
-	"doyen/agent/health"
-	"doyen/agent/keeper"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -19,50 +19,100 @@ const beatInterval = time.Second
 
 // lookPause is, for each member there, how long the loop lets pass between two
 // looks at the whole membership. When hundreds join at once it takes in what has
-// changed twenty times a second, not once for each; of three nobody waits.
+// changed twenty times a second, not once for each; of three none waits.
 const lookPause = 50 * time.Microsecond
 
-// loop is the one goroutine that owns the core. Whatever happens becomes one
-// input of the core at a time, and what the core says is carried out before
-// the next. It waits for nothing but the disk, and that only for terms.
+// loop is the one goroutine that owns the member: what gossip and the keeper
+// say, and the cores of all its elections. What happens becomes one input of
+// a core at a time, and what the core says is carried out before its next. It
+// waits for nothing but the disk, and that only for terms.
 type loop struct {
-	*Agent
-	core  *seniority.Core
-	hands hands
-	word  *keeper.Word
+	agent    *Agent
+	cfg      *settings // as they are now
+	executor executor
+	alarm    clock.Alarm
 
-	alarm clock.Alarm
-	wake  time.Duration // when the core wants a Tick; 0: not before something happens
+	begun     time.Duration // when the cores were made; 0: they are not yet
+	beatAt    time.Duration // when all elections are ticked again
+	batching  bool          // what further elections decide is carried out together
+	undone    []*election   // whose cores have said what is not carried out yet
+	replace   bool          // what the placement depends on has changed
+	elections []*election   // the group's own first
+	byName    map[string]*election
+	pastTerms map[string]uint64      // the highest known of elections that are forgotten
+	details   map[string]*peerDetail // of the others, by name
+	detail    []byte                 // what this member has published
+	placing   placing
+	outbox    []gossip.ElectionMessage // of this turn
+	decidedAt time.Duration            // when the oldest of these was decided
+	watchers  sync.WaitGroup           // what watches the elections, or ends doing so
+	// news is what elections have to say that are not asked by the loop itself:
+	// health, links, functions given to Lead.
+	news chan news
+
+	view gossip.View
 	// lookAt is when to look at the membership again (0: not before it
 	// changes), looked when that was done last.
 	lookAt, looked time.Duration
-	last           seniority.Status
+	findings       ownFindings
+	introduction   introduction
+	deathWill      []byte // what the keeper tells the others if this process dies
 
-	view       gossip.View
-	line       line
-	told       told
-	hook       *HookRun // the last run
-	failed     string   // the event of the hook that failed last, until it works
-	lapsed     bool     // the hook's last check failed
-	findings   findings
-	introduced seniority.Member  // what gossip was told last of this member
-	greeted    seniority.Message // and of the leadership
-	order      keeper.Order      // what the keeper was told last
-	waiting    []request         // step-downs under way
+	// watchdog is how the watchdog of this host goes; nil: there is none. What has
+	// been published of it never changes. watchdogTried is why the keeper could not
+	// arm it.
+	watchdog      *WatchdogState
+	watchdogTried string
+	// unwritable is why the last attempt to write to the state directory failed.
+	unwritable error
+	departing  bool
+	departBy   time.Duration
+	leavers    []request
+}
 
-	owed      promises // what must be on disk before anything is sent
-	released  uint64   // a term whose release has ended, but not every Lead function
-	releaseBy time.Duration
+// introduction is what gossip was told last of this member, and of the leadership.
+type introduction struct {
+	self     seniority.Member
+	unfit    string // why it is not eligible
+	greeting seniority.Message
+}
 
-	unfit     bool              // what SetHealth said last
-	monitor   *health.Monitor   // nil: no health check
-	sick      bool              // what it said last; true until it has
-	links     *floatingip.Links // nil: no floating addresses
-	cut       bool              // an interface of a floating address cannot be used
-	fit       bool              // what the core was told last
-	departing bool
-	departBy  time.Duration
-	leavers   []request
+// news is one thing that an election is to take in.
+type news struct {
+	election *election
+	take     func()
+}
+
+// group is the group's own election.
+func (l *loop) group() *election { return l.elections[0] }
+
+// add prepares an election: one that this member is a candidate of, or one that it
+// only votes in. Once the member has joined it begins at once.
+func (l *loop) add(name string, cfg *settings, candidate bool) (*election, error) {
+	pub := l.agent.enlist(name, cfg)
+	e, err := newElectionLoop(l, pub)
+	if err != nil {
+		l.agent.strike(pub)
+		return nil, fmt.Errorf("floating-ip: %w", err)
+	}
+	e.candidate = candidate
+	e.fitness.keeperless = candidate && l.begun != 0 // until its release at start has ended
+	if candidate {
+		e.deadline = l.executor.Deadline(name)
+		e.monitor = e.startHealth()
+		e.fitness.sick = e.monitor != nil
+	}
+	e.startWatching()
+	l.elections, l.byName[name] = append(l.elections, e), e
+	if l.begun == 0 {
+		return e, nil
+	}
+	if err := e.begin(); err != nil {
+		return nil, err
+	}
+	e.restoreMaintenance()
+	e.look()
+	return e, nil
 }
 
 // firstHealth is how long the first health check is waited for before this
@@ -71,59 +121,135 @@ type loop struct {
 const firstHealth = 3 * time.Second
 
 // startup waits for the startup release, so that what a crash has left behind is
-// gone before this member can be elected, and for the first health check, so
-// that it is known whether it may be; false if ctx ended first.
+// gone before this member can be elected, and for the first looks at interfaces and
+// the first health checks, so that it is known whether it may be; false if ctx ended
+// first.
 func (l *loop) startup(ctx context.Context) bool {
-	released, checked := false, l.monitor == nil
+	unreleased, unchecked := map[string]bool{}, 0
+	for _, e := range l.elections {
+		unreleased[e.pub.name] = true
+		e.links.Wait()
+		if e.monitor != nil {
+			unchecked++
+		}
+	}
 	patience := time.NewTimer(firstHealth)
 	defer patience.Stop()
-	for !released || !checked {
+	for len(unreleased) > 0 || unchecked > 0 {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-patience.C:
-			checked = true
-		case r := <-l.hands.Reports():
-			l.noteHook(l.cfg.now().Boot, &r)
-			released = released || r.StartupDone
-		case r := <-l.monitor.Reports():
-			l.noteHealth(&r)
-			checked = true
+			unchecked = 0
+		case r := <-l.executor.Reports():
+			if e := l.electionOf(&r); e != nil {
+				e.noteHook(l.agent.cfg.now().Boot, &r)
+				e.noteAddress(l.agent.cfg.now().Boot, r.Address)
+				if r.StartupDone || r.Refused != "" {
+					delete(unreleased, e.pub.name)
+				}
+				e.noteRefused(&r)
+			}
+		case n := <-l.news:
+			first := n.election.pub.health.Load() == nil
+			n.take()
+			if first && n.election.pub.health.Load() != nil {
+				unchecked--
+			}
 		}
 	}
 	return true
 }
 
-// join makes the core, whose waits count from now, and joins the group.
+// join makes the cores, whose waits count from now, and joins the group.
 func (l *loop) join() error {
+	a, e := l.agent, l.group()
+	l.begun = a.cfg.now().Boot
+	for _, e := range l.elections {
+		if err := e.begin(); err != nil {
+			return err
+		}
+	}
+	a.gossip.OnQuery(a.answer)
+	l.deathWill = a.gossip.DeathWill()
+	self := a.self
+	self.Eligible = !e.fitness.sick
+	return a.gossip.Start(self, gossip.Extra{
+		HTTP: a.cfg.HTTP, Rule: a.cfg.rule.Name(), Mode: a.cfg.mode(), Voters: digest(a.cfg.Voters),
+	})
+}
+
+// begin makes the core, whose waits count from now.
+func (e *election) begin() error {
 	var seed [32]byte
 	rand.Read(seed[:])
-	self := l.self
-	self.Eligible = !l.sick
-	l.fit = self.Eligible
-	cfg := seniority.Config{
-		Self: self, Rule: l.cfg.rule, Timing: l.cfg.timing,
-		Preempt: l.cfg.preempt, PreemptDelay: l.cfg.PreemptDelay, LoneWait: l.cfg.loneWait,
-		Voters: l.cfg.Voters, Seed: seed,
+	now, further := e.cfg.now(), e.pub.label() != ""
+	kept := e.keptLease(now.Boot)
+	e.placedBy = now.Boot + e.cfg.timing.Settle + placementWait
+	if e.cfg.quorum() { // no doyen is elected before the voters vote
+		e.placedBy += seniority.Drifted(max(e.cfg.timing.Lease, cmp.Or(kept, seniority.LongestLease())))
 	}
-	if l.state != nil {
-		cfg.Highest, cfg.KeptLease = l.state.kept.HighestTerm, l.state.kept.LongestLease
+	e.fitness.lacked = e.lacks()
+	e.fitness.waiting = e.fitness.lacked == seniority.None && e.awaitsPlacement()
+	self := e.self
+	self.Eligible = e.fitness.lacked == seniority.None && !e.fitness.waiting
+	cfg := seniority.Config{
+		Self: self, Rule: e.cfg.rule, Timing: e.cfg.timing,
+		Preempt: e.cfg.preempt, PreemptDelay: e.cfg.PreemptDelay, LoneWait: e.cfg.loneWait,
+		Voters: e.cfg.Voters, Seed: seed, JoinsFromView: further, RenewalGrid: further,
+		KeptLease: kept, Highest: max(e.member.agent.state.highestOf(e.pub.name), e.member.pastTerms[e.pub.name]),
 	}
 	var err error
-	if l.core, err = seniority.New(cfg, l.cfg.now()); err != nil {
-		return err
+	e.core, err = seniority.New(cfg, now)
+	return err
+}
+
+// placementWait is how long a new election waits to be placed, beyond what the
+// doyen's own election may take.
+const placementWait = time.Second
+
+// keptLease is the longest lease that a former run may have promised in the
+// election and that may still run; 0: unknown. One that begins long after this
+// member has started need not wait for that.
+func (e *election) keptLease(now time.Duration) time.Duration {
+	kept := e.member.agent.keptLease()
+	if now > e.member.begun+seniority.Drifted(max(kept, seniority.LongestLease())) {
+		return e.cfg.timing.Lease
 	}
-	l.gossip.OnAsk(l.answer)
-	return l.gossip.Start(self, gossip.Extra{
-		HTTP: l.cfg.HTTP, Rule: l.cfg.rule.Name(), Mode: l.cfg.mode(), Voters: digest(l.cfg.Voters),
-	})
+	return kept
+}
+
+// watch lets the loop know of what happens to the election on this host. It ends
+// with ctx.
+func (e *election) watch(ctx context.Context) {
+	for {
+		n := news{election: e}
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.links.Changed():
+			n.take = e.linksChanged
+		case r := <-e.monitor.Reports():
+			n.take = func() { e.noteHealth(&r); e.judgeFitness() }
+		case <-e.pub.functions.moved:
+			n.take = func() { e.functionsReturned(false); e.step(seniority.Input{Kind: seniority.Tick}) }
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case e.member.news <- n:
+		}
+	}
 }
 
 // run turns the loop until this member has left the group.
 func (l *loop) run(ctx context.Context) {
 	ended := ctx.Done()
-	l.linksChanged()
-	l.restoreMaintenance()
+	a := l.agent
+	for _, e := range l.elections {
+		e.linksChanged()
+		e.restoreMaintenance()
+	}
 	l.look()
 	for !l.gone() {
 		l.arm()
@@ -131,98 +257,58 @@ func (l *loop) run(ctx context.Context) {
 		case <-ended:
 			ended = nil
 			l.depart()
-		case <-l.gossip.Changed():
-			l.lookAt = max(l.cfg.now().Boot, l.looked+time.Duration(len(l.view.Members))*lookPause)
+		case <-a.gossip.Changed():
+			l.lookAt = max(a.cfg.now().Boot, l.looked+time.Duration(len(l.view.Members))*lookPause)
 			l.lookWhenDue()
-		case m := <-l.gossip.Messages():
-			l.receive(&m)
-		case g := <-l.gossip.Gone():
+		case m := <-a.gossip.Messages():
+			l.group().receive(&m)
+		case m := <-a.gossip.ElectionMessages():
+			l.batch(func() {
+				l.receive(&m)
+				l.receiveWaiting()
+			})
+		case g := <-a.gossip.Gone():
 			l.receiveAll() // its last words may be among what waits
-			l.line.bye(g.Name, g.Incarnation)
-			l.step(seniority.Input{Kind: seniority.Gone, Name: g.Name, Incarnation: g.Incarnation})
-		case r := <-l.hands.Reports():
-			l.report(r)
-		case r := <-l.requests:
+			for _, e := range l.elections {
+				e.members.ended(g)
+				e.step(seniority.Input{Kind: seniority.Gone, Name: g.Name, Incarnation: g.Incarnation})
+			}
+		case r := <-l.executor.Reports():
+			l.report(&r)
+		case r := <-a.requests:
 			l.serve(r)
-		case <-l.links.Changed():
-			l.linksChanged()
-		case r := <-l.monitor.Reports():
-			l.noteHealth(&r)
-			l.judgeFitness()
-		case <-l.tenures.vacant:
-			l.tenuresLeft(false)
+		case <-a.store.news():
+			l.storeChanged()
+		case err := <-a.state.probes():
+			l.noteProbe(err)
+		case n := <-l.news:
+			n.take()
 		case <-l.alarm.C():
 			l.tick()
 		}
+		l.endTurn()
+	}
+	for _, e := range l.elections {
+		e.answerWaiting(a.cfg.now().Boot, &e.last, true)
 	}
 	for _, r := range l.leavers {
 		r.reply <- outcome{result: Result{OK: true, Note: "this member has left the group"}}
 	}
 }
 
-// arm sets the alarm to whatever is due first.
-func (l *loop) arm() {
-	due := l.cfg.now().Boot + beatInterval
-	for _, t := range []time.Duration{l.wake, l.lookAt, l.releaseBy, l.departBy} {
-		if t != 0 {
-			due = min(due, t)
-		}
-	}
-	l.beat(due)
-	l.alarm.Set(due)
-}
-
-// tick does what is due.
-func (l *loop) tick() {
-	l.lookWhenDue()
-	if l.releaseBy != 0 && l.cfg.now().Boot >= l.releaseBy {
-		l.tenuresLeft(true)
-	}
-	l.step(seniority.Input{Kind: seniority.Tick})
-}
-
-// lookWhenDue looks unless it has just done so.
-func (l *loop) lookWhenDue() {
-	if l.lookAt != 0 && l.cfg.now().Boot >= l.lookAt {
-		l.look()
+// receive feeds a message of a further election.
+func (l *loop) receive(m *gossip.ElectionMessage) {
+	if e := l.know(m.Election); e != nil {
+		e.receive(&m.Message)
 	}
 }
 
-// look feeds the whole membership as gossip believes it to be now.
-func (l *loop) look() {
-	l.lookAt, l.looked = 0, l.cfg.now().Boot
-	l.view = l.gossip.View()
-	members := make([]seniority.Member, len(l.view.Members))
-	for i, p := range l.view.Members {
-		members[i] = p.Member
-	}
-	l.line.stale = true
-	l.judgeFitness()
-	l.step(seniority.Input{Kind: seniority.View, Members: members, Settled: l.view.Settled})
-}
-
-// judgeFitness tells the core whether this member may be elected. One whose
-// name is taken may not: it is no member until the clash is over.
-func (l *loop) judgeFitness() {
-	fit := !l.unfit && !l.sick && !l.departing && !l.view.Clash && !l.cut
-	if fit != l.fit {
-		l.fit = fit
-		l.step(seniority.Input{Kind: seniority.Health, Eligible: fit})
-	}
-}
-
-// receive feeds one message.
-func (l *loop) receive(m *seniority.Message) {
-	l.count("received", m.Kind)
-	l.told.hear(m, l.cfg.now().Boot)
-	l.step(seniority.Input{Kind: seniority.Receive, Message: *m})
-}
-
-// receiveAll feeds the messages that have come already.
-func (l *loop) receiveAll() {
-	for range len(l.gossip.Messages()) {
+// receiveWaiting feeds the messages of further elections that have come already,
+// so that the answers to them leave together.
+func (l *loop) receiveWaiting() {
+	for range len(l.agent.gossip.ElectionMessages()) {
 		select {
-		case m := <-l.gossip.Messages():
+		case m := <-l.agent.gossip.ElectionMessages():
 			l.receive(&m)
 		default: // gossip has made room for newer ones
 			return
@@ -230,36 +316,43 @@ func (l *loop) receiveAll() {
 	}
 }
 
-// step feeds the core and carries out what it says. The clock is read right
-// before, so that after a pause of any length the core learns of it before
-// anything else happens. It returns why the input was refused, if it was.
-func (l *loop) step(in seniority.Input) seniority.Reason {
-	now := l.cfg.now()
-	out := l.core.Step(now, in)
-	refused := out.Refused
-	if !l.carryOut(now, out) {
-		now = l.cfg.now()
-		out = l.core.Step(now, seniority.Input{Kind: seniority.Fired, Term: out.Status.Term, Reason: seniority.KeeperFired})
-		if !l.carryOut(now, out) {
-			// It has won again at once, being alone, and must not yet. The
-			// word says that it does not lead; a later step tries again.
-			l.wake = now.Boot + l.cfg.timing.Renewal
-		}
+// receive feeds one message.
+func (e *election) receive(m *seniority.Message) {
+	e.count("received", m.Kind)
+	e.track.hear(m, e.cfg.now())
+	if m.Kind == seniority.Release && m.Will == [32]byte{} {
+		e.pub.history.explain(m.From, m.Term, m.Reason.String())
 	}
-	return refused
+	e.step(seniority.Input{Kind: seniority.Receive, Message: *m})
 }
 
-// depart begins to leave: a leader hands over first, and from now on nobody
+// receiveAll feeds the messages that have come already.
+func (l *loop) receiveAll() {
+	for range len(l.agent.gossip.Messages()) {
+		select {
+		case m := <-l.agent.gossip.Messages():
+			l.group().receive(&m)
+		default: // gossip has made room for newer ones
+			l.receiveWaiting()
+			return
+		}
+	}
+	l.receiveWaiting()
+}
+
+// depart begins to leave: a leader hands over first, and from now on no member
 // elects this member.
 func (l *loop) depart() {
 	if l.departing {
 		return
 	}
 	l.departing = true
-	close(l.leaving)
-	l.departBy = l.cfg.now().Boot + l.cfg.HookTimeout + leaveTimeout
-	l.log.Info("leaving the group")
-	l.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Departed})
+	close(l.agent.leaving)
+	l.departBy = l.agent.cfg.now().Boot + l.agent.cfg.HookTimeout + leaveTimeout
+	l.agent.log.Info("leaving the group")
+	for _, e := range l.elections {
+		e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Departed})
+	}
 }
 
 // gone reports whether this member may leave now: it neither leads nor has a
@@ -268,12 +361,15 @@ func (l *loop) gone() bool {
 	if !l.departing {
 		return false
 	}
-	if !l.last.Leading && l.last.Releasing == 0 {
-		return true
+	late := l.agent.cfg.now().Boot >= l.departBy
+	for _, e := range l.elections {
+		if !e.last.Leading && e.last.Releasing == 0 {
+			continue
+		}
+		if !late {
+			return false
+		}
+		e.log.Warn("leaving although release has not ended", "term", e.last.Releasing)
 	}
-	if l.cfg.now().Boot < l.departBy {
-		return false
-	}
-	l.log.Warn("leaving although release has not ended", "term", l.last.Releasing)
 	return true
 }

@@ -11,16 +11,16 @@ import (
 
 // Ready says whether a failover would work now, who would lead, and what
 // stands in the way. Reasons that start with "note:" do not.
-func (a *Agent) Ready() Readiness {
-	s := a.snap.Load()
-	leader, known := a.Leader()
-	r := Readiness{WorstFailoverMS: a.worstFailover(s).Milliseconds(), DriftPPM: driftPPM, Reasons: []string{}}
-	least, usual := a.cfg.timing.SilentFailover()
+func (e *Election) Ready() Readiness {
+	s := e.snap.Load()
+	leader, known := e.Leader()
+	r := Readiness{WorstFailoverMS: e.worstFailover(s).Milliseconds(), DriftPPM: driftPPM, Hook: e.cfg().Hook != "", Reasons: []string{}}
+	least, usual := e.cfg().timing.SilentFailover()
 	r.LeastFailoverMS, r.UsualFailoverMS = least.Milliseconds(), usual.Milliseconds()
-	if a.cfg.quorum() {
-		r.ReleaseBudgetMS = a.cfg.timing.ReleaseBudget.Milliseconds()
+	if e.cfg().quorum() {
+		r.ReleaseBudgetMS = e.cfg().timing.ReleaseBudget.Milliseconds()
 	}
-	for _, m := range s.line {
+	for _, m := range s.members {
 		if m.Name != leader.Leader && m.mayLead() {
 			r.WouldLead = &m.Name
 			break
@@ -28,16 +28,19 @@ func (a *Agent) Ready() Readiness {
 	}
 	obstacle := func(format string, args ...any) { r.Reasons = append(r.Reasons, fmt.Sprintf(format, args...)) }
 	if !known {
-		obstacle("there is no leader now: %s", a.noLeader(s))
+		obstacle("there is no leader now: %s", e.noLeader(s))
 	}
 	if r.WouldLead == nil {
 		obstacle("no other member may lead")
 	}
-	if s.status.Abstaining {
-		obstacle("this member has just started and does not vote yet")
+	if left := s.status.AbstainTill - e.cfg().now().Boot; left > 0 {
+		obstacle("this member has just started and votes in %v: what its last run may have promised must be over", left.Round(100*time.Millisecond))
 	}
 	if s.hookFails != "" {
 		obstacle("%s", s.hookFails)
+	}
+	if s.diskFails != "" {
+		obstacle("this member could not store a term, so it neither leads nor confirms another: %s", s.diskFails)
 	}
 	for _, v := range s.missing {
 		obstacle("the voter %s is not there", v)
@@ -46,33 +49,47 @@ func (a *Agent) Ready() Readiness {
 		obstacle("%s was given other --voters than this member: finish that change before the next", name)
 	}
 	r.Ready = len(r.Reasons) == 0
-	r.Reasons = append(r.Reasons, a.reservations(s)...)
-	r.Reasons = append(r.Reasons, a.withdrawn()...)
+	if trouble := termTrouble(e.cfg().now(), &s.status); trouble != "" && known {
+		r.Reasons = append(r.Reasons, "note: "+trouble)
+	}
+	r.Reasons = append(r.Reasons, e.reservations(s)...)
+	if w := WastedVoters(len(e.cfg().Voters)); w != "" {
+		r.Reasons = append(r.Reasons, "note: "+w)
+	}
+	r.Reasons = append(r.Reasons, e.cfg().scheduling()...)
+	r.Reasons = append(r.Reasons, e.guarded(s)...)
+	r.Reasons = append(r.Reasons, e.withdrawn()...)
+	r.Reasons = append(r.Reasons, e.forgets()...)
 	return r
 }
 
 // reservations are what does not stand in the way, but leaves fewer to lead.
-func (a *Agent) reservations(s *snapshot) []string {
+func (e *Election) reservations(s *snapshot) []string {
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf("note: "+format, args...)) }
-	now := a.cfg.now()
-	if until := a.maintenance.Load().until(now); until != nil {
+	now := e.cfg().now()
+	if until := e.maintenance.Load().until(now); until != nil {
 		note("this member stands aside until %s, as it was asked to", until.UTC().Format(time.RFC3339))
 	} else if left := s.status.AsideUntil - now.Boot; left > 0 {
 		note("this member stands aside for another %v", left.Round(time.Second))
 	}
-	switch h := a.health.Load(); {
-	case h == nil && a.cfg.Health != "":
+	switch h := e.health.Load(); {
+	case h == nil && e.cfg().Health != "":
 		note("this member is no candidate before its first health check has ended")
 	case h != nil && !h.Healthy:
 		note("this member is no candidate: %s", h.sickness())
+	}
+	for _, x := range s.addresses {
+		if s.leads(now.Boot) && !x.Held {
+			note("this member leads and does not hold %s on %s", x.Address, x.Interface)
+		}
 	}
 	if s.leads(now.Boot) && !s.status.Eligible {
 		note("this member leads although it should not, because no other may")
 	}
 	var others []string
-	for _, m := range s.line {
-		if m.Name != a.self.Name && m.Alive && m.Role == DefaultRole && !m.Eligible {
+	for _, m := range s.members {
+		if m.Name != e.self.Name && m.Alive && m.Role == DefaultRole && !m.Eligible {
 			others = append(others, m.Name)
 		}
 	}
@@ -83,20 +100,33 @@ func (a *Agent) reservations(s *snapshot) []string {
 }
 
 // withdrawn names the guarantees that this configuration gives up.
-func (a *Agent) withdrawn() []string {
-	if a.cfg.Keeper == On {
+func (e *Election) withdrawn() []string {
+	if e.cfg().Keeper == On {
 		return nil
 	}
-	if a.cfg.Hook == "" {
+	if e.cfg().Hook == "" {
 		return []string{"note: without a keeper a crash of this process is noticed only when its lease has run out"}
 	}
 	return []string{"note: without a keeper a crash of this process leaves what the hook holds until it is started again, and is noticed only when its lease has run out"}
 }
 
+// forgets names what this voter will not know of this run after a restart.
+func (e *Election) forgets() []string {
+	lease, longest := e.cfg().timing.Lease, seniority.LongestLease()
+	switch {
+	case e.self.Voter == "" || e.agent.state != nil:
+	case lease > longest:
+		return []string{fmt.Sprintf("note: without --state-dir a boot of the host forgets that the lease is %v, longer than any profile's: shorten it only after all members have been off for that long", lease)}
+	case e.agent.leases == nil:
+		return []string{fmt.Sprintf("note: without --state-dir or a runtime directory this member does not know after a restart what it promised before, and votes only after %v", seniority.Drifted(longest))}
+	}
+	return nil
+}
+
 // noLeader says why there is none, as far as this member can tell.
-func (a *Agent) noLeader(s *snapshot) string {
+func (e *Election) noLeader(s *snapshot) string {
 	voting := 0
-	for _, m := range s.line {
+	for _, m := range s.members {
 		if m.mayLead() {
 			voting++
 		}
@@ -104,32 +134,32 @@ func (a *Agent) noLeader(s *snapshot) string {
 	switch {
 	case s.status.Phase == seniority.Yielding:
 		return "this member is handing over"
-	case a.cfg.quorum() && 2*(len(a.cfg.Voters)-len(s.missing)) <= len(a.cfg.Voters):
-		return fmt.Sprintf("only %d of %d voters are there, and a majority must confirm", len(a.cfg.Voters)-len(s.missing), len(a.cfg.Voters))
-	case a.cfg.quorum() && s.status.Answers > 0 && 2*s.status.Answers <= len(a.cfg.Voters):
-		return fmt.Sprintf("only %d of %d voters answer, and a majority must confirm", s.status.Answers, len(a.cfg.Voters))
+	case e.cfg().quorum() && tooFewVoters(len(e.cfg().Voters), len(s.missing), s.status.Answers) != "":
+		return tooFewVoters(len(e.cfg().Voters), len(s.missing), s.status.Answers)
+	case s.status.Terms != seniority.None:
+		return termTrouble(e.cfg().now(), &s.status)
 	case voting == 0:
 		return "no member is a candidate and fit to lead"
 	case !s.settled:
 		return "not every seed has answered yet"
-	case len(s.names) == 1 && a.cfg.loneWait < 0:
+	case len(s.names) == 1 && e.cfg().loneWait < 0:
 		return "this member is alone, and lone-wait forbids it to lead alone"
 	case len(s.names) == 1:
-		return fmt.Sprintf("this member is alone, and may lead alone only after the lone-wait of %v", a.cfg.loneWait)
+		return fmt.Sprintf("this member is alone, and may lead alone only after the lone-wait of %v", e.cfg().loneWait)
 	}
 	return "an election is due or under way"
 }
 
 // worstFailover bounds how long the group is without a leader after one fault,
 // computed from the timing; see seniority.Timing.FailoverBound.
-func (a *Agent) worstFailover(s *snapshot) time.Duration {
+func (e *Election) worstFailover(s *snapshot) time.Duration {
 	candidates := 0
-	for _, m := range s.line {
+	for _, m := range s.members {
 		if m.mayLead() {
 			candidates++
 		}
 	}
-	return a.cfg.timing.FailoverBound(candidates)
+	return e.cfg().timing.FailoverBound(candidates)
 }
 
 // mayLead reports whether the member may be elected now.

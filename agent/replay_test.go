@@ -16,7 +16,7 @@ func TestReplaysKeepNoDeadLeaderInPower(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inGroup(t, func(t *testing.T, g *group) {
 				var taps []*simnet.Tap
-				a, b, c := g.three(func(c *Config, _ *fakeHands) {
+				a, b, c := g.three(func(c *Config, _ *fakeExecutor) {
 					c.Voters = voters
 					tap := c.seams.transport.(*simnet.Host).Tap()
 					c.seams.transport = tap

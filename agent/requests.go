@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,14 +12,18 @@ import (
 
 // request is something a person or the program asks the loop to do.
 type request struct {
-	kind  seniority.InputKind
-	leave bool
-	fit   bool          // of Health
-	aside time.Duration // of StandAside; 0: to resume
-	until *time.Time    // when that ends
-	term  uint64        // of a hand-over under way: what is being released,
-	heir  string        // and who is to lead next
-	reply chan outcome  // capacity one, so that the loop never waits
+	election string
+	kind     seniority.InputKind
+	leave    bool
+	fit      bool          // of Health
+	to       string        // of StepDown and StandAside: the member to hand over to; "": any
+	aside    time.Duration // of StandAside; 0: to resume
+	until    *time.Time    // when that ends
+	term     uint64        // of a hand-over under way: what is being released
+	by       time.Duration // when that is answered though no leader is known; 0: the release runs
+	reload   *settings     // of Reload
+	later    *[]string     // where Reload wants what counts later
+	reply    chan outcome  // capacity one, so that the loop never waits
 }
 
 type outcome struct {
@@ -27,39 +33,70 @@ type outcome struct {
 
 // StepDown hands the leadership over and stands aside for a minute. It returns
 // once another may lead. The error wraps ErrRefused if this member does not
-// lead or nobody else may.
-func (a *Agent) StepDown(ctx context.Context) (Result, error) {
-	return a.request(ctx, request{kind: seniority.StepDown})
+// lead or no other may.
+func (e *Election) StepDown(ctx context.Context) (Result, error) {
+	return e.request(ctx, request{kind: seniority.StepDown})
 }
+
+// HandOver hands the leadership over to a member, given by its name or its address
+// with or without the port, and stands aside for so long (0:
+// a minute; at most MaxAside). It returns once another leads, most likely that
+// one. The error wraps ErrRefused, and nothing has changed, if this member does
+// not lead, or that one is not there, may not lead, or has not answered this
+// member within the last lease: it is given that long to answer.
+func (e *Election) HandOver(ctx context.Context, to string, aside time.Duration) (Result, error) {
+	r := request{kind: seniority.StepDown, to: to, aside: aside}
+	if aside != 0 {
+		if err := CheckAside(aside); err != nil {
+			return Result{}, fmt.Errorf("standing aside: %w", err)
+		}
+		r.kind = seniority.StandAside
+	}
+	for end := time.Now().Add(e.cfg().timing.Lease); ; {
+		result, err := e.request(ctx, r)
+		if !errors.Is(err, errNotAnswering) || time.Now().After(end) {
+			return e.keepAside(result, err)
+		}
+		select {
+		case <-ctx.Done():
+			return Result{}, ctx.Err()
+		case <-time.After(e.cfg().timing.Confirm):
+		}
+	}
+}
+
+// errNotAnswering is wrapped when a hand-over was refused because the member
+// named has not answered within the last lease. It is asked then.
+var errNotAnswering = fmt.Errorf("%w: it has not answered this member within the last lease", ErrRefused)
 
 // Leave hands over, if this member leads, and leaves the group; Run then
 // returns.
 func (a *Agent) Leave(ctx context.Context) (Result, error) {
-	return a.request(ctx, request{leave: true})
+	return a.group.request(ctx, request{leave: true})
 }
 
 // Elect holds an election now. Under a healthy leader that the rule prefers it
 // changes nothing, and the result says so.
-func (a *Agent) Elect(ctx context.Context) (Result, error) {
-	return a.request(ctx, request{kind: seniority.Elect})
+func (e *Election) Elect(ctx context.Context) (Result, error) {
+	return e.request(ctx, request{kind: seniority.Elect})
 }
 
 // SetHealth says whether this member is fit to lead. A leader that is not
 // hands over if another may lead. Members start out fit. With a health check
 // (Config.Health) both must say so.
-func (a *Agent) SetHealth(ctx context.Context, fit bool) error {
-	_, err := a.request(ctx, request{kind: seniority.Health, fit: fit})
+func (e *Election) SetHealth(ctx context.Context, fit bool) error {
+	_, err := e.request(ctx, request{kind: seniority.Health, fit: fit})
 	return err
 }
 
 // request asks the loop and waits for its answer. Before Run has joined the
 // group it waits for that.
-func (a *Agent) request(ctx context.Context, r request) (Result, error) {
-	r.reply = make(chan outcome, 1)
+func (e *Election) request(ctx context.Context, r request) (Result, error) {
+	r.election, r.reply = e.name, make(chan outcome, 1)
 	stopped := fmt.Errorf("%w: this agent does not run any more", ErrRefused)
 	select {
-	case a.requests <- r:
-	case <-a.done:
+	case e.agent.requests <- r:
+	case <-e.agent.done:
 		return Result{}, stopped
 	case <-ctx.Done():
 		return Result{}, ctx.Err()
@@ -69,7 +106,7 @@ func (a *Agent) request(ctx context.Context, r request) (Result, error) {
 		return o.result, o.err
 	case <-ctx.Done():
 		return Result{}, ctx.Err()
-	case <-a.done:
+	case <-e.agent.done:
 	}
 	select {
 	case o := <-r.reply: // Run may end right after it has answered
@@ -81,74 +118,156 @@ func (a *Agent) request(ctx context.Context, r request) (Result, error) {
 
 // serve carries out one request.
 func (l *loop) serve(r request) {
-	switch {
-	case r.leave:
+	if r.leave {
 		l.leavers = append(l.leavers, r)
 		l.depart()
-	case r.kind == seniority.StepDown:
-		l.serveStepDown(r)
-	case r.kind == seniority.StandAside:
-		l.serveAside(r)
-	case r.kind == seniority.Elect:
-		refused := l.step(seniority.Input{Kind: seniority.Elect})
-		r.reply <- outcome{result: l.elected(refused)}
-	case r.kind == seniority.Health:
-		l.unfit = !r.fit
-		l.judgeFitness()
+		return
+	}
+	if r.reload != nil {
+		var err error
+		*r.later, err = l.reload(r.reload)
+		r.reply <- outcome{err: err}
+		return
+	}
+	if e := l.byName[r.election]; e != nil {
+		e.serve(r)
+		return
+	}
+	r.reply <- outcome{err: fmt.Errorf("%w: this member knows no election %s any more", ErrRefused, r.election)}
+}
+
+// serve carries out one request to the election.
+func (e *election) serve(r request) {
+	switch r.kind {
+	case seniority.StepDown:
+		e.serveStepDown(r)
+	case seniority.StandAside:
+		e.serveAside(r)
+	case seniority.Elect:
+		refused := e.step(seniority.Input{Kind: seniority.Elect})
+		r.reply <- outcome{result: e.elected(refused)}
+	case seniority.Health:
+		e.fitness.unfit = !r.fit
+		e.judgeFitness()
 		r.reply <- outcome{}
 	}
 }
 
 // serveStepDown starts a hand-over and keeps the request until it is over.
-func (l *loop) serveStepDown(r request) {
-	if !l.last.Leading {
-		r.reply <- outcome{err: fmt.Errorf("%w: this member does not lead; %s", ErrRefused, l.whoLeads())}
+func (e *election) serveStepDown(r request) {
+	if !e.last.Leading {
+		r.reply <- outcome{err: fmt.Errorf("%w: this member does not lead; %s", ErrRefused, e.whoLeads())}
 		return
 	}
-	if l.handOver(&r, 0) {
-		l.waitFor(r)
+	if e.handOver(&r) {
+		e.waitFor(r)
 	}
 }
 
-// handOver begins a hand-over on request, to stand aside for so long (0: a
-// minute); false if it was refused, which it has answered.
-func (l *loop) handOver(r *request, aside time.Duration) bool {
-	refused := l.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Requested, Aside: aside})
-	if refused != seniority.None {
-		r.reply <- outcome{err: fmt.Errorf("%w: there is nobody to hand over to, so nothing has changed", ErrRefused)}
+// handOver begins a hand-over on request; false if it was refused, which it has
+// answered.
+func (e *election) handOver(r *request) bool {
+	to, err := e.memberNamed(r.to)
+	if err != nil {
+		r.reply <- outcome{err: err}
 		return false
 	}
-	r.term, r.heir = l.last.Releasing, l.last.Successor
-	return true
+	r.to = to
+	refused := e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Requested, Aside: r.aside, Name: r.to})
+	switch {
+	case refused == seniority.None:
+		r.term = e.last.Releasing
+		return true
+	case r.to == "":
+		r.reply <- outcome{err: fmt.Errorf("%w: there is no member to hand over to that may lead and has answered within the last lease, so nothing has changed", ErrRefused)}
+	case refused == seniority.NotAnswering:
+		r.reply <- outcome{err: fmt.Errorf("to %s: %w, so nothing has changed", r.to, errNotAnswering)}
+	default:
+		r.reply <- outcome{err: fmt.Errorf("%w: %s, so nothing has changed", ErrRefused, e.whyNot(r.to))}
+	}
+	return false
 }
 
-// waitFor keeps a request until the release of its hand-over has ended.
-func (l *loop) waitFor(r request) {
-	l.waiting = append(l.waiting, r)
-	l.answerWaiting(&l.last)
+// memberNamed returns the name of the member that a person means: by its name, or by
+// an address of it, with its port or without; else what was given. It is refused if
+// several members are meant.
+func (e *election) memberNamed(given string) (string, error) {
+	var meant []string
+	for i := range e.member.view.Members {
+		switch p := &e.member.view.Members[i]; {
+		case p.Name == given:
+			return given, nil
+		case given != "" && isMember(p, given):
+			meant = append(meant, p.Name)
+		}
+	}
+	switch len(meant) {
+	case 0:
+		return given, nil
+	case 1:
+		return meant[0], nil
+	}
+	return "", fmt.Errorf("%w: %s may be any of %s, so nothing has changed", ErrRefused, given, some(meant))
 }
 
-// answerWaiting answers the requests whose release has ended.
-func (l *loop) answerWaiting(st *seniority.Status) {
-	kept := l.waiting[:0]
-	for _, r := range l.waiting {
-		if r.term == st.Releasing {
+// whyNot says why a member may not be handed the lead.
+func (e *election) whyNot(name string) string {
+	if name == e.self.Name {
+		return name + " is this member, which leads"
+	}
+	for _, m := range e.members.infos {
+		switch {
+		case m.Name != name:
+		case !m.Alive:
+			return name + " is not alive"
+		case m.Role != seniority.Candidate.String():
+			return name + " is no candidate but " + m.Role
+		case !m.Eligible:
+			return name + " may not lead: " + cmp.Or(m.Unfit, "not eligible")
+		default:
+			return name + " is taken for dead, or is no voter"
+		}
+	}
+	return "no member is called " + name
+}
+
+// waitFor keeps a request until its hand-over is over.
+func (e *election) waitFor(r request) {
+	e.waiting = append(e.waiting, r)
+	e.answerWaiting(e.cfg.now().Boot, &e.last, false)
+}
+
+// answerWaiting answers the requests whose hand-over is over: another leads, or
+// no member does although there was time enough. Who leads then is told, not who
+// was meant to. With all, none waits any longer.
+func (e *election) answerWaiting(now time.Duration, st *seniority.Status, all bool) {
+	kept := e.waiting[:0]
+	for _, r := range e.waiting {
+		next := st.Leader != "" && st.Term > r.term
+		if r.by == 0 && r.term != st.Releasing {
+			r.by = now + e.pub.worstFailover(e.pub.snap.Load())
+		}
+		if !all && (r.by == 0 || !next && now < r.by) {
 			kept = append(kept, r)
 			continue
 		}
-		r.reply <- outcome{result: Result{OK: true, Leader: r.heir, Term: r.term, Until: r.until, Note: "handed over"}}
+		result := Result{OK: true, Term: r.term, Until: r.until, Note: "handed over; no next leader is known yet"}
+		if next {
+			result.Leader, result.Term, result.Note = st.Leader, st.Term, "handed over"
+		}
+		r.reply <- outcome{result: result}
 	}
-	l.waiting = kept
+	e.waiting = kept
 }
 
 // elected describes what a request for an election has come to.
-func (l *loop) elected(refused seniority.Reason) Result {
-	r := Result{OK: true, Leader: l.last.Leader, Term: l.last.Term, Note: "an election is under way"}
+func (e *election) elected(refused seniority.Reason) Result {
+	r := Result{OK: true, Leader: e.last.Leader, Term: e.last.Term, Note: "an election is under way"}
 	switch {
 	case refused == seniority.NotEligible:
 		r.Note = "nothing changes: this member may not lead, so it calls no election"
-	case refused != seniority.None && l.last.Leader != "":
-		r.Note = "nothing changes: " + l.last.Leader + " leads, is healthy, and is preferred"
+	case refused != seniority.None && e.last.Leader != "":
+		r.Note = "nothing changes: " + e.last.Leader + " leads, is healthy, and is preferred"
 	case refused != seniority.None:
 		r.Note = "nothing changes: a hand-over is under way"
 	}
@@ -156,9 +275,9 @@ func (l *loop) elected(refused seniority.Reason) Result {
 }
 
 // whoLeads is the second half of a sentence.
-func (l *loop) whoLeads() string {
-	if l.last.Leader == "" {
-		return "nobody does"
+func (e *election) whoLeads() string {
+	if e.last.Leader == "" {
+		return "no member does"
 	}
-	return l.last.Leader + " does"
+	return e.last.Leader + " does"
 }

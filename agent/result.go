@@ -27,6 +27,8 @@ type Counters struct {
 	Losses        map[string]uint64 // leaderships it lost, by reason
 	Messages      map[string]uint64 // election messages, by "sent|received" + "/" + kind
 	Dropped       map[string]uint64 // messages refused or ignored, by reason
+	// AddressEvents counts what happened to the floating addresses, by Event.What.
+	AddressEvents map[string]uint64
 	HookRuns      map[string]uint64 // by event + "/" + "ok|failed|overtaken"
 	HookSeconds   map[string]float64
 	GossipDropped map[string]uint64 // packets and streams refused by the gossip layer, by reason

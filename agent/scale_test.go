@@ -67,7 +67,7 @@ func (g *group) measure(n int) figures {
 	heap, stack, goroutines := inUse()
 	began := time.Now()
 	for range n {
-		g.add(func(c *Config, _ *fakeHands) { c.Logger = slog.New(slog.DiscardHandler) })
+		g.add(func(c *Config, _ *fakeExecutor) { c.Logger = slog.New(slog.DiscardHandler) })
 	}
 	leader := ""
 	agree := func() bool {

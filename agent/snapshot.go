@@ -11,18 +11,21 @@ import (
 )
 
 // snapshot is what the loop has published last. It never changes; what depends
-// on the time is worked out by whoever asks.
+// on the time is worked out when it is asked for.
 type snapshot struct {
+	addr   string // where this member is reached
 	status seniority.Status
-	// word is the one truth about whether this member leads; nil before Run.
-	word      *keeper.Word
+	// deadline is the one truth about whether this member leads; nil before Run.
+	deadline  *keeper.Deadline
 	keeperPID int
-	// leader describes status.Leader.
+	// leader describes status.Leader; placed is the member that the placement wants to
+	// lead, or "".
 	leader Leader
-	// line is the line of succession, with those lost lately behind it; names
+	placed string
+	// members is the line of succession, with those lost lately behind it; names
 	// are those believed alive.
-	line  []MemberInfo
-	names []string
+	members []MemberInfo
+	names   []string
 	// missing are the voters that no member of the group is; astray the members
 	// that go by another list of voters than this one.
 	missing, astray []string
@@ -34,25 +37,31 @@ type snapshot struct {
 	// after the last news of it.
 	patience time.Duration
 	hook     *HookRun
-	findings []Finding
+	command  *CommandState
+	watchdog *WatchdogState
+	// addresses are the floating addresses.
+	addresses []AddressState
+	findings  []Finding
 	// hookFails says why this node would not hold a leadership, or is empty.
 	hookFails string
+	// diskFails says why this node could not store a term, or is empty.
+	diskFails string
 }
 
-// leads reports whether this member leads at the time now. The deadline word
+// leads reports whether this member leads at the time now. The deadline
 // is the one truth about it; the snapshot only says under which term.
 func (s *snapshot) leads(now time.Duration) bool {
-	return s.status.Leading && s.word.Leads(now)
+	return s.status.Leading && s.deadline.Leads(now)
 }
 
 // vouched returns the leader that this member can vouch for at the time now;
 // its Leader is empty if there is none. A loop that is a lease late was paused,
 // and what it knew then is worth nothing until it has asked.
-func (a *Agent) vouched(s *snapshot, now time.Duration) Leader {
+func (e *Election) vouched(s *snapshot, now time.Duration) Leader {
 	switch {
 	case s.leader.Leader == "",
 		s.leader.Self && !s.leads(now),
-		now > time.Duration(a.due.Load())+a.cfg.timing.Lease:
+		now > time.Duration(e.agent.due.Load())+e.cfg().timing.Lease:
 		return Leader{}
 	}
 	return s.leader
@@ -60,33 +69,33 @@ func (a *Agent) vouched(s *snapshot, now time.Duration) Leader {
 
 // IsLeader reports whether this member leads. It was true at some instant
 // between the call and its return; by the time it is used it may not be.
-func (a *Agent) IsLeader() bool {
-	return a.snap.Load().leads(a.cfg.now().Boot)
+func (e *Election) IsLeader() bool {
+	return e.snap.Load().leads(e.cfg().now().Boot)
 }
 
 // Leader returns the leader this member leads or follows, or false when it can
 // vouch for none. It allocates nothing.
-func (a *Agent) Leader() (Leader, bool) {
-	l := a.vouched(a.snap.Load(), a.cfg.now().Boot)
+func (e *Election) Leader() (Leader, bool) {
+	l := e.vouched(e.snap.Load(), e.cfg().now().Boot)
 	return l, l.Leader != ""
 }
 
 // State returns this member's own state, checked against the clock now.
-func (a *Agent) State() State {
-	now := a.cfg.now()
-	s := a.snap.Load()
-	leader := a.vouched(s, now.Boot)
+func (e *Election) State() State {
+	now := e.cfg().now()
+	s := e.snap.Load()
+	leader := e.vouched(s, now.Boot)
 	st := State{
-		Name: a.self.Name, Addr: a.addr, Members: slices.Clone(s.names),
-		Term: s.status.Term, StartTime: seconds(a.self.Start),
-		Role: a.cfg.role.String(), Rule: a.cfg.rule.Name(),
+		Name: e.self.Name, Addr: s.addr, Members: slices.Clone(s.names),
+		Term: s.status.Term, StartTime: seconds(e.self.Start),
+		Role: e.cfg().role.String(), Rule: e.cfg().rule.Name(),
 		IsLeader: s.leads(now.Boot), Electing: s.status.Electing,
-		Mode: a.cfg.mode(), Voters: a.cfg.Voters, Hook: s.hook,
-		PID: os.Getpid(), Version: Version,
-		Cluster: a.cfg.Cluster, Phase: phaseNames[s.status.Phase],
-		Eligible: s.status.Eligible, MaintenanceUntil: a.maintenance.Load().until(now), Health: a.health.Load(),
+		Mode: e.cfg().mode(), Voters: e.cfg().Voters, Hook: s.hook, Command: s.command, Watchdog: s.watchdog,
+		Addresses: slices.Clone(s.addresses), PID: os.Getpid(), Version: Version,
+		Cluster: e.cfg().Cluster, Phase: phaseNames[s.status.Phase],
+		Eligible: s.status.Eligible, MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
 		Reason: reasonText(s.status.Reason), WallTime: float64(now.Wall) / 1000,
-		LeaderHeardMS: -1, Findings: slices.Clone(s.findings),
+		LeaderHeardMS: -1, JoinedSeeds: e.agent.gossip.AddedSeeds(), Findings: slices.Clone(s.findings),
 	}
 	if s.keeperPID != 0 {
 		st.KeeperPID = &s.keeperPID
@@ -99,17 +108,52 @@ func (a *Agent) State() State {
 		st.LeaderHeardMS = (now.Boot - s.heard).Milliseconds()
 	}
 	if leader.Leader != "" {
-		st.Leader = &leader.Leader
+		since := leader.Since.UTC().Round(time.Millisecond)
+		st.Leader, st.LeaderSince = &leader.Leader, &since
 	}
 	return st
 }
 
+// info describes the election, checked against the clock now.
+func (e *Election) info() ElectionInfo {
+	s := e.snap.Load()
+	l := e.vouched(s, e.cfg().now().Boot)
+	i := ElectionInfo{
+		Term: s.status.Term, Self: l.Self, Addr: l.Addr, Candidates: []string{},
+		Addresses: slices.Clone(s.addresses), Command: s.command,
+	}
+	if l.Leader != "" {
+		since := l.Since.UTC().Round(time.Millisecond)
+		i.Leader, i.Since = &l.Leader, &since
+	}
+	if s.placed != "" {
+		i.Placed = &s.placed
+	}
+	for _, m := range s.members {
+		if m.mayLead() {
+			i.Candidates = append(i.Candidates, m.Name)
+		}
+	}
+	return i
+}
+
+// Elections describes all elections that this member knows, by name; the group's
+// own is group.
+func (a *Agent) Elections() map[string]ElectionInfo {
+	all := a.roll.all()
+	m := make(map[string]ElectionInfo, len(all))
+	for _, e := range all {
+		m[e.name] = e.info()
+	}
+	return m
+}
+
 // Lease returns how the leadership is held now, as this member sees it. It
 // costs no more than Leader does.
-func (a *Agent) Lease() Lease {
-	now := a.cfg.now().Boot
-	s := a.snap.Load()
-	leader := a.vouched(s, now)
+func (e *Election) Lease() Lease {
+	now := e.cfg().now().Boot
+	s := e.snap.Load()
+	leader := e.vouched(s, now)
 	l := Lease{
 		Term: s.status.Term, IsLeader: leader.Self, Electing: s.status.Electing, Phase: phaseNames[s.status.Phase],
 	}
@@ -119,7 +163,8 @@ func (a *Agent) Lease() Lease {
 	l.Leader = &leader.Leader
 	end, whole := s.status.Lapse, s.patience
 	if leader.Self {
-		end, whole = s.status.LeaseEnd, a.cfg.timing.Lease
+		end, whole = s.status.LeaseEnd, e.cfg().timing.Lease
+		l.LeadMS = max(s.status.Deadline-now, 0).Milliseconds()
 	}
 	l.LeftMS, l.OfMS = max(end-now, 0).Milliseconds(), whole.Milliseconds()
 	return l
@@ -127,13 +172,20 @@ func (a *Agent) Lease() Lease {
 
 // Members returns the line of succession, and after it members that have
 // vanished lately without a good-bye, as not alive.
-func (a *Agent) Members() []MemberInfo { return slices.Clone(a.snap.Load().line) }
+func (e *Election) Members() []MemberInfo {
+	line := slices.Clone(e.snap.Load().members)
+	leader, _ := e.Leader()
+	for i := range line {
+		line[i].Leads = line[i].Name == leader.Leader
+	}
+	return line
+}
 
 // Joined is nil once this member has joined and knows a leader, or has decided
 // that there is none; else it says what is missing.
-func (a *Agent) Joined() error {
-	s := a.snap.Load()
-	_, known := a.Leader()
+func (e *Election) Joined() error {
+	s := e.snap.Load()
+	_, known := e.Leader()
 	switch {
 	case known:
 		return nil

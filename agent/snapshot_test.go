@@ -6,47 +6,50 @@ import (
 
 	"doyen/agent/clock"
 	"doyen/agent/keeper"
+	"doyen/gossip"
 	"doyen/seniority"
 )
 
 // leading returns an agent that is not running and says that it leads, and
-// the word that it says so by.
-func leading(t testing.TB, until time.Duration) (*Agent, *keeper.Word) {
+// the deadline that it says so by.
+func leading(t testing.TB, until time.Duration) (*Agent, *keeper.Deadline) {
 	cfg, err := Config{}.validate()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &Agent{cfg: cfg, self: seniority.Member{Name: "a"}, done: make(chan struct{}), requests: make(chan request), tenures: newTenures()}
-	word := keeper.NewWord(clock.Boot)
-	if !word.Extend(7, until) {
-		t.Fatal("the word cannot be extended")
+	a := &Agent{cfg: cfg, self: seniority.Member{Name: "a"}, done: make(chan struct{}), requests: make(chan request), gossip: new(gossip.Gossip)}
+	a.group = newElection(a, GroupElection, cfg, cfg.Logger)
+	a.group.introduce(a.self)
+	deadline := keeper.NewDeadline(clock.Boot)
+	if !deadline.Extend(7, until) {
+		t.Fatal("the deadline cannot be extended")
 	}
 	a.beat(until)
-	a.snap.Store(&snapshot{
-		word: word, status: seniority.Status{Leader: "a", Term: 7, Leading: true, Deadline: until, LeaseEnd: until},
+	a.group.snap.Store(&snapshot{
+		deadline: deadline, status: seniority.Status{Leader: "a", Term: 7, Leading: true, Deadline: until, LeaseEnd: until},
 		leader: Leader{Leader: "a", Addr: "a:4000", Term: 7, Self: true},
 	})
-	return a, word
+	return a, deadline
 }
 
 func TestLeadershipIsCheckedWhenItIsSaid(t *testing.T) {
-	a, word := leading(t, clock.Boot()+time.Hour)
+	a, deadline := leading(t, clock.Boot()+time.Hour)
 	if _, ok := a.Leader(); !ok || !a.IsLeader() || !a.State().IsLeader || !a.Status().IsLeader {
 		t.Error("it leads and does not say so")
 	}
-	word.Disarm() // the loop has not published anything since
+	deadline.Disarm() // the loop has not published anything since
 	if l, ok := a.Leader(); ok || a.IsLeader() || a.State().IsLeader || a.State().Leader != nil || a.Status().IsLeader {
-		t.Errorf("it says that it leads against the word: %+v", l)
+		t.Errorf("it says that it leads against the deadline: %+v", l)
 	}
 }
 
 func TestNothingIsVouchedForByALoopThatIsLate(t *testing.T) {
 	now := clock.Boot()
 	a, _ := leading(t, now+time.Hour)
-	s := *a.snap.Load()
+	s := *a.group.snap.Load()
 	s.status.Leading = false
 	s.leader = Leader{Leader: "b", Term: 7}
-	a.snap.Store(&s)
+	a.group.snap.Store(&s)
 	a.beat(now)
 	if _, ok := a.Leader(); !ok {
 		t.Error("it vouches for no leader although its loop turns")
@@ -71,8 +74,8 @@ func TestLeaderAllocatesNothing(t *testing.T) {
 }
 
 func TestJoined(t *testing.T) {
-	a, word := leading(t, clock.Boot()+time.Hour)
-	word.Disarm()
+	a, deadline := leading(t, clock.Boot()+time.Hour)
+	deadline.Disarm()
 	for name, test := range map[string]struct {
 		s      snapshot
 		joined bool
@@ -81,12 +84,12 @@ func TestJoined(t *testing.T) {
 		"stepping down":        {snapshot{settled: true, status: seniority.Status{Phase: seniority.Yielding}}, false},
 		"an election is due":   {snapshot{settled: true, status: seniority.Status{Phase: seniority.Waiting}}, false},
 		"an election is on":    {snapshot{settled: true, status: seniority.Status{Electing: true}}, false},
-		"following nobody":     {snapshot{settled: true}, true},
+		"following no leader":  {snapshot{settled: true}, true},
 		"following a leader":   {snapshot{leader: Leader{Leader: "b"}}, true},
-		"leading, but no more": {snapshot{word: word, status: seniority.Status{Leading: true}, leader: Leader{Leader: "a", Self: true}}, false},
+		"leading, but no more": {snapshot{deadline: deadline, status: seniority.Status{Leading: true}, leader: Leader{Leader: "a", Self: true}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a.snap.Store(&test.s)
+			a.group.snap.Store(&test.s)
 			if err := a.Joined(); (err == nil) != test.joined {
 				t.Errorf("want joined %v, got %v", test.joined, err)
 			}

@@ -3,6 +3,8 @@ package agent
 import (
 	"encoding/json"
 	"time"
+
+	"doyen/gossip/findings"
 )
 
 // Version is the version of the program; the linker sets it in releases.
@@ -24,9 +26,16 @@ type State struct {
 	Voters    []string `json:"voters,omitempty"`
 	LeaseMS   int64    `json:"lease_ms,omitempty"`
 	Hook      *HookRun `json:"hook"`
-	PID       int      `json:"pid"`
-	KeeperPID *int     `json:"keeper_pid"`
-	Version   string   `json:"version"`
+	// Command is the command that runs while this member leads; null: none.
+	Command *CommandState `json:"command"`
+	// Watchdog is how the watchdog of the host goes; null: none.
+	Watchdog *WatchdogState `json:"watchdog,omitempty"`
+	// Addresses are the floating addresses, and whether this member has them on
+	// its interfaces, as its keeper said last.
+	Addresses []AddressState `json:"addresses"`
+	PID       int            `json:"pid"`
+	KeeperPID *int           `json:"keeper_pid"`
+	Version   string         `json:"version"`
 
 	// Beyond the contract.
 
@@ -37,11 +46,13 @@ type State struct {
 	// Eligible is false while this member may not be elected.
 	Eligible bool `json:"eligible"`
 	// MaintenanceUntil is until when this member stands aside because somebody
-	// asked it to for a time; null: nobody did, or the time is over.
+	// asked it to for a time; null: it was not asked to, or the time is over.
 	MaintenanceUntil *time.Time `json:"maintenance_until"`
 	// Health is how the health check goes; null without one, and before its
 	// first result.
 	Health *Health `json:"health"`
+	// LeaderSince is when the leadership began; null without a leader.
+	LeaderSince *time.Time `json:"leader_since"`
 	// Reason says why the leader last changed.
 	Reason string `json:"reason,omitempty"`
 	// WallTime is this member's clock in Unix seconds when it answered.
@@ -49,8 +60,46 @@ type State struct {
 	// LeaderHeardMS is how long ago this member last heard its leader, in
 	// milliseconds; 0 on the leader, -1 when it has none.
 	LeaderHeardMS int64 `json:"leader_heard_ms"`
+	// JoinedSeeds are the seeds that were added while this member ran, by Join or
+	// POST /join; a restart forgets them.
+	JoinedSeeds []string `json:"joined_seeds,omitempty"`
+	// Elections are all elections that this member knows, by name; the group's own
+	// is group. They are in the state of the group's own alone.
+	Elections map[string]ElectionInfo `json:"elections,omitempty"`
 	// Findings are what this member itself has noticed and a person should know.
 	Findings []Finding `json:"findings"`
+}
+
+// ElectionInfo is one election as a member sees it: an entry of GET /elections.
+type ElectionInfo struct {
+	Leader *string    `json:"leader"` // null: none that this member can vouch for
+	Addr   string     `json:"addr"`   // of the leader
+	Term   uint64     `json:"term"`
+	Since  *time.Time `json:"since"`  // null without a leader
+	Self   bool       `json:"self"`   // the answering member leads it
+	Placed *string    `json:"placed"` // the member that the placement wants to lead it; null: none
+	// Candidates are the members that may lead it now, the first first.
+	Candidates []string `json:"candidates"`
+	// Addresses are its floating addresses, as the answering member holds them.
+	Addresses []AddressState `json:"addresses"`
+	Command   *CommandState  `json:"command"`
+}
+
+// AddressState is one floating address on a member.
+type AddressState struct {
+	Address   string    `json:"address"` // with the length of its network
+	Interface string    `json:"interface"`
+	Held      bool      `json:"held"`
+	Since     time.Time `json:"since"` // since when Held is as it is
+}
+
+// AddressEvent is one thing that happened to a member's floating addresses: the
+// event "address" of GET /events.
+type AddressEvent struct {
+	What      string         `json:"what"` // taken, put-back, given-up, or the name of a finding
+	Evidence  string         `json:"evidence,omitempty"`
+	Over      bool           `json:"over,omitempty"` // the finding has ended
+	Addresses []AddressState `json:"addresses"`
 }
 
 // HookRun is the last run of the hook on a member.
@@ -61,6 +110,9 @@ type HookRun struct {
 	DurationMS float64 `json:"duration_ms"`
 	Error      string  `json:"error,omitempty"`
 	Running    bool    `json:"running"`
+	// Overtaken: it was ended because something newer made it pointless, which
+	// is no failure.
+	Overtaken bool `json:"overtaken,omitempty"`
 }
 
 // Health is how the health check of a member goes.
@@ -76,15 +128,7 @@ type Health struct {
 }
 
 // Finding is something a person should know, and what to do about it.
-type Finding struct {
-	What     string `json:"what"`   // a stable word, such as "name-clash"
-	Member   string `json:"member"` // whom it is about
-	Evidence string `json:"evidence"`
-	Advice   string `json:"advice"`
-	// Degrades is true when the finding needs a hand: the verdict is then at
-	// best "degraded".
-	Degrades bool `json:"degrades"`
-}
+type Finding = findings.Finding
 
 // Leader is what GET /leader answers in JSON.
 type Leader struct {
@@ -107,6 +151,9 @@ type Lease struct {
 	// unless it renews. OfMS is how long that was when it last renewed.
 	LeftMS int64 `json:"left_ms"`
 	OfMS   int64 `json:"of_ms"`
+	// LeadMS is how long a leader goes on saying that it leads, unless it renews:
+	// in quorum mode the release budget ends the lease. 0 on a follower.
+	LeadMS int64 `json:"lead_ms"`
 }
 
 // MemberInfo is one member in the line of succession.
@@ -119,19 +166,30 @@ type MemberInfo struct {
 	StartTime float64 `json:"start_time"`
 	Alive     bool    `json:"alive"`
 	Eligible  bool    `json:"eligible"`
+	// Leads is true of the leader that the answering member follows or is.
+	Leads bool `json:"leads"`
+	// Unfit is why the member is not eligible, in a word such as unhealthy.
+	Unfit string `json:"unfit,omitempty"`
+	// Voter is the entry of voters that the member found itself to be.
+	Voter string `json:"voter,omitempty"`
+	// Died: it is not alive, and its keeper has told so; it leads nowhere.
+	Died bool `json:"died,omitempty"`
 }
 
 // Leadership is one entry of the history, newest first.
 type Leadership struct {
-	Term        uint64     `json:"term"`
-	Leader      string     `json:"leader"`
-	From        time.Time  `json:"from"`
-	To          *time.Time `json:"to"`
-	Reason      string     `json:"reason"`               // why it began
-	EndReason   string     `json:"end_reason,omitempty"` // why it ended
-	DetectionMS float64    `json:"detection_ms"`         // from the last sign of the old leader to the start of the election
-	ConfirmMS   float64    `json:"confirm_ms"`           // from the claim to the win
-	HookMS      float64    `json:"hook_ms"`              // how long acquire took
+	Term      uint64     `json:"term"`
+	Leader    string     `json:"leader"`
+	From      time.Time  `json:"from"`
+	To        *time.Time `json:"to"`
+	Reason    string     `json:"reason"`               // why it began
+	EndReason string     `json:"end_reason,omitempty"` // why it ended
+	// DetectionMS is from the last sign of the old leader to the start of the
+	// election; 0 after a hand-over. The last sign is a renewal, which is at most a
+	// third of the lease before the leader's end: when that was no member can know.
+	DetectionMS float64 `json:"detection_ms"`
+	ConfirmMS   float64 `json:"confirm_ms"` // from the claim to the win
+	HookMS      float64 `json:"hook_ms"`    // how long acquire took
 }
 
 // Readiness is what GET /ready answers.
@@ -143,6 +201,7 @@ type Readiness struct {
 	UsualFailoverMS int64    `json:"usual_failover_ms"` // between this and that
 	ReleaseBudgetMS int64    `json:"release_budget_ms"`
 	DriftPPM        int      `json:"drift_ppm"` // by how much clock rates may differ, parts per million
+	Hook            bool     `json:"hook"`      // there is a hook, whose own time comes on top
 	Reasons         []string `json:"reasons"`
 }
 
@@ -159,7 +218,7 @@ type Answer struct {
 
 // Event is one entry of the live stream.
 type Event struct {
-	// Kind is state, leader, member, election, hook, health or maintenance.
+	// Kind is state, leader, member, election, hook, command, health or maintenance.
 	Kind string `json:"kind"`
 	// Time is when it happened, by this member's wall clock.
 	Time time.Time `json:"time"`
@@ -176,10 +235,16 @@ type (
 		Term     uint64  `json:"term"`
 		Reason   string  `json:"reason"`
 		Self     bool    `json:"self"`
+		// Since is when the leadership began; null without a leader. It is the
+		// same when the leader has only raised its term.
+		Since *time.Time `json:"since"`
 	}
 	// MemberEvent: a member joined, left, or changed.
 	MemberEvent struct {
-		Change string     `json:"change"` // join, leave, update
+		Change string `json:"change"` // join, leave, update
+		// Reason of a leave is lost if the member did not say that it leaves, of
+		// an update restarted if it is another run.
+		Reason string     `json:"reason,omitempty"`
 		Member MemberInfo `json:"member"`
 	}
 	// MaintenanceEvent: this member stands aside for a time, or no longer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,11 +15,11 @@ import (
 // named as well. Each answer comes before ctx ends, or is the error that says
 // why it did not.
 func (a *Agent) Survey(ctx context.Context) map[string]Answer {
-	s := a.snap.Load()
-	answers := make(map[string]Answer, len(s.line))
+	s := a.group.snap.Load()
+	answers := make(map[string]Answer, len(s.members))
 	var mu sync.Mutex
 	var asked sync.WaitGroup
-	for _, m := range s.line {
+	for _, m := range s.members {
 		asked.Go(func() {
 			answer := a.askMember(ctx, m.Name)
 			mu.Lock()
@@ -28,6 +29,9 @@ func (a *Agent) Survey(ctx context.Context) map[string]Answer {
 	}
 	asked.Wait()
 	for _, voter := range s.missing {
+		if slices.ContainsFunc(s.members, func(m MemberInfo) bool { return m.Voter == voter }) {
+			continue // a member that has vanished, which was asked
+		}
 		answers[voter] = Answer{Err: fmt.Errorf("this voter is not in the group as %s sees it", a.self.Name)}
 	}
 	return answers
@@ -39,7 +43,7 @@ func (a *Agent) askMember(ctx context.Context, name string) Answer {
 		return Answer{State: a.answer(), UDP: true}
 	}
 	began := time.Now()
-	state, udp, err := a.gossip.Ask(ctx, name)
+	state, udp, err := a.gossip.Query(ctx, name)
 	if err == nil && !json.Valid(state) {
 		state, err = nil, fmt.Errorf("the answer is not JSON")
 	}

@@ -26,6 +26,41 @@ func digest(voters []string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
+// WastedVoters says what one more voter would be worth to a group of n, where that
+// is much: one voter, or an even number, lose their majority no later than one less
+// would, and one more carries one loss more. "" for an odd number, and for none.
+func WastedVoters(n int) string {
+	if n != 1 && (n <= 0 || n%2 == 1) {
+		return ""
+	}
+	majority := n/2 + 1
+	more := n + 1 + n%2
+	verb := "are"
+	if n-majority+1 == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf("with %d voters a majority is %d, so there is a leader until %d of them %s out of reach; with %d voters, until %d are",
+		n, majority, n-majority+1, verb, more, more-more/2)
+}
+
+// asDNS returns a host, with or without a port, as DNS compares names: in lower
+// case and without a final dot. An address is in its shortest form.
+func asDNS(entry string) string {
+	host, port, err := net.SplitHostPort(entry)
+	if err != nil {
+		host, port = strings.TrimSuffix(strings.TrimPrefix(entry, "["), "]"), ""
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		host = a.Unmap().String()
+	} else {
+		host = strings.ToLower(strings.TrimSuffix(host, "."))
+	}
+	if port == "" {
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}
+
 // resolver is the part of net.Resolver that ownVoter needs.
 type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
@@ -38,7 +73,7 @@ type resolver interface {
 func ownVoter(voters []string, name, addr string, at netip.AddrPort, r resolver) (string, error) {
 	own := ""
 	for _, v := range voters {
-		is := v == name || v == addr
+		is := v == asDNS(name) || v == asDNS(addr)
 		if !is {
 			addrs, err := resolveVoter(v, at, r)
 			if err != nil {

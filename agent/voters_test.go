@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -29,6 +30,30 @@ func (n names) LookupNetIP(_ context.Context, network, host string) ([]netip.Add
 		}
 	}
 	return ips, nil
+}
+
+func (names) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
+	return "", nil, errors.New("no such service")
+}
+
+func TestVotersAreComparedAsDNSDoes(t *testing.T) {
+	for entry, want := range map[string]string{
+		"Host.Example": "host.example", "host.example.:4000": "host.example:4000", "HOST:4000": "host:4000",
+		"[FD00:0::1]:4000": "[fd00::1]:4000", "FD00::1": "fd00::1", "[fd00::1]": "fd00::1", "::ffff:10.0.0.1": "10.0.0.1",
+		"10.0.0.1:4000": "10.0.0.1:4000", "": "",
+	} {
+		if got := asDNS(entry); got != want {
+			t.Errorf("%q: want %q, got %q", entry, want, got)
+		}
+	}
+	c := Config{Seeds: []string{"A:1", "a.:1"}, Voters: []string{VotersSeeds}}
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "voters contain a:1 twice") {
+		t.Errorf("want one entry written in two ways refused, got %v", err)
+	}
+	c.Voters = []string{VotersSeeds, "B:1"}
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "voters entry seeds means all seeds, and stands alone") {
+		t.Errorf("want the seeds beside another voter refused, got %v", err)
+	}
 }
 
 func TestOwnVoter(t *testing.T) {

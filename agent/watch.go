@@ -24,9 +24,9 @@ type Status struct {
 
 // Status returns the leadership as this member knows it, checked against the
 // clock now.
-func (a *Agent) Status() Status {
-	s := a.snap.Load()
-	l := a.vouched(s, a.cfg.now().Boot)
+func (e *Election) Status() Status {
+	s := e.snap.Load()
+	l := e.vouched(s, e.cfg().now().Boot)
 	return Status{
 		Leader: l.Leader, Addr: l.Addr, Term: s.status.Term, Since: l.Since,
 		IsLeader: l.Self, Electing: s.status.Electing,
@@ -36,8 +36,8 @@ func (a *Agent) Status() Status {
 // Watch returns the current status, and then the newest whenever it has
 // changed. A reader that is slow misses statuses in between, never the last.
 // The channel is closed when ctx ends or Run returns.
-func (a *Agent) Watch(ctx context.Context) <-chan Status {
-	return a.watchers.add(ctx, a.Status)
+func (e *Election) Watch(ctx context.Context) <-chan Status {
+	return e.watchers.add(ctx, e.Status)
 }
 
 // watchers holds the mailboxes of those who watch, each with room for one

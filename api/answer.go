@@ -7,7 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
+
+	"doyen/api/diagnosis"
 )
 
 // The values of the headers that every answer has. The slices are shared by all
@@ -19,9 +20,8 @@ var (
 	noSniff  = []string{"nosniff"}
 )
 
-// maxText limits what another member can make a sentence of ours grow by, in
-// bytes.
-const maxText = 300
+// maxText limits what another can make a sentence of ours grow by, in bytes.
+const maxText = diagnosis.MaxText
 
 // setHeaders writes to the map itself because the keys are canonical already.
 // It sets no more than these two: on /leader every header costs two or three
@@ -113,21 +113,8 @@ func patience(w http.ResponseWriter, d time.Duration) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d + writeTimeout))
 }
 
-// printable returns s with everything replaced that could act on a terminal or
-// a log, cut to at most limit bytes.
-func printable(s string, limit int) string {
-	cut := len(s) > limit
-	if cut {
-		s = strings.ToValidUTF8(s[:limit], "")
-	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
-	if cut {
-		s += "…"
-	}
-	return s
-}
+// printable makes a text of others safe for a sentence of ours.
+func printable(s string, limit int) string { return diagnosis.Printable(s, limit) }
+
+// unix is a time as states give it, in seconds.
+func unix(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }

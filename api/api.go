@@ -22,6 +22,11 @@ import (
 type Config struct {
 	// Agent answers; it is required.
 	Agent Agent
+	// Election returns one of the further elections by its name, or nil. Nil: those
+	// of Agent if that is an *agent.Agent, else there are none.
+	Election func(name string) Election
+	// Store answers the calls of the replicated store; nil: it is off.
+	Store Store
 	// Token is what remote calls that change something must bear; empty: such
 	// calls are taken from loopback only. Server.SetToken changes it.
 	Token []byte
@@ -40,19 +45,23 @@ type Config struct {
 
 // api holds what the handlers share.
 type api struct {
-	agent   Agent
-	token   atomic.Pointer[[sha256.Size]byte] // the hash of the bearer token; nil: there is none
-	log     *slog.Logger
-	done    <-chan struct{}
-	origins *http.CrossOriginProtection
-	mux     *chi.Mux
-	calls   []call
-	line    atomic.Pointer[line]
-	refused refusals
-	streams chan struct{} // one entry per open event stream
-	surveys chan struct{} // one entry per survey under way
+	agent Agent
+	// election returns a further election; nil: there are none.
+	election func(name string) Election
+	store    Store
+	token    atomic.Pointer[[sha256.Size]byte] // the hash of the bearer token; nil: there is none
+	log      *slog.Logger
+	done     <-chan struct{}
+	origins  *http.CrossOriginProtection
+	mux      *chi.Mux
+	calls    []call
+	line     atomic.Pointer[line]
+	refused  refusals
+	streams  streams
+	surveys  chan struct{} // one entry per survey under way
+	holds    chan struct{} // one entry per hold under way
 
-	// certificate returns that of HTTPS; nil: there is none.
+	// certificate returns the certificate for HTTPS; nil: there is none.
 	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
@@ -73,13 +82,23 @@ func newAPI(c Config) *api {
 		panic("api: Config.Agent is nil")
 	}
 	a := &api{
-		agent:   c.Agent,
-		log:     c.Log,
-		done:    c.Done,
-		origins: http.NewCrossOriginProtection(),
-		mux:     chi.NewMux(),
-		streams: make(chan struct{}, maxStreams),
-		surveys: make(chan struct{}, maxSurveys),
+		agent:    c.Agent,
+		election: c.Election,
+		store:    c.Store,
+		log:      c.Log,
+		done:     c.Done,
+		origins:  http.NewCrossOriginProtection(),
+		mux:      chi.NewMux(),
+		surveys:  make(chan struct{}, maxSurveys),
+		holds:    make(chan struct{}, maxHolds),
+	}
+	if member, ok := c.Agent.(*agent.Agent); ok && a.election == nil {
+		a.election = func(name string) Election {
+			if e := member.Election(name); e != nil {
+				return e
+			}
+			return nil // and not a nil *agent.Election
+		}
 	}
 	if a.log == nil {
 		a.log = slog.Default()
@@ -101,17 +120,22 @@ func newAPI(c Config) *api {
 func (a *api) contents() []call {
 	get := func(path, summary string, h http.HandlerFunc) call { return call{"GET", path, summary, h} }
 	post := func(path, summary string, h http.HandlerFunc) call { return call{"POST", path, summary, h} }
-	return []call{
+	put := func(path, summary string, h http.HandlerFunc) call { return call{"PUT", path, summary, h} }
+	elect := a.change("hold an election", func(e Election, _ *http.Request, _ []byte) (deed, error) { return e.Elect, nil })
+	return append([]call{
 		get("/", "the dashboard in a browser, else this list", a.root),
+		{"OPTIONS", "/", "200 on the leader, 503 elsewhere: what a bare HAProxy check asks", a.options},
 		get("/dashboard/{file}", "what the dashboard is made of", a.dashboard),
 		get("/openapi.json", "these calls as OpenAPI 3.1", a.openapi),
 		get("/ping", "OK", a.ping),
 		get("/leader", "the leader's host:port; as JSON with ?format=json", a.leader),
 		get("/is-leader", "200 on the leader, 503 elsewhere", a.isLeader),
+		get("/lease", "how the leadership is held now, in milliseconds", a.lease),
 		get("/state", "this member's own state", a.state),
 		get("/status", "the same", a.state),
 		get("/members", "the line of succession", a.members),
-		get("/diag", "every member's state and a verdict; ?timeout=2s", a.diag),
+		get("/diag", "every member's state and a verdict; ?timeout=2s, ?election=", a.diag),
+		get("/elections", "every election this member knows", a.elections),
 		get("/history", "leaderships, newest first", a.history),
 		get("/ready", "would failover work now; 200 or 503", a.ready),
 		get("/events", "live events (SSE), the current state first; with the lease: ?lease=500ms", a.events),
@@ -119,18 +143,26 @@ func (a *api) contents() []call {
 		get("/livez", "200 while the election loop turns", a.livez),
 		get("/readyz", "200 once joined and decided", a.readyz),
 		get("/version", "the program's version", a.version),
-		post("/step-down", "hand the leadership over; and stand aside: ?for=1h", a.change("step down", a.readStepDown)),
-		post("/resume", "stand aside no longer", a.change("resume", always(a.agent.Resume))),
+		post("/step-down", "hand the leadership over: ?to=MEMBER; and stand aside: ?for=1h", a.change("step down", a.readStepDown)),
+		post("/join", "one more seed until the restart: ?addr=host:port", a.change("join a seed", a.readJoin)),
+		post("/hold", "a stream while this member leads; a hand-over waits for its end: ?wait=10s", a.hold),
+		post("/resume", "stand aside no longer", a.change("resume", func(e Election, _ *http.Request, _ []byte) (deed, error) { return e.Resume, nil })),
 		post("/leave", "hand over and leave the group", a.change("leave", always(a.agent.Leave))),
-		post("/election", "hold an election now", a.change("hold an election", always(a.agent.Elect))),
-	}
+		post("/election", "hold an election now", elect),
+		put("/election", "the same", elect),
+		get("/electionStatus", "whether an election is under way", a.electionStatus),
+		get("/leaderPort", "the leader's port", a.leaderPort),
+		post("/newLeaderPort", "409: leaders are elected, not appointed", a.newLeaderPort),
+		put("/newLeaderPort", "the same", a.newLeaderPort),
+	}, a.storeCalls()...)
 }
 
 // route registers a call, with and without a trailing slash; two routes cost
 // a request nothing, a middleware that strips slashes would.
 func (a *api) route(c call) {
-	paths := []string{c.Path}
-	if c.Path != "/" {
+	// A key may contain slashes.
+	paths := []string{strings.Replace(c.Path, "{key}", "*", 1)}
+	if c.Path != "/" && !strings.HasSuffix(c.Path, "/{key}") {
 		paths = append(paths, c.Path+"/")
 	}
 	for _, path := range paths {
@@ -166,10 +198,10 @@ func (a *api) notFound(w http.ResponseWriter, _ *http.Request) {
 }
 
 // notAllowed answers a known path with another method. Chi also sends methods
-// here that it does not know, whatever the path.
+// here that it does not know, on any path.
 func (a *api) notAllowed(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		if a.mux.Match(chi.NewRouteContext(), method, r.URL.Path) {
 			allowed = append(allowed, method)
 		}

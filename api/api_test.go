@@ -30,7 +30,7 @@ func TestReads(t *testing.T) {
 		{"/diag", "application/json", `"member_states"`},
 		{"/history", "application/json", `[]`},
 		{"/ready", "application/json", `"would_lead": "b"`},
-		{"/metrics", "text/plain; version=0.0.4", "doyen_is_leader 1"},
+		{"/metrics", "text/plain; version=0.0.4", `doyen_is_leader{election="group"} 1`},
 		{"/livez", "text/plain; charset=utf-8", "OK"},
 		{"/readyz", "text/plain; charset=utf-8", "OK"},
 		{"/version", "application/json", `"version": "dev"`},
@@ -83,7 +83,7 @@ func TestStateHasTheContractsKeys(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	f := newFake()
 	f.leader, f.isLeader = nil, false
-	f.ready = agent.Readiness{Reasons: []string{"nobody could follow"}}
+	f.ready = agent.Readiness{Reasons: []string{"no member could follow"}}
 	f.live = errors.New("the election loop should have turned 6s ago")
 	f.joined = errors.New("not every seed has answered\x1b[31m")
 	h := New(quiet(f))
@@ -97,6 +97,40 @@ func TestUnavailable(t *testing.T) {
 	if got := fields(t, w); w.Code != http.StatusServiceUnavailable || got["ready"] != false || got["would_lead"] != nil {
 		t.Errorf("/ready: want 503 and ready false, got %d %v", w.Code, got)
 	}
+}
+
+// TestFormerCalls asks as clients of other leader elections do.
+func TestFormerCalls(t *testing.T) {
+	f := newFake()
+	h := New(quiet(f))
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		body         string
+	}{
+		{"GET", "/electionStatus", 200, `{"electionStatus":false}`},
+		{"GET", "/leaderPort", 200, `{"leaderPort":4000}`},
+		{"POST", "/newLeaderPort", 409, "leaders are elected, not appointed"},
+		{"PUT", "/newLeaderPort", 409, "leaders are elected, not appointed"},
+		{"PUT", "/election", 200, `"ok":true`},
+	} {
+		for _, path := range []string{tt.path, tt.path + "/"} {
+			w := ask(t, h, tt.method, path)
+			if body := strings.Join(strings.Fields(w.Body.String()), ""); w.Code != tt.status || !strings.Contains(body, strings.ReplaceAll(tt.body, " ", "")) {
+				t.Errorf("%s %s: want %d with %s, got %d %s", tt.method, path, tt.status, tt.body, w.Code, w.Body)
+			}
+		}
+	}
+	f = newFake()
+	f.leader, f.state.Electing = nil, true
+	h = New(quiet(f))
+	wantError(t, ask(t, h, "GET", "/leaderPort"), http.StatusServiceUnavailable, "no leader")
+	if got := fields(t, ask(t, h, "GET", "/electionStatus")); got["electionStatus"] != true {
+		t.Errorf("want an election under way, got %v", got)
+	}
+	// PUT changes something, so it is guarded as POST is.
+	foreign := ask(t, h, "PUT", "/election", from("192.0.2.9:1"))
+	wantError(t, foreign, http.StatusUnauthorized, "loopback only")
 }
 
 func TestWrongCalls(t *testing.T) {
@@ -224,22 +258,4 @@ func TestNewWithoutAgentPanics(t *testing.T) {
 		}
 	}()
 	New(Config{})
-}
-
-func TestPrintable(t *testing.T) {
-	for _, tt := range []struct {
-		in    string
-		limit int
-		want  string
-	}{
-		{"plain text", 20, "plain text"},
-		{"tab\tand\x7f", 20, "tab\uFFFDand\uFFFD"},
-		{"\xff", 20, "\uFFFD"},
-		{"für", 2, "f…"},
-		{"für", 3, "fü…"},
-	} {
-		if got := printable(tt.in, tt.limit); got != tt.want {
-			t.Errorf("printable(%q, %d): want %q, got %q", tt.in, tt.limit, tt.want, got)
-		}
-	}
 }

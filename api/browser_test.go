@@ -114,7 +114,7 @@ func needBrowser(t *testing.T) {
 }
 
 // openPage opens the dashboard of the member at addr. When the test ends the
-// page must have asked nobody else for anything and have made no error.
+// page must have asked no other host for anything and have made no error.
 func openPage(t *testing.T, addr string) *page {
 	t.Helper()
 	needBrowser(t)
@@ -250,7 +250,7 @@ func serveHTTP(t *testing.T, a Agent) string {
 	ended := make(chan error)
 	go func() { ended <- s.Serve(ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), awhile)
 		defer cancel()
 		_ = s.Shutdown(ctx)
 		if err := <-ended; err != nil {

@@ -27,21 +27,16 @@ const (
 type deed func(context.Context) (agent.Result, error)
 
 // always is for calls that take no parameters.
-func always(do deed) func(*http.Request, []byte) (deed, error) {
-	return func(*http.Request, []byte) (deed, error) { return do, nil }
+func always(do deed) func(Election, *http.Request, []byte) (deed, error) {
+	return func(Election, *http.Request, []byte) (deed, error) { return do, nil }
 }
 
 // change makes the handler of a call that changes something. what completes
-// "asked to …" in the log; read finds out from request and body what to do, and
-// its error names the field that is wrong.
-func (a *api) change(what string, read func(*http.Request, []byte) (deed, error)) http.HandlerFunc {
+// "asked to …" in the log; read finds out from request and body what to do in the
+// election that the call names, and its error names the field that is wrong.
+func (a *api) change(what string, read func(Election, *http.Request, []byte) (deed, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if status, why, sentence := a.refuse(r); status != 0 {
-			a.refused.count(why)
-			if status == http.StatusUnauthorized {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="doyen"`)
-			}
-			a.fail(w, status, sentence)
+		if !a.permit(w, r) {
 			return
 		}
 		// The body is read before the deadlines move, so that a client which
@@ -51,12 +46,20 @@ func (a *api) change(what string, read func(*http.Request, []byte) (deed, error)
 			a.fail(w, http.StatusBadRequest, "the body is too long or did not arrive; this call needs none")
 			return
 		}
-		do, err := read(r, body)
+		election, ok := a.of(w, r)
+		if !ok {
+			return
+		}
+		do, err := read(election, r, body)
 		if err != nil {
 			a.fail(w, http.StatusBadRequest, printable(err.Error(), maxText))
 			return
 		}
-		a.log.Info("asked to "+what, "by", r.RemoteAddr)
+		attrs := []any{"by", r.RemoteAddr}
+		if name := electionName(r.URL.Query()); name != groupElection {
+			attrs = append(attrs, "election", name)
+		}
+		a.log.Info("asked to "+what, attrs...)
 		patience(w, changeTimeout)
 		ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
 		defer cancel()
@@ -75,10 +78,26 @@ func (a *api) result(w http.ResponseWriter, do deed, ctx context.Context) {
 		a.fail(w, http.StatusConflict, printable(err.Error(), maxText))
 	case ctx.Err() != nil:
 		a.fail(w, http.StatusGatewayTimeout, "no end was seen in time; it may still be under way, GET /state shows it")
+	case errors.As(err, new(badField)):
+		a.fail(w, http.StatusBadRequest, printable(err.Error(), maxText))
 	default:
 		a.log.Error("a requested change failed", "err", err)
 		a.fail(w, http.StatusInternalServerError, printable(err.Error(), maxText))
 	}
+}
+
+// permit answers a call that is refused; it reports whether the call may go on.
+func (a *api) permit(w http.ResponseWriter, r *http.Request) bool {
+	status, why, sentence := a.refuse(r)
+	if status == 0 {
+		return true
+	}
+	a.refused.count(why)
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="doyen"`)
+	}
+	a.fail(w, status, sentence)
+	return false
 }
 
 // refuse says whether a call that changes something is refused: with which

@@ -77,8 +77,35 @@ func TestWhoMayChange(t *testing.T) {
 	}
 }
 
+// No call that changes something is taken from another host without the token, or from
+// a page of another origin.
+func TestEveryChangeNeedsPermission(t *testing.T) {
+	f, s, done := newFake(), &fakeStore{}, 0
+	f.change = func(context.Context, string) (agent.Result, error) { done++; return agent.Result{}, nil }
+	f.lead = func(context.Context, func(context.Context) error) error { done++; return agent.ErrLeadershipOver }
+	c := quiet(f)
+	c.Token, c.Store = []byte("secret"), s
+	a := newAPI(c)
+	for _, call := range a.calls {
+		if call.Method == "GET" || call.Method == "OPTIONS" || call.Path == "/newLeaderPort" { // which is always refused
+			continue
+		}
+		path := strings.Replace(call.Path, "{key}", "a", 1)
+		for status, set := range map[int]func(*http.Request){
+			http.StatusUnauthorized: from("10.0.0.9:1234"), http.StatusForbidden: header("Sec-Fetch-Site", "cross-site"),
+		} {
+			if w := ask(t, a, call.Method, path, set); w.Code != status {
+				t.Errorf("%s %s: want %d, got %d: %s", call.Method, path, status, w.Code, w.Body)
+			}
+		}
+	}
+	if done+len(s.did) != 0 {
+		t.Errorf("%d changes and %d of the store were carried out, want none", done, len(s.did))
+	}
+}
+
 func TestChangeAnswers(t *testing.T) {
-	refused := fmt.Errorf("%w: there is nobody to hand over to", agent.ErrRefused)
+	refused := fmt.Errorf("%w: there is no member to hand over to", agent.ErrRefused)
 	tests := []struct {
 		name   string
 		result agent.Result
@@ -88,7 +115,7 @@ func TestChangeAnswers(t *testing.T) {
 	}{
 		{"done", agent.Result{Leader: "b", Term: 8}, nil, 200, `"leader": "b"`},
 		{"nothing to do", agent.Result{Note: "nothing changes"}, nil, 200, `"note": "nothing changes"`},
-		{"refused", agent.Result{}, refused, 409, "nobody to hand over to"},
+		{"refused", agent.Result{}, refused, 409, "no member to hand over to"},
 		{"failed", agent.Result{}, errors.New("broken"), 500, "broken"},
 	}
 	for _, path := range []string{"/step-down", "/resume", "/leave/", "/election"} {

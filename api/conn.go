@@ -16,9 +16,9 @@ import (
 const tlsByte = 0x16
 
 // conn is a connection with a place among the limits. Its first byte tells
-// whether it speaks TLS. That is looked at, and the handshake made, by whoever
-// reads first: net/http, under its time limit for a header. So a port serves
-// both, and nobody who connects and says nothing holds anybody else up.
+// whether it speaks TLS. That is looked at, and the handshake made, by the
+// first reader: net/http, under its time limit for a header. So a port serves
+// both, and no member who connects and says nothing holds anybody else up.
 type conn struct {
 	net.Conn
 	limited *limited
@@ -53,8 +53,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return (*unread)(c).Read(p)
 }
 
-// identify reads the first byte and, if it is that of TLS, shakes hands. What
-// fails is told to nobody: to net/http it is a connection that has ended.
+// identify reads the first byte and, if TLS begins with it, shakes hands. What
+// fails is told to no one: to net/http it is a connection that has ended.
 func (c *conn) identify() {
 	c.head = make([]byte, 1)
 	if _, err := io.ReadFull(c.Conn, c.head); err != nil {

@@ -25,13 +25,13 @@ var assetTypes = map[string][]string{
 
 // policy lets the page load what this member serves and nothing else: no code
 // or style in the markup, no other origin, no frame around it, and no string
-// that becomes markup. Names are chosen by whoever runs a member, so the page
+// that becomes markup. Names are chosen by the operators of members, so the page
 // must be safe even if it had a fault.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types 'none'"
 
-// root answers a browser with the dashboard and everybody else with the list
+// root answers a browser with the dashboard and all others with the list
 // of calls.
 func (a *api) root(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")

@@ -149,7 +149,7 @@ func (p *page) checkWidth() {
 }
 
 // TestDashboardShowsDisagreement has two members follow another leader, one
-// follow nobody, and one not answer.
+// follow no leader, and one not answer.
 func TestDashboardShowsDisagreement(t *testing.T) {
 	s := newStage(6)
 	other := "n4.example.org:4000"
@@ -169,7 +169,7 @@ func TestDashboardShowsDisagreement(t *testing.T) {
 	p.await("#verdict-words", "n1.example.org:4000 and n4.example.org:4000 each say that they lead")
 	p.await("#findings", "says that it leads, in term")
 	for row, want := range map[int][2]string{
-		1: {"leads", "leads"}, 2: {"good", "follows n1.example.org:4000"}, 3: {"differs", "names nobody"},
+		1: {"leads", "leads"}, 2: {"good", "follows n1.example.org:4000"}, 3: {"differs", "names no leader"},
 		4: {"leads", "leads"}, 5: {"differs", "follows n4.example.org:4000"}, 6: {"silent", "does not answer"},
 	} {
 		li := fmt.Sprintf("#members > li:nth-child(%d)", row)
@@ -186,14 +186,47 @@ func TestDashboardShowsDisagreement(t *testing.T) {
 	p.shoot("disagreement-dark-390")
 }
 
+// TestDashboardShowsALoneLeader cuts a leader off: the page must not look as if
+// all were well.
+func TestDashboardShowsALoneLeader(t *testing.T) {
+	s := newStage(3)
+	own := "n1.example.org:4000"
+	s.change(func(s *stage) {
+		for i := range s.f.members[1:] {
+			m := &s.f.members[i+1]
+			m.Alive = false
+			delete(s.cast, m.Name)
+			s.mute[m.Name] = "no answer within 1.5s"
+		}
+		me := s.cast[own]
+		me.Members = []string{own}
+		s.cast[own], s.f.state = me, me
+		s.f.lease = agent.Lease{Leader: &own, Term: me.Term, IsLeader: true, Phase: "holding", LeftMS: 900, OfMS: 1000}
+		s.f.ready = agent.Readiness{Reasons: []string{"no other member may lead"}}
+	}, "", nil)
+	p := openPage(t, serveHTTP(t, s))
+	p.await("#verdict-words", own+" leads alone. 2 members are out of reach and may have a leader of their own.")
+	p.await("#findings", "Split possible")
+	p.await("#leader-about", "leads since")
+	p.await("#leader-about", "UTC")
+	if got := eval[string](p, `document.querySelector("#lead").dataset.tone`); got != "warn" {
+		t.Errorf("want the leader marked warn, got %s", got)
+	}
+	p.shoot("lone-light")
+	p.dress("dark", 390)
+	p.checkWidth()
+	p.shoot("lone-dark-390")
+}
+
 // TestDashboardShowsAnElection has a voter of five claim while two are gone:
-// one confirms, one objects, and then nobody leads.
+// one confirms, one objects, and then no member leads.
 func TestDashboardShowsAnElection(t *testing.T) {
 	s := newStage(5)
 	s.change(func(s *stage) {
 		var voters []string
-		for _, m := range s.f.members {
+		for i, m := range s.f.members {
 			voters = append(voters, m.Addr)
+			s.f.members[i].Voter = m.Addr
 		}
 		for name, m := range s.cast {
 			m.Mode, m.Voters = "quorum", voters
@@ -232,9 +265,9 @@ func TestDashboardShowsAnElection(t *testing.T) {
 	p.await("#bursts", "n4.example.org:4000 objects")
 	p.await("#bursts", "its promise to another still runs")
 	p.await("#history", "ended: fell silent")
-	p.await("#history", "nobody led for")
+	p.await("#history", "no member led for")
 	p.await("#lease-of", "no lease")
-	p.await("#verdict-words", "Nobody leads")
+	p.await("#verdict-words", "No member leads")
 	p.await("#findings", "an election is under way")
 	p.await("#voters-about", "3 of 5 voters answer, 3 must confirm a leader: none may fail")
 	p.shoot("election-light")
@@ -370,4 +403,79 @@ func TestDashboardWithoutMotion(t *testing.T) {
 	p.until("the bar to move", func() bool { return eval[int](p, "document.getAnimations().length") > 0 })
 	p.dress("light", 1280, &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"})
 	p.until("no motion", func() bool { return eval[int](p, "document.getAnimations().length") == 0 })
+}
+
+// TestDashboardShowsFloatingAddresses has the leader hold an address, and the
+// page's member take it over, lose it to somebody, and put it back.
+func TestDashboardShowsFloatingAddresses(t *testing.T) {
+	address := func(held bool) []agent.AddressState {
+		return []agent.AddressState{{Address: "10.0.0.100/24", Interface: "eth0", Held: held, Since: time.Now()}}
+	}
+	s := newStage(3)
+	for name, m := range s.cast {
+		m.Addresses = address(m.IsLeader)
+		s.cast[name] = m
+	}
+	s.f.state.Addresses = address(false)
+	p := openPage(t, serveHTTP(t, s))
+	p.await("#leader-about", "holds 10.0.0.100/24 on eth0")
+
+	self, previous := "n2.example.org:4000", "n1.example.org:4000"
+	term := s.f.lease.Term + 1
+	s.change(func(s *stage) {
+		s.f.lease = agent.Lease{Leader: &self, Term: term, IsLeader: true, Phase: "holding", LeftMS: 950, OfMS: 1000}
+	}, "leader", agent.LeaderEvent{Leader: &self, Previous: &previous, Term: term, Reason: "succeeded", Self: true})
+	p.await("#leader-about", "does not hold 10.0.0.100/24 on eth0")
+	tell := func(what, evidence string, held bool) {
+		s.change(func(*stage) {}, "address", agent.AddressEvent{What: what, Evidence: evidence, Addresses: address(held)})
+	}
+	tell("taken", "", true)
+	p.await("#leader-about", " · holds 10.0.0.100/24 on eth0")
+	p.await("#bursts", self+" took and announced 10.0.0.100/24")
+	tell("floating-ip-removed", "10.0.0.100/24@eth0 was gone while this node leads", true)
+	tell("put-back", "", true)
+	p.await("#bursts", "was gone while this node leads")
+	p.await("#bursts", self+" put back and announced 10.0.0.100/24")
+	tell("given-up", "", false)
+	p.await("#bursts", self+" gave up 10.0.0.100/24")
+}
+
+// TestDashboardShowsElections: several elections over one group are listed with their
+// leaders; one shows who has its address. A group with its own alone lists none.
+func TestDashboardShowsElections(t *testing.T) {
+	s := newStage(3)
+	own, other := "n1.example.org:4000", "n3.example.org:4000"
+	s.change(func(s *stage) {
+		since := time.Now().Add(-time.Hour)
+		for name, m := range s.cast {
+			m.Elections = map[string]agent.ElectionInfo{
+				"group": {Leader: &own, Term: 7, Since: &since, Candidates: []string{own, other}},
+				"web": {Leader: &other, Term: 9, Since: &since, Placed: &other, Candidates: []string{other, own},
+					Addresses: []agent.AddressState{{Address: "10.0.0.100/24", Interface: "eth0", Held: name == other}}},
+				"mail": {Term: 3, Candidates: []string{}},
+			}
+			s.cast[name] = m
+		}
+		s.f.state = s.cast["n2.example.org:4000"]
+	}, "", nil)
+	p := openPage(t, serveHTTP(t, s))
+	p.await("#elections-about", "3 elections, 1 without a leader. "+other+" leads 1.")
+	for row, want := range map[int][2]string{1: {"group", own}, 2: {"mail", "no leader"}, 3: {"web", other}} {
+		li := fmt.Sprintf("#contests > li:nth-child(%d)", row)
+		if name, leader := p.text(li+" .name"), p.text(li+" .says"); name != want[0] || leader != want[1] {
+			t.Errorf("row %d: want %q, got %q led by %q", row, want, name, leader)
+		}
+	}
+	eval[bool](p, `(document.querySelector("#contests > li:nth-child(3) details").open = true)`)
+	p.await("#contests > li:nth-child(3) dl", "10.0.0.100/24: "+other)
+	p.shoot("elections-light")
+	p.dress("dark", 390)
+	p.checkWidth()
+	p.shoot("elections-dark-390")
+
+	p = openPage(t, serveHTTP(t, newStage(3)))
+	p.await("#verdict-words", "n1.example.org:4000")
+	if !eval[bool](p, `document.querySelector("#elections").hidden`) {
+		t.Error("a group with one election lists elections")
+	}
 }

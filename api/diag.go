@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doyen/agent"
+	"doyen/api/diagnosis"
 )
 
 const (
@@ -20,16 +21,16 @@ const (
 	// member. They are not shared: an answer must not be older than the
 	// request.
 	maxSurveys = 8
-	// maxState limits one member's answer in bytes; a thousand members with
-	// the longest names fit.
-	maxState = 256 << 10
+	// maxState limits one member's answer in bytes; a thousand members with the
+	// longest names fit, and 128 elections with a hundred candidates each.
+	maxState = 512 << 10
 )
 
-// diagnosis is what GET /diag answers.
-type diagnosis struct {
-	State   agent.State    `json:"state"`
-	Members map[string]any `json:"member_states"`
-	Verdict Verdict        `json:"verdict"`
+// diagAnswer is what GET /diag answers.
+type diagAnswer struct {
+	State   agent.State       `json:"state"`
+	Members map[string]any    `json:"member_states"`
+	Verdict diagnosis.Verdict `json:"verdict"`
 }
 
 // diag asks every member, and judges.
@@ -37,6 +38,9 @@ func (a *api) diag(w http.ResponseWriter, r *http.Request) {
 	timeout, err := duration(r, "timeout", defaultSurvey, minSurvey, maxSurvey)
 	if err != nil {
 		a.fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	if _, ok := a.of(w, r); !ok {
 		return
 	}
 	select {
@@ -50,32 +54,38 @@ func (a *api) diag(w http.ResponseWriter, r *http.Request) {
 	patience(w, timeout)
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	a.json(w, http.StatusOK, a.survey(ctx))
+	a.json(w, http.StatusOK, a.survey(ctx, electionName(r.URL.Query())))
 }
 
-// survey asks every member and judges the answers.
-func (a *api) survey(ctx context.Context) diagnosis {
+// survey asks every member and judges the answers, as they bear on an election. This
+// member's state is the one that it answered, so that the answer shows it at one instant.
+func (a *api) survey(ctx context.Context, election string) diagAnswer {
 	began := time.Now()
 	answers := a.agent.Survey(ctx)
-	e := evidence{
-		state:   a.agent.State(),
-		members: a.agent.Members(),
-		replies: make(map[string]reply, len(answers)),
-		began:   began,
-		ended:   time.Now(),
+	e := diagnosis.Evidence{
+		Members: a.agent.Members(), Replies: make(map[string]diagnosis.Reply, len(answers)),
+		Began: began, Ended: time.Now(),
 	}
 	shown := make(map[string]any, len(answers))
 	for name, answer := range answers {
 		raw, state, err := readState(name, &answer)
 		if err != nil {
-			e.replies[name] = reply{err: printable(err.Error(), maxText), udp: answer.UDP}
-			shown[name] = map[string]string{"error": e.replies[name].err}
+			text := printable(err.Error(), maxText)
+			e.Replies[name] = diagnosis.Reply{Err: text, UDP: answer.UDP}
+			shown[name] = map[string]string{"error": text}
 			continue
 		}
-		e.replies[name] = reply{state: state, udp: answer.UDP}
+		e.Replies[name] = diagnosis.Reply{State: state, UDP: answer.UDP}
 		shown[name] = raw
 	}
-	return diagnosis{State: e.state, Members: shown, Verdict: judge(&e)}
+	e.Asker = a.agent.State()
+	if own := e.Replies[e.Asker.Name].State; own != nil {
+		e.Asker = *own
+	}
+	if election != groupElection {
+		return diagAnswer{State: e.Asker, Members: shown, Verdict: diagnosis.JudgeElection(&e, election)}
+	}
+	return diagAnswer{State: e.Asker, Members: shown, Verdict: diagnosis.Judge(&e)}
 }
 
 // readState checks an answer, which another program wrote. The JSON it returns

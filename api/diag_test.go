@@ -25,7 +25,7 @@ func TestDiagShowsEveryMember(t *testing.T) {
 	}
 	got := fields(t, ask(t, New(quiet(f)), "GET", "/diag/"))
 	if name := got["state"].(map[string]any)["name"]; name != "a" {
-		t.Errorf("state: want that of a, got %v", name)
+		t.Errorf("state: want a's, got %v", name)
 	}
 	states := got["member_states"].(map[string]any)
 	if len(states) != 3 || states["b"].(map[string]any)["new_key"] == nil {
@@ -43,6 +43,24 @@ func TestDiagShowsEveryMember(t *testing.T) {
 			if _, ok := finding.(map[string]any)[key].(string); !ok {
 				t.Errorf("finding %v has no %q", finding, key)
 			}
+		}
+	}
+}
+
+// TestDiagLooksAtOneInstant has the state change between this member's own answer
+// and the end of the survey: the answer shows what was answered.
+func TestDiagLooksAtOneInstant(t *testing.T) {
+	f := newFake()
+	answered := healthy("a")
+	f.state.Mode, f.state.Voters, f.state.Term = "quorum", []string{"a", "b", "c", "d"}, 8
+	f.survey = func(context.Context) map[string]agent.Answer { return map[string]agent.Answer{"a": says(answered)} }
+	got := fields(t, ask(t, New(quiet(f)), "GET", "/diag"))
+	if term := got["state"].(map[string]any)["term"]; term != 7.0 {
+		t.Errorf("state: want the answered one, of term 7, got term %v", term)
+	}
+	for _, finding := range got["verdict"].(map[string]any)["findings"].([]any) {
+		if what := finding.(map[string]any)["what"]; what == "voter-missing" {
+			t.Errorf("the verdict goes by a later state: %v", finding)
 		}
 	}
 }

@@ -30,15 +30,22 @@
 // # Events
 //
 // /events streams what this member sees happen: its own claims and who confirms
-// or objects to them, whom it promises its vote, who leads, who comes and goes,
+// or objects to them, which claimant it promises its vote, who leads, who comes and goes,
 // what the hook does. /events?lease=500ms adds, that often, how much of the lease
 // is left: on the leader until it leads no more, on the others until they take
 // it for gone, unless it renews. It is looked up for the stream and costs the
 // election nothing.
 //
+// # Holds
+//
+// POST /hold streams one leadership of this member to a client that has something
+// running under it, such as agent exec. A planned hand-over waits until the client
+// has closed the connection. GET /lease tells the client how long it may go on: it
+// counts from the moment at which it sent the request.
+//
 // # Dashboard
 //
-// GET / answers a browser with a page, and everybody else with the list of
+// GET / answers a browser with a page, and all others with the list of
 // calls. The page follows /events?lease=250ms and asks /diag, /members, /history
 // and /ready when something has happened, never more often than each two
 // seconds, and each ten while all is well. What it shows of the others is what
@@ -50,8 +57,9 @@
 //
 // # Diagnosis
 //
-// /diag asks every member and judges the answers; see judge. Answers are taken
-// within the survey's duration and not at one instant, so a hand-over or an
+// /diag asks every member, and package diagnosis judges the answers: its status is
+// about the group's own election, its findings about all of them. Answers are
+// taken within the survey's duration and not at one instant, so a hand-over or an
 // election under way can show up as disagreement; the findings say so. A
 // finding that needs no hand ("degrades": false) leaves a verdict "agreed".
 //
@@ -60,10 +68,10 @@
 // POST calls are taken from this host's loopback addresses or with the bearer
 // token. Loopback is judged by the connection alone; a header that says
 // that a proxy forwarded the request takes the privilege away, because a proxy
-// on this host would otherwise lend it to everybody. Browsers are kept out
+// on this host would otherwise lend it to all of them. Browsers are kept out
 // twice: cross-origin calls are refused (net/http's CrossOriginProtection), and
 // without a token the Host header must be an address, localhost, or this
-// member's own name, which defeats DNS rebinding. Reading is open to whoever
+// member's own name, which defeats DNS rebinding. Reading is open to all that
 // reaches the port; nothing secret can be read.
 //
 // # TLS
@@ -80,8 +88,8 @@
 // the handler waits for (a survey 30 s at most, a hand-over 10 minutes, an event
 // until there is one, and then 5 s). TLS handshake 5 s. Idle connection 60 s. 256
 // connections from elsewhere, 64 from one address (one /64 of IPv6); loopback has
-// 64 of its own, so that a flood from outside cannot lock out this host's
+// 192 of its own, so that a flood from outside cannot lock out this host's
 // operator. Beyond that the connection that has waited longest for its next call
-// gives its place up, so that idle connections lock nobody out. 64 event
-// streams, 8 surveys at a time. What is refused is counted by reason in doyen_http_refused_total.
+// gives its place up, so that idle connections lock no client out. 64 event
+// streams, 32 of one other host, 64 holds, 8 surveys at a time. What is refused is counted by reason in doyen_http_refused_total.
 package api

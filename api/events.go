@@ -6,14 +6,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"sync"
 	"time"
 
 	"doyen/agent"
 )
 
 const (
-	// maxStreams limits the event streams open at once.
-	maxStreams = 64
+	// maxStreams limits the event streams open at once, and maxStreamsFromHost those
+	// of one other host, which has calls to make beside them.
+	maxStreams         = 64
+	maxStreamsFromHost = 32
 	// heartbeat is how often a quiet stream says that it is alive; proxies
 	// commonly close what is silent for 30 s or more.
 	heartbeat = 15 * time.Second
@@ -35,14 +39,21 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	select {
-	case a.streams <- struct{}{}:
-		defer func() { <-a.streams }()
-	default:
-		a.refused.count(tooManyStreams)
-		a.fail(w, http.StatusServiceUnavailable, fmt.Sprintf("%d event streams are open, which is the limit", maxStreams))
+	e, ok := a.of(w, r)
+	if !ok {
 		return
 	}
+	ofStore := r.URL.RawQuery != "" && r.URL.Query().Has("store")
+	if ofStore && a.storeOf(w) == nil {
+		return
+	}
+	host := origin(r.RemoteAddr)
+	if err := a.streams.enter(host); err != nil {
+		a.refused.count(tooManyStreams)
+		a.fail(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	defer a.streams.leave(host)
 	setHeaders(w, []string{"text/event-stream"})
 	// Nginx would hold events back.
 	w.Header().Set("X-Accel-Buffering", "no")
@@ -50,14 +61,51 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	if err := s.write(fmt.Appendf(nil, "retry: %d\n\n", reconnect.Milliseconds())); err != nil {
 		return
 	}
-	a.follow(r.Context(), s, a.agent.Subscribe(r.Context()), every)
+	if ofStore {
+		a.storeEvents(w, r, s)
+		return
+	}
+	a.follow(r.Context(), s, e, e.Subscribe(r.Context()), every)
+}
+
+// streams counts the event streams open, by host.
+type streams struct {
+	mu   sync.Mutex
+	all  int
+	from map[netip.Addr]int
+}
+
+// enter takes one more in, or says why not.
+func (s *streams) enter(host netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.all >= maxStreams:
+		return fmt.Errorf("%d event streams are open, which is the limit", maxStreams)
+	case !host.IsLoopback() && s.from[host] >= maxStreamsFromHost:
+		return fmt.Errorf("%d event streams of %s are open, which is the limit for one host", maxStreamsFromHost, host)
+	case s.from == nil:
+		s.from = map[netip.Addr]int{}
+	}
+	s.all++
+	s.from[host]++
+	return nil
+}
+
+func (s *streams) leave(host netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.from[host]--; s.from[host] == 0 {
+		delete(s.from, host)
+	}
 }
 
 // follow copies events to a stream, and every so often (0: never) how the
 // leadership is held: that is looked up here and not told by the agent, whose
 // loop renews without giving it a thought. There is no one to tell of a failed
 // write: it is how a client goes away.
-func (a *api) follow(ctx context.Context, s *stream, events <-chan agent.Event, every time.Duration) {
+func (a *api) follow(ctx context.Context, s *stream, e Election, events <-chan agent.Event, every time.Duration) {
 	quiet := time.NewTicker(heartbeat)
 	defer quiet.Stop()
 	var look <-chan time.Time
@@ -76,12 +124,12 @@ func (a *api) follow(ctx context.Context, s *stream, events <-chan agent.Event, 
 		case <-quiet.C:
 			err = s.write([]byte(": still here\n\n"))
 		case now := <-look:
-			err = s.event(&agent.Event{Kind: "lease", Time: now, Data: a.agent.Lease()})
-		case e, ok := <-events:
+			err = s.event(&agent.Event{Kind: "lease", Time: now, Data: e.Lease()})
+		case happened, ok := <-events:
 			if !ok {
 				return
 			}
-			err = s.event(&e)
+			err = s.event(&happened)
 		}
 		if err != nil {
 			return

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -72,7 +73,7 @@ func serveConfig(t *testing.T, c Config) (*Server, *pipes) {
 		if err := <-done; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		// net/http lingers half a second on what it has refused.
+		// net/http lingers half a second on a request it has refused.
 		time.Sleep(time.Second)
 	})
 	return s, p
@@ -179,7 +180,7 @@ func TestEventsTellOfTheLease(t *testing.T) {
 		defer c.Close()
 		r := openStream(t, c, "/events?lease=500ms")
 		_, _ = next(r)
-		const want = `"leader":"a","term":7,"is_leader":true,"electing":false,"phase":"holding","left_ms":800,"of_ms":1000}`
+		const want = `"leader":"a","term":7,"is_leader":true,"electing":false,"phase":"holding","left_ms":800,"of_ms":1000,"lead_ms":0}`
 		for range 3 {
 			began := time.Now()
 			got, err := next(r)
@@ -210,7 +211,7 @@ func TestEventsEnd(t *testing.T) {
 		{"an event is no JSON", 0, func(_ *Server, _ net.Conn, events chan agent.Event) {
 			events <- agent.Event{Kind: "hook", Data: func() {}}
 		}},
-		// Nobody reads from the pipe any more, so no write gets through.
+		// No reader is there from the pipe any more, so no write gets through.
 		{"the client stops reading", streamWrite, func(_ *Server, _ net.Conn, events chan agent.Event) {
 			events <- agent.Event{Kind: "leader", Data: agent.LeaderEvent{}}
 		}},
@@ -231,7 +232,7 @@ func TestEventsEnd(t *testing.T) {
 					t.Errorf("want it ended after %v, got %v", tt.after, took)
 				}
 				synctest.Wait()
-				if n := len(s.api.streams); n != 0 {
+				if n := s.api.streams.all + len(s.api.streams.from); n != 0 {
 					t.Errorf("%d streams are still counted", n)
 				}
 			})
@@ -243,11 +244,20 @@ func TestEventsAreLimited(t *testing.T) {
 	f := newFake()
 	f.events = func(context.Context) <-chan agent.Event { t.Error("subscribed"); return nil }
 	a := newAPI(quiet(f))
-	for range maxStreams {
-		a.streams <- struct{}{}
+	one, loopback := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")
+	for range maxStreamsFromHost {
+		a.streams.enter(one)
 	}
+	wantError(t, ask(t, a, "GET", "/events", from("192.0.2.1:9")), http.StatusServiceUnavailable, "32 event streams of 192.0.2.1 are open, which is the limit for one host")
+	for range maxStreams - maxStreamsFromHost {
+		if err := a.streams.enter(loopback); err != nil {
+			t.Error(err)
+		}
+	}
+	a.streams.leave(one)
+	a.streams.enter(loopback)
 	wantError(t, ask(t, a, "GET", "/events"), http.StatusServiceUnavailable, "limit")
-	if got := a.refused[tooManyStreams].Load(); got != 1 {
-		t.Errorf("counted: want 1, got %d", got)
+	if got := a.refused[tooManyStreams].Load(); got != 2 {
+		t.Errorf("counted: want 2, got %d", got)
 	}
 }

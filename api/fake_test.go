@@ -28,6 +28,7 @@ type fake struct {
 	ready    agent.Readiness
 	survey   func(context.Context) map[string]agent.Answer
 	events   func(context.Context) <-chan agent.Event
+	lead     func(context.Context, func(context.Context) error) error
 	change   func(context.Context, string) (agent.Result, error)
 	live     error
 	joined   error
@@ -51,15 +52,26 @@ func (f *fake) Ready() agent.Readiness      { return f.ready }
 func (f *fake) Live(time.Duration) error    { return f.live }
 func (f *fake) Joined() error               { return f.joined }
 func (f *fake) Counters() agent.Counters    { return f.counters }
+func (f *fake) Elections() map[string]agent.ElectionInfo {
+	return map[string]agent.ElectionInfo{"group": {Term: 7, Candidates: []string{"a", "b"}, Addresses: []agent.AddressState{}}}
+}
 
 func (f *fake) Survey(ctx context.Context) map[string]agent.Answer { return f.survey(ctx) }
 
 func (f *fake) Subscribe(ctx context.Context) <-chan agent.Event { return f.events(ctx) }
 
+func (f *fake) Hold(ctx context.Context, g func(context.Context) error) error { return f.lead(ctx, g) }
+
 func (f *fake) StepDown(ctx context.Context) (agent.Result, error) { return f.change(ctx, "step-down") }
 func (f *fake) Resume(ctx context.Context) (agent.Result, error)   { return f.change(ctx, "resume") }
 func (f *fake) StandAside(ctx context.Context, d time.Duration) (agent.Result, error) {
 	return f.change(ctx, "step-down for "+d.String())
+}
+func (f *fake) HandOver(ctx context.Context, to string, d time.Duration) (agent.Result, error) {
+	return f.change(ctx, fmt.Sprintf("hand-over to %s for %v", to, d))
+}
+func (f *fake) Join(ctx context.Context, addr string) (agent.Result, error) {
+	return f.change(ctx, "join "+addr)
 }
 func (f *fake) Leave(ctx context.Context) (agent.Result, error) { return f.change(ctx, "leave") }
 func (f *fake) Elect(ctx context.Context) (agent.Result, error) { return f.change(ctx, "election") }
@@ -77,6 +89,7 @@ func newFake() *fake {
 			{Name: "c", Addr: "10.0.0.3:4000", Role: "witness", Rank: 3, Alive: true, Eligible: true},
 		},
 		ready: agent.Readiness{Ready: true, WouldLead: new("b")},
+		lead:  func(ctx context.Context, g func(context.Context) error) error { return g(ctx) },
 		survey: func(context.Context) map[string]agent.Answer {
 			return map[string]agent.Answer{"a": says(healthy("a")), "b": says(healthy("b")), "c": says(healthy("c"))}
 		},
@@ -89,7 +102,7 @@ func healthy(name string) agent.State {
 	s := agent.State{
 		Name: name, Addr: name + ":4000", Members: []string{"a", "b", "c"}, Leader: new("a"), Term: 7,
 		Role: "candidate", Rule: "seniority", Mode: "available", Version: "1.0", Phase: "following",
-		Eligible: true, WallTime: unix(surveyed), Findings: []agent.Finding{},
+		Eligible: true, WallTime: unix(time.Unix(1_700_000_000, 0)), Findings: []agent.Finding{}, Addresses: []agent.AddressState{},
 	}
 	if name == "a" {
 		s.IsLeader, s.Phase = true, "holding"

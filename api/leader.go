@@ -24,7 +24,11 @@ func (a *api) leader(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	l, ok := a.agent.Leader()
+	e, ok := a.of(w, r)
+	if !ok {
+		return
+	}
+	l, ok := e.Leader()
 	switch {
 	case !ok:
 		a.fail(w, http.StatusServiceUnavailable, "no leader")
@@ -60,12 +64,24 @@ func (a *api) leaderLine(addr string) []byte {
 }
 
 // isLeader is for load balancers: 200 only where the deadline word says so now.
-func (a *api) isLeader(w http.ResponseWriter, _ *http.Request) {
-	if !a.agent.IsLeader() {
+func (a *api) isLeader(w http.ResponseWriter, r *http.Request) {
+	e, ok := a.of(w, r)
+	if !ok {
+		return
+	}
+	if !e.IsLeader() {
 		a.fail(w, http.StatusServiceUnavailable, "this member does not lead")
 		return
 	}
 	text(w, "OK")
+}
+
+// options answers what a bare `option httpchk` of HAProxy asks, OPTIONS /, as
+// GET /is-leader: such a check means "send the traffic here", not "the method is
+// known".
+func (a *api) options(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+	a.isLeader(w, r)
 }
 
 func (a *api) ping(w http.ResponseWriter, _ *http.Request) { text(w, "OK") }

@@ -10,17 +10,20 @@ import (
 const (
 	// maxRemote limits connections from other hosts together.
 	maxRemote = 256
-	// maxFromHost limits connections from one address; those from loopback
-	// count as one.
+	// maxFromHost limits connections from one address, of which event streams may
+	// hold maxStreamsFromHost.
 	maxFromHost = 64
+	// maxLoopback limits connections from loopback. Beside all event streams and holds
+	// that there may be it leaves as many places as one host has for short calls.
+	maxLoopback = maxStreams + maxHolds + maxFromHost
 )
 
 // limited is a listener that keeps the number of connections within the
 // limits. It never leaves one waiting: the port is shared with gossip, and a
-// queue that nobody empties would end there. Beyond a limit the newcomer takes
+// queue that is not emptied would end there. Beyond a limit the newcomer takes
 // the place of the connection that has waited longest for its next call, of the
-// host that has the most: so whoever fills all places, from however many
-// addresses he has, keeps nobody out who has something to ask.
+// host that has the most: so a host that fills all places, from however many
+// addresses, keeps out no client that has something to ask.
 type limited struct {
 	net.Listener
 	server *Server
@@ -42,7 +45,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: raw, limited: l, host: origin(raw.RemoteAddr()), waits: time.Now()}
+		c := &conn{Conn: raw, limited: l, host: origin(raw.RemoteAddr().String()), waits: time.Now()}
 		evicted, why, ok := l.take(c)
 		if evicted != nil {
 			evicted.cut()
@@ -57,14 +60,14 @@ func (l *limited) Accept() (net.Conn, error) {
 	}
 }
 
-// take gives a connection a place, perhaps that of another, or says why there
+// take gives a connection a place, perhaps another's, or says why there
 // is none. Loopback is left out of the sum, so that a flood from outside cannot
 // lock it out.
 func (l *limited) take(c *conn) (evicted *conn, why refusal, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.from[c.host] >= maxFromHost:
+	case l.from[c.host] >= maxFrom(c.host):
 		why = tooManyFromHost
 		evicted = l.longestWaiting(func(o *conn) bool { return o.host == c.host })
 	case !c.host.IsLoopback() && l.remote >= maxRemote:
@@ -82,7 +85,15 @@ func (l *limited) take(c *conn) (evicted *conn, why refusal, ok bool) {
 	return evicted, why, true
 }
 
-// longestWaiting returns, with mu held, whom to take a place from, nil if every
+// maxFrom is how many connections a host may have.
+func maxFrom(host netip.Addr) int {
+	if host.IsLoopback() {
+		return maxLoopback
+	}
+	return maxFromHost
+}
+
+// longestWaiting returns, with mu held, the connection to take a place from, nil if every
 // connection is being answered.
 func (l *limited) longestWaiting(among func(*conn) bool) *conn {
 	var first *conn
@@ -130,11 +141,11 @@ func (l *limited) note(c *conn, waits time.Time) {
 	c.waits = waits
 }
 
-// origin is whom a connection counts for: an IPv4 address, or the /64 of an
+// origin is the host that a connection counts for: an IPv4 address, or the /64 of an
 // IPv6 address, of which one host can use any. All of loopback is one, and so
 // are addresses that are no IP.
-func origin(a net.Addr) netip.Addr {
-	ap, err := netip.ParseAddrPort(a.String())
+func origin(addr string) netip.Addr {
+	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -1,14 +1,10 @@
 package api
 
 import (
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
-
-	"go.yaml.in/yaml/v3"
 
 	"doyen/agent"
 )
@@ -49,16 +45,16 @@ func full() *fake {
 func TestMetrics(t *testing.T) {
 	got := scrape(t, full())
 	for _, want := range []string{
-		`doyen_build_info{goversion="go`, `doyen_is_leader 1`, `doyen_has_leader 1`, `doyen_leader_info{leader="a"} 1`,
-		`doyen_term 7`, `doyen_lease_remaining_seconds 0.75`, `doyen_electing 0`, `doyen_ready 1`,
+		`doyen_build_info{goversion="go`, `doyen_is_leader{election="group"} 1`, `doyen_has_leader{election="group"} 1`, `doyen_leader_info{election="group",leader="a"} 1`,
+		`doyen_term{election="group"} 7`, `doyen_lease_remaining_seconds{election="group"} 0.75`, `doyen_electing{election="group"} 0`, `doyen_ready{election="group"} 1`,
 		`doyen_members{role="candidate"} 3`, `doyen_members{role="witness"} 1`, `doyen_members{role="observer"} 0`,
-		`doyen_eligible 1`, `doyen_maintenance_remaining_seconds 90.5`,
-		`doyen_healthy 1`, `doyen_health_checks_total{result="ok"} 11`, `doyen_health_checks_total{result="failed"} 12`, `doyen_health_seconds_total 0.125`, `doyen_eligible_candidates 2`, `doyen_findings{what="name-clash"} 2`,
-		`doyen_leader_changes_total 2`, `doyen_elections_total 1`, `doyen_leaderships_won_total 3`,
-		`doyen_leaderships_lost_total{reason="lease-lost"} 4`,
-		`doyen_last_election_seconds{part="detection"} 1.5`, `doyen_last_election_seconds{part="hook"} 2`,
-		`doyen_hook_runs_total{event="acquire",result="failed"} 8`, `doyen_hook_seconds_total{event="acquire"} 0.5`,
-		`doyen_messages_total{direction="sent",kind="claim"} 5`, `doyen_messages_dropped_total{reason="stale-term"} 7`,
+		`doyen_eligible{election="group"} 1`, `doyen_maintenance_remaining_seconds{election="group"} 90.5`,
+		`doyen_healthy{election="group"} 1`, `doyen_health_checks_total{election="group",result="ok"} 11`, `doyen_health_checks_total{election="group",result="failed"} 12`, `doyen_health_seconds_total{election="group"} 0.125`, `doyen_eligible_candidates{election="group"} 2`, `doyen_findings{what="name-clash"} 2`,
+		`doyen_leader_changes_total{election="group"} 2`, `doyen_elections_total{election="group"} 1`, `doyen_leaderships_won_total{election="group"} 3`,
+		`doyen_leaderships_lost_total{election="group",reason="lease-lost"} 4`,
+		`doyen_last_election_seconds{election="group",part="detection"} 1.5`, `doyen_last_election_seconds{election="group",part="hook"} 2`,
+		`doyen_hook_runs_total{election="group",event="acquire",result="failed"} 8`, `doyen_hook_seconds_total{election="group",event="acquire"} 0.5`,
+		`doyen_messages_total{direction="sent",election="group",kind="claim"} 5`, `doyen_messages_dropped_total{election="group",reason="stale-term"} 7`,
 		`doyen_gossip_dropped_total{reason="other-cluster"} 9`, `doyen_http_refused_total{reason="no-token"} 0`,
 		`process_resident_memory_bytes`,
 	} {
@@ -72,7 +68,7 @@ func TestMetricsWithoutLeader(t *testing.T) {
 	f := newFake()
 	f.state.Leader, f.state.IsLeader = nil, false
 	got := scrape(t, f)
-	if !strings.Contains(got, "\ndoyen_has_leader 0\n") || strings.Contains(got, "doyen_leader_info{") || strings.Contains(got, "\ndoyen_healthy ") {
+	if !strings.Contains(got, "\ndoyen_has_leader{election=\"group\"} 0\n") || strings.Contains(got, "doyen_leader_info{") || strings.Contains(got, "\ndoyen_healthy{") {
 		t.Errorf("want no leader, and no health without a check:\n%s", got)
 	}
 }
@@ -83,50 +79,15 @@ func TestMetricsWithHostileNames(t *testing.T) {
 	f := newFake()
 	f.state.Leader = new("x\"} 1\ndoyen_is_leader 5\n" + hostile)
 	got := scrape(t, f)
-	if !strings.Contains(got, `doyen_leader_info{leader="x\"} 1`) {
+	if !strings.Contains(got, `doyen_leader_info{election="group",leader="x\"} 1`) {
 		t.Error("the leader's name failed its metric")
 	}
 	for l := range strings.SplitSeq(strings.TrimSpace(got), "\n") {
-		if strings.HasPrefix(l, "doyen_is_leader") && l != "doyen_is_leader 1" {
+		if strings.HasPrefix(l, "doyen_is_leader") && l != `doyen_is_leader{election="group"} 1` {
 			t.Errorf("a name made a sample: %s", l)
 		}
 		if !utf8.ValidString(l) || strings.ContainsAny(l, "\x00\x1b\r") {
 			t.Errorf("a name's control characters got out: %q", l)
-		}
-	}
-}
-
-// TestAlertRules reads the example rules and looks up the metrics they use.
-func TestAlertRules(t *testing.T) {
-	text, err := os.ReadFile("../examples/prometheus/alerts.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file struct {
-		Groups []struct {
-			Name  string
-			Rules []struct {
-				Alert, Expr, For    string
-				Labels, Annotations map[string]string
-			}
-		}
-	}
-	if err := yaml.Unmarshal(text, &file); err != nil {
-		t.Fatal(err)
-	}
-	if len(file.Groups) != 1 || len(file.Groups[0].Rules) != 2 {
-		t.Fatalf("want two rules in one group, got %+v", file)
-	}
-	samples := scrape(t, full())
-	for _, r := range file.Groups[0].Rules {
-		used := regexp.MustCompile(`doyen_\w+`).FindAllString(r.Expr, -1)
-		if r.Alert == "" || len(used) == 0 || r.Labels["severity"] == "" || r.Annotations["summary"] == "" {
-			t.Errorf("rule %+v is incomplete", r)
-		}
-		for _, name := range used {
-			if !strings.Contains(samples, "# TYPE "+name+" ") {
-				t.Errorf("rule %s uses %s, which there is not", r.Alert, name)
-			}
 		}
 	}
 }

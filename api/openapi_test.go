@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"doyen/agent"
+	"doyen/agent/store"
+	"doyen/api/diagnosis"
 )
 
 // description is /openapi.json as a test reads it: nothing may be in an answer
@@ -138,7 +141,7 @@ func TestOpenAPIHasEveryCall(t *testing.T) {
 			got = append(got, strings.ToUpper(method)+" "+path)
 			ids[operation.(map[string]any)["operationId"]] = true
 			_, open := operation.(map[string]any)["security"]
-			if open != (method == "get") {
+			if open != (method == "get" || method == "options") {
 				t.Errorf("%s %s: that it needs no credentials is said %v", method, path, open)
 			}
 		}
@@ -161,11 +164,12 @@ func TestOpenAPIHasEveryCall(t *testing.T) {
 func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 	d := describe(t)
 	for name, value := range map[string]any{
-		"State": agent.State{}, "HookRun": agent.HookRun{}, "Health": agent.Health{}, "Finding": agent.Finding{}, "Leader": agent.Leader{},
+		"State": agent.State{}, "Election": agent.ElectionInfo{}, "HookRun": agent.HookRun{}, "Health": agent.Health{}, "Finding": agent.Finding{}, "Leader": agent.Leader{},
 		"Lease": agent.Lease{}, "Member": agent.MemberInfo{}, "Leadership": agent.Leadership{}, "Readiness": agent.Readiness{},
 		"Result": agent.Result{}, "LeaderEvent": agent.LeaderEvent{}, "MemberEvent": agent.MemberEvent{},
 		"ElectionEvent": agent.ElectionEvent{}, "MaintenanceEvent": agent.MaintenanceEvent{},
-		"Verdict": Verdict{}, "Diagnosis": diagnosis{},
+		"StoreResult": store.Result{}, "StoreValue": store.Value{}, "StoreChange": store.Change{},
+		"Verdict": diagnosis.Verdict{}, "Diagnosis": diagAnswer{},
 	} {
 		full, empty := reflect.New(reflect.TypeOf(value)).Elem(), map[string]any{}
 		fill(full)
@@ -224,7 +228,11 @@ func fill(v reflect.Value) {
 		fill(v.Index(0))
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf("x"))
+		element := reflect.New(v.Type().Elem()).Elem()
+		fill(element)
+		v.SetMapIndex(reflect.ValueOf("x"), element)
+	case reflect.Interface:
+		v.Set(reflect.ValueOf("x"))
 	case reflect.String:
 		v.SetString("x")
 	case reflect.Bool:
@@ -235,6 +243,7 @@ func fill(v reflect.Value) {
 		v.SetInt(1)
 	case reflect.Uint64:
 		v.SetUint(1)
+	case reflect.Uint8: // of bytes, which no answer has as JSON
 	default:
 		panic("no value for a " + v.Type().String())
 	}
@@ -250,7 +259,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		well.state.MaintenanceUntil = new(time.Unix(2e9, 0))
 		well.state.Health = &agent.Health{Error: "exit status 1"}
 		ill := newFake()
-		ill.leader, ill.isLeader, ill.ready = nil, false, agent.Readiness{Reasons: []string{"nobody could follow"}}
+		ill.leader, ill.isLeader, ill.ready = nil, false, agent.Readiness{Reasons: []string{"no member could follow"}}
 		ill.live, ill.joined = errors.New("late"), errors.New("not yet")
 		ill.survey = func(context.Context) map[string]agent.Answer {
 			return map[string]agent.Answer{"a": says(healthy("a")), "b": {Err: errQuiet}}
@@ -263,10 +272,13 @@ func TestOpenAPIAnswers(t *testing.T) {
 		}
 		busy := newAPI(quiet(newFake()))
 		for range maxStreams {
-			busy.streams <- struct{}{}
+			busy.streams.enter(netip.MustParseAddr("127.0.0.1"))
 		}
 		for range maxSurveys {
 			busy.surveys <- struct{}{}
+		}
+		for range maxHolds {
+			busy.holds <- struct{}{}
 		}
 		gone, leave := context.WithCancel(t.Context())
 		leave()
@@ -280,15 +292,20 @@ func TestOpenAPIAnswers(t *testing.T) {
 			d.check(method, path, ask(t, h, method, target, set...))
 		}
 		for path := range d.root["paths"].(map[string]any) {
-			if node, _ := d.at("paths", path, "post"); node != nil {
-				call(New(quiet(well)), "POST", path, "")
-				call(New(quiet(well)), "POST", path, "", from("10.0.0.9:1"))
-				call(New(quiet(well)), "POST", path, "", header("Sec-Fetch-Site", "cross-site"))
-				call(New(quiet(well)), "POST", path, "", func(r *http.Request) {
+			for _, method := range []string{"POST", "PUT"} {
+				if node, _ := d.at("paths", path, strings.ToLower(method)); node == nil || path == "/hold" {
+					continue
+				}
+				call(New(quiet(well)), method, path, "")
+				call(New(quiet(well)), method, path, "", from("10.0.0.9:1"))
+				call(New(quiet(well)), method, path, "", header("Sec-Fetch-Site", "cross-site"))
+				call(New(quiet(well)), method, path, "", func(r *http.Request) {
 					r.Body = readFailing{}
 				})
-				call(New(quiet(ill)), "POST", path, "")
-				call(New(quiet(slow)), "POST", path, "")
+				call(New(quiet(ill)), method, path, "")
+				call(New(quiet(slow)), method, path, "")
+			}
+			if node, _ := d.at("paths", path, "get"); node == nil {
 				continue
 			}
 			for _, f := range []*fake{well, ill} {
@@ -304,6 +321,12 @@ func TestOpenAPIAnswers(t *testing.T) {
 		for _, file := range []string{"index.html", "look.css", "icon.svg", "none.js"} {
 			call(h, "GET", "/dashboard/{file}", "/dashboard/"+file)
 		}
+		for _, f := range []*fake{well, ill} {
+			call(New(quiet(f)), "OPTIONS", "/", "")
+		}
+		for _, f := range []*fake{well, ill, slow} {
+			call(New(quiet(f)), "POST", "/join", "?addr=10.0.0.4:4000")
+		}
 		call(h, "GET", "/", "?format=xml")
 		call(h, "GET", "/leader", "?format=xml")
 		call(h, "GET", "/diag", "?timeout=1h")
@@ -311,8 +334,23 @@ func TestOpenAPIAnswers(t *testing.T) {
 		call(h, "GET", "/events", "?lease=1h")
 		call(busy, "GET", "/events", "")
 		call(h, "GET", "/events", "", func(r *http.Request) { *r = *r.WithContext(gone) })
+		call(h, "POST", "/hold", "", func(r *http.Request) { *r = *r.WithContext(gone) })
+		call(h, "POST", "/hold", "", from("10.0.0.9:1"))
+		call(h, "POST", "/hold", "", header("Sec-Fetch-Site", "cross-site"))
+		call(h, "POST", "/hold", "?wait=x")
+		for path, item := range d.root["paths"].(map[string]any) {
+			for method := range item.(map[string]any) {
+				if node, _ := d.at("paths", path, method, "responses", "404"); node != nil && !strings.Contains(path, "{") {
+					call(h, strings.ToUpper(method), path, "?election=none")
+				}
+			}
+		}
+		call(New(quiet(ill)), "POST", "/hold", "")
+		call(busy, "POST", "/hold", "")
 		call(h, "POST", "/step-down", "?for=1h")
 		call(h, "POST", "/step-down", "?for=0")
+
+		callStore(call)
 
 		for path, item := range d.root["paths"].(map[string]any) {
 			for method, operation := range item.(map[string]any) {

@@ -10,26 +10,38 @@ import (
 // supervisor.
 const LiveLimit = 5 * time.Second
 
-func (a *api) state(w http.ResponseWriter, _ *http.Request) {
-	a.json(w, http.StatusOK, a.agent.State())
+func (a *api) state(w http.ResponseWriter, r *http.Request) {
+	if e, ok := a.of(w, r); ok {
+		s := e.State()
+		s.Elections = a.agent.Elections()
+		a.json(w, http.StatusOK, s)
+	}
 }
 
-func (a *api) members(w http.ResponseWriter, _ *http.Request) {
-	a.json(w, http.StatusOK, array(a.agent.Members()))
+func (a *api) members(w http.ResponseWriter, r *http.Request) {
+	if e, ok := a.of(w, r); ok {
+		a.json(w, http.StatusOK, array(e.Members()))
+	}
 }
 
-func (a *api) history(w http.ResponseWriter, _ *http.Request) {
-	a.json(w, http.StatusOK, array(a.agent.History()))
+func (a *api) history(w http.ResponseWriter, r *http.Request) {
+	if e, ok := a.of(w, r); ok {
+		a.json(w, http.StatusOK, array(e.History()))
+	}
 }
 
-func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
-	r := a.agent.Ready()
-	r.Reasons = array(r.Reasons)
+func (a *api) ready(w http.ResponseWriter, r *http.Request) {
+	e, ok := a.of(w, r)
+	if !ok {
+		return
+	}
+	answer := e.Ready()
+	answer.Reasons = array(answer.Reasons)
 	status := http.StatusOK
-	if !r.Ready {
+	if !answer.Ready {
 		status = http.StatusServiceUnavailable
 	}
-	a.json(w, status, r)
+	a.json(w, status, answer)
 }
 
 func (a *api) livez(w http.ResponseWriter, _ *http.Request) {

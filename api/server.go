@@ -25,7 +25,7 @@ const (
 type Server struct {
 	http *http.Server
 	api  *api
-	tls  *tls.Config // nil: plain HTTP for everybody
+	tls  *tls.Config // nil: plain HTTP for all
 	stop func()
 
 	summing func() // starts summarise, once
@@ -62,7 +62,7 @@ func NewServer(c Config) *Server {
 	return s
 }
 
-// answer passes a call on. Once there is a certificate, whoever calls from
+// answer passes a call on. Once there is a certificate, a client that calls from
 // another host must use it; this host's own health checks go on as before.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	c := connOf(r)

@@ -11,7 +11,7 @@ import (
 
 // stage is an agent whose part is written by the test while it is watched.
 type stage struct {
-	Agent // for what nobody changes
+	Agent // for what no test changes
 
 	mu    sync.Mutex
 	f     *fake
@@ -35,8 +35,10 @@ func newStage(count int) *stage {
 			StartTime: unix(time.Now()) - float64(90000-i*60),
 		})
 	}
+	began := time.Now().Add(-3 * time.Hour)
 	for i, name := range names {
 		state := healthy("a")
+		state.LeaderSince = &began
 		state.Name, state.Members, state.Leader, state.Term = name, names, &names[0], 1763733612345051
 		state.IsLeader, state.Phase = i == 0, "following"
 		state.Hook = &agent.HookRun{Event: "change", DurationMS: 4}
@@ -47,7 +49,6 @@ func newStage(count int) *stage {
 		}
 		s.cast[name] = state
 	}
-	began := time.Now().Add(-3 * time.Hour)
 	s.f.history = []agent.Leadership{{Term: 1763733612345051, Leader: names[0], From: began, Reason: "elected", ConfirmMS: 4, HookMS: 31}}
 	s.f.state = s.cast[names[min(1, count-1)]]
 	s.f.lease = agent.Lease{Leader: &names[0], Term: s.f.state.Term, IsLeader: count == 1, Phase: s.f.state.Phase, LeftMS: 900, OfMS: 1010}

@@ -13,46 +13,75 @@ import (
 	"doyen/agent"
 )
 
-// readStepDown finds out whether a step-down is also for how long to stand
-// aside: ?for=1h or {"for":"1h"}.
-func (a *api) readStepDown(r *http.Request, body []byte) (deed, error) {
-	text, given, err := readFor(r, body)
+// readStepDown finds out which member a step-down is to, if it names one, and for
+// how long to stand aside: ?to=MEMBER&for=1h, or {"to":"MEMBER","for":"1h"}.
+func (a *api) readStepDown(e Election, r *http.Request, body []byte) (deed, error) {
+	fields, err := readFields(r, body)
 	if err != nil {
 		return nil, err
 	}
-	if !given {
-		return a.agent.StepDown, nil
+	aside := time.Duration(0)
+	if fields.For != nil {
+		if aside, err = time.ParseDuration(*fields.For); err != nil {
+			return nil, fmt.Errorf("for: %q is not a duration such as 30m or 1h", *fields.For)
+		}
+		if err := agent.CheckAside(aside); err != nil {
+			return nil, fmt.Errorf("for: %w", err)
+		}
 	}
-	aside, err := time.ParseDuration(text)
-	if err != nil {
-		return nil, fmt.Errorf("for: %q is not a duration such as 30m or 1h", text)
+	switch {
+	case fields.To != nil && *fields.To == "":
+		return nil, errors.New("to: it names no member")
+	case fields.To != nil:
+		return func(ctx context.Context) (agent.Result, error) { return e.HandOver(ctx, *fields.To, aside) }, nil
+	case fields.For != nil:
+		return func(ctx context.Context) (agent.Result, error) { return e.StandAside(ctx, aside) }, nil
 	}
-	if err := agent.CheckAside(aside); err != nil {
-		return nil, fmt.Errorf("for: %w", err)
-	}
-	return func(ctx context.Context) (agent.Result, error) { return a.agent.StandAside(ctx, aside) }, nil
+	return e.StepDown, nil
 }
 
-// readFor finds the text of the field for, in the query or in the body.
-func readFor(r *http.Request, body []byte) (text string, given bool, err error) {
-	query := r.URL.Query()["for"]
-	var fields struct {
-		For *string `json:"for"`
+// readJoin finds out which seed to add: ?addr=host:port.
+func (a *api) readJoin(_ Election, r *http.Request, body []byte) (deed, error) {
+	query := r.URL.Query()["addr"]
+	if len(query) != 1 || len(bytes.TrimSpace(body)) > 0 {
+		return nil, errors.New("addr: give one, as in POST /join?addr=10.0.0.4:4000, and no body")
 	}
+	return func(ctx context.Context) (agent.Result, error) {
+		result, err := a.agent.Join(ctx, query[0])
+		if err != nil && !errors.Is(err, agent.ErrRefused) {
+			err = badField{fmt.Errorf("addr: %w", err)}
+		}
+		return result, err
+	}, nil
+}
+
+// badField is an error about a field that only the agent could judge.
+type badField struct{ error }
+
+// stepDownFields are what a step-down takes; nil: not given.
+type stepDownFields struct {
+	To  *string `json:"to"`
+	For *string `json:"for"`
+}
+
+// readFields finds the fields in the query and in the body; none may be given
+// twice.
+func readFields(r *http.Request, body []byte) (fields stepDownFields, err error) {
 	if body = bytes.TrimSpace(body); len(body) > 0 {
 		d := json.NewDecoder(bytes.NewReader(body))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&fields); err != nil || d.Decode(new(any)) != io.EOF {
-			return "", false, errors.New(`the body is not JSON with the one field for, such as {"for":"1h"}`)
+			return fields, errors.New(`the body is not JSON with the fields to and for, such as {"for":"1h"}`)
 		}
 	}
-	switch {
-	case len(query) > 1 || len(query) == 1 && fields.For != nil:
-		return "", false, errors.New("for: it is given twice")
-	case len(query) == 1:
-		return query[0], true, nil
-	case fields.For != nil:
-		return *fields.For, true, nil
+	for name, field := range map[string]**string{"to": &fields.To, "for": &fields.For} {
+		query := r.URL.Query()[name]
+		switch {
+		case len(query) > 1 || len(query) == 1 && *field != nil:
+			return fields, fmt.Errorf("%s: it is given twice", name)
+		case len(query) == 1:
+			*field = &query[0]
+		}
 	}
-	return "", false, nil
+	return fields, nil
 }

@@ -16,7 +16,7 @@ func content(text string) func(*http.Request) {
 }
 
 func TestStepDownFor(t *testing.T) {
-	const notTheField = "the body is not JSON with the one field for"
+	const notTheField = "the body is not JSON with the fields to and for"
 	for _, test := range []struct {
 		query, body string
 		asked       string // of the agent; "": nothing
@@ -28,6 +28,11 @@ func TestStepDownFor(t *testing.T) {
 		{"", `{"for":null}`, "step-down", ""},
 		{"?other=1", "", "step-down", ""},
 		{"?for=1h", "", "step-down for 1h0m0s", ""},
+		{"?to=b", "", "hand-over to b for 0s", ""},
+		{"", `{"to":"b","for":"1h"}`, "hand-over to b for 1h0m0s", ""},
+		{"?to=b", `{"for":"1h"}`, "hand-over to b for 1h0m0s", ""},
+		{"?to=", "", "", "to: it names no member"},
+		{"?to=b&to=c", "", "", "to: it is given twice"},
 		{"?for=1h30m", "{}", "step-down for 1h30m0s", ""},
 		{"", `{"for": "720h"}`, "step-down for 720h0m0s", ""},
 		{"?for=", "", "", `for: "" is not a duration`},

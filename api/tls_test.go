@@ -23,7 +23,7 @@ import (
 	"doyen/agent"
 )
 
-// certificate returns a certificate for the name member, and whoever trusts it.
+// certificate returns a certificate for the name member, and a pool that trusts it.
 // Bubbles of synctest live in the year 2000.
 func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
@@ -225,7 +225,7 @@ func TestStreamOverTLS(t *testing.T) {
 			t.Errorf("want a block that begins with %q, got %q, %v", want, block, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Error(err)

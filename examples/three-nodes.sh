@@ -27,8 +27,8 @@ trap stop EXIT
 
 for i in 0 1 2; do
 	port=$((PORT + i))
-	# A session of its own keeps the terminal's ^C from the agent: it would be a
-	# first signal, and the one that stop sends a second, which means at once.
+	# A session of its own keeps the terminal's ^C from the agent. Otherwise the signal
+	# that stop sends would be the second one, which ends the agent at once.
 	setsid "$AGENT" --bind-port "$port" --advertise-addr "localhost:$port" --seeds "$seeds" ${HOOK:+--hook "$HOOK"} &
 	pids="$pids $!"
 	echo "agent localhost:$port has pid $!"

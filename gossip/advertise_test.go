@@ -4,8 +4,6 @@ package gossip
 
 import (
 	"errors"
-	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -38,13 +36,28 @@ func TestAdvertiseIsNotGuessedBeforeTheNetworkIsUp(t *testing.T) {
 		{"one seed on this host", []string{"127.0.0.1", "10.0.0.2"}, []string{bridge}, "", "no route to the seed 10.0.0.2:4007"},
 		{"a network", []string{"10.0.0.1"}, []string{bridge, network}, "10.0.0.7:4007", ""},
 		{"a way to one of the seeds", []string{"192.0.2.1", "10.0.0.1"}, []string{bridge, network}, "10.0.0.7:4007", ""},
-		{"seeds that nobody knows yet", []string{"nowhere"}, []string{bridge}, "172.17.0.1:4007", ""},
+		{"seeds that cannot be resolved yet", []string{"nowhere"}, []string{bridge}, "", "the seed nowhere cannot be resolved"},
+		{"one seed on this host, another unknown", []string{"127.0.0.1", "nowhere"}, []string{bridge}, "", "the seed nowhere cannot be resolved"},
+		{"a way to a seed, another unknown", []string{"nowhere", "10.0.0.1"}, []string{bridge, network}, "10.0.0.7:4007", ""},
+		{"the floating address comes first", []string{"10.0.0.1"}, []string{"10.0.0.100/24,10.0.0.7/24"}, "10.0.0.7:4007", ""},
+		{"the floating address alone", []string{"10.0.0.1"}, []string{"10.0.0.100/24"}, "", "only a floating address on the way to the seed 10.0.0.1:4007"},
+		{"the floating address alone and no seeds", nil, []string{"10.0.0.100/24"}, "", "10.0.0.100 is a floating address"},
+		{"link-local alone", []string{"169.254.9.9"}, []string{"169.254.3.4/16"}, "", "only a link-local address on the way to the seed 169.254.9.9:4007"},
+		{"link-local alone and no seeds", nil, []string{"169.254.3.4/16"}, "", "169.254.3.4 is link-local"},
+		{"IPv6 alone", nil, []string{"fd00::7/64"}, "[fd00::7]:4007", ""},
+		{"IPv6 alone and a seed", []string{"fd00::1"}, []string{"fd00::7/64"}, "[fd00::7]:4007", ""},
+		{"IPv6 first, and a seed with IPv4", []string{"10.0.0.1", "fd00::1"}, []string{"fd00::7/64"}, "", "no route to the seed 10.0.0.1:4007"},
 		{"no seeds", nil, []string{bridge}, "172.17.0.1:4007", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got advertised
 			err := onBootingHost(tc.addrs, func() (err error) {
-				got, err = resolveAdvertise(t.Context(), &Config{Seeds: tc.seeds, Resolver: resolver{}}, netip.IPv4Unspecified(), 4007)
+				c := &Config{Seeds: tc.seeds, Resolver: resolver{}, BindAddr: "0.0.0.0", Floating: addrs("10.0.0.100")}
+				bound, err := bindTo(t.Context(), c)
+				if err != nil {
+					return err
+				}
+				got, err = resolveAdvertise(t.Context(), c, bound, 4007)
 				return err
 			})
 			switch {
@@ -60,7 +73,7 @@ func TestAdvertiseIsNotGuessedBeforeTheNetworkIsUp(t *testing.T) {
 }
 
 // onBootingHost runs f in a new network namespace with these addresses, each on
-// an interface of its own.
+// an interface of its own unless a comma joins them.
 func onBootingHost(addrs []string, f func() error) error {
 	done := make(chan error)
 	go func() {
@@ -78,12 +91,18 @@ func onBootingHost(addrs []string, f func() error) error {
 			}
 			for i, text := range addrs {
 				link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "test" + string(rune('0'+i))}}
-				ip, ipnet, err := net.ParseCIDR(text)
-				if err != nil {
-					return err
+				err := netlink.LinkAdd(link)
+				for _, text := range strings.Split(text, ",") {
+					addr, parsed := netlink.ParseAddr(text)
+					if parsed != nil {
+						return parsed
+					}
+					if addr.IP.To4() == nil {
+						addr.Flags = unix.IFA_F_NODAD
+					}
+					err = errors.Join(err, netlink.AddrAdd(link, addr))
 				}
-				ipnet.IP = ip
-				if err := errors.Join(netlink.LinkAdd(link), netlink.AddrAdd(link, &netlink.Addr{IPNet: ipnet}), netlink.LinkSetUp(link)); err != nil {
+				if err := errors.Join(err, netlink.LinkSetUp(link)); err != nil {
 					return err
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -38,6 +39,49 @@ func bindAddr(s string) (netip.Addr, error) {
 	}
 	slices.SortStableFunc(usable, func(a, b netip.Addr) int { return boolOrder(a.Is4(), b.Is4()) })
 	return usable[0], nil
+}
+
+// bindTo is the address to listen on. A host that has IPv6 alone listens on ::
+// where every IPv4 address was asked for, which is the default, because nothing
+// else could be reached there. That is so as long as no seed has an IPv4 address:
+// one with both families tells that this host waits for its IPv4 address.
+func bindTo(ctx context.Context, c *Config) (netip.Addr, error) {
+	bound, err := bindAddr(c.BindAddr)
+	if err != nil || bound != netip.IPv4Unspecified() {
+		return bound, err
+	}
+	if c.Advertise != "" {
+		host, _, _ := splitHostPort(c.Advertise)
+		if a, err := netip.ParseAddr(host); err == nil && !a.Unmap().Is4() {
+			return netip.IPv6Unspecified(), nil
+		}
+		return bound, nil
+	}
+	here := usableHere(c.Floating)
+	if len(here) == 0 || slices.ContainsFunc(here, netip.Addr.Is4) {
+		return bound, nil
+	}
+	sixes := len(c.Seeds) == 0
+	for _, s := range c.Seeds {
+		sd, err := parseSeed(s, defaultPort)
+		if err != nil || sd.kind == seedExec {
+			continue
+		}
+		to, _ := sd.resolve(ctx, c.Resolver, netip.IPv6Unspecified())
+		for _, ap := range to {
+			switch {
+			case ap.Addr().IsLoopback():
+			case ap.Addr().Is4():
+				return bound, nil
+			default:
+				sixes = true
+			}
+		}
+	}
+	if sixes {
+		return netip.IPv6Unspecified(), nil
+	}
+	return bound, nil
 }
 
 // reachable leaves out what no other host can send to: link-local addresses
@@ -122,7 +166,11 @@ func lookup(ctx context.Context, r Resolver, bound netip.Addr, host string) ([]n
 	} else {
 		ctx, cancel := context.WithTimeout(ctx, lookupLimit)
 		defer cancel()
-		if addrs, err = r.LookupNetIP(ctx, "ip", host); err != nil {
+		name := host
+		if strings.EqualFold(strings.TrimSuffix(name, "."), "localhost") {
+			name = "localhost" // as it stands in the hosts file; no server need know it (RFC 6761, 6.3)
+		}
+		if addrs, err = r.LookupNetIP(ctx, "ip", name); err != nil {
 			return nil, fmt.Errorf("%s cannot be resolved: %w", host, err)
 		}
 	}

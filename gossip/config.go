@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -20,17 +21,21 @@ type Config struct {
 	// Name is the member's unique name; "": the advertised host:port as given.
 	Name string
 	// BindAddr is the address, or the name of the interface, to listen on;
-	// "": 0.0.0.0, every IPv4 address. :: is every address of both families.
+	// "": 0.0.0.0, every IPv4 address, or :: on a host with IPv6 alone. :: is
+	// every address of both families.
 	BindAddr string
 	// BindPort is the one port for TCP, UDP and HTTP; 0: a free one.
 	BindPort int
 	// Advertise is the host[:port] the others reach this node at; "": detected.
 	Advertise string
+	// Floating are addresses that come and go with the lead. None of them is
+	// ever advertised.
+	Floating []netip.Addr
 	// Seeds are where other members may be found: host[:port], [v6]:port, a
 	// bare v6 address, a DNS name, srv+NAME or exec:/path. A missing port is
 	// BindPort, or 4000 if that is 0.
 	Seeds []string
-	// Cluster names the cluster; whatever belongs to another is refused.
+	// Cluster names the cluster; members of another are refused.
 	Cluster string
 	// KeyFile is the keyring, one base64 key a line; "": nothing is encrypted.
 	KeyFile string
@@ -70,6 +75,7 @@ func (c Config) filled() (Config, error) {
 	c.Cluster = cmp.Or(c.Cluster, "default")
 	c.ProbeInterval = cmp.Or(c.ProbeInterval, time.Second)
 	c.Seeds = slices.Clone(c.Seeds)
+	c.Floating = slices.Clone(c.Floating)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -94,6 +100,12 @@ func (c Config) filled() (Config, error) {
 		return c, fmt.Errorf("cluster of %d bytes is longer than %d", len(c.Cluster), memberlist.LabelMaxSize-len(labelPrefix))
 	}
 	return c, nil
+}
+
+// clusterOf returns the cluster that a label of Doyen names.
+func clusterOf(label string) (string, bool) {
+	cluster, ours := strings.CutPrefix(label, labelPrefix)
+	return cluster, ours && checkText(cluster) == nil
 }
 
 // checkText refuses what must not reach logs, dashboards and other members: an

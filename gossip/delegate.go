@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"doyen/gossip/findings"
 	"doyen/seniority"
 
 	"github.com/hashicorp/memberlist"
@@ -20,9 +21,10 @@ type delegate struct {
 
 // The reasons to refuse a member that meta.go does not know.
 var (
-	errBadName = errors.New("bad-name")
-	errBadAddr = errors.New("bad-address")
-	errTooMany = errors.New("too-many-members")
+	errBadName  = errors.New("bad-name")
+	errBadAddr  = errors.New("bad-address")
+	errTooMany  = errors.New("too-many-members")
+	errNamesake = errors.New("name-clash")
 )
 
 // newcomerRate is how many new members a second are taken in, once as many have
@@ -35,12 +37,12 @@ func addrOf(n *memberlist.Node) netip.AddrPort {
 	return netip.AddrPortFrom(a.Unmap(), n.Port)
 }
 
-// NotifyAlive implements memberlist.AliveDelegate: whatever it refuses never
+// NotifyAlive implements memberlist.AliveDelegate: what it refuses never
 // becomes a member.
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	err := d.admit(n)
 	if err != nil {
-		d.ledger.count(err.Error())
+		d.findings.Count(err.Error())
 	}
 	return err
 }
@@ -50,7 +52,7 @@ func (d *delegate) admit(n *memberlist.Node) error {
 		return errBadName
 	}
 	addr := addrOf(n)
-	if !addr.IsValid() || addr.Addr().IsUnspecified() || addr.Addr().IsMulticast() || addr.Port() == 0 {
+	if !canBeReached(addr) {
 		return errBadAddr
 	}
 	p, err := parseMeta(n.Name, addr, n.Meta)
@@ -61,12 +63,18 @@ func (d *delegate) admit(n *memberlist.Node) error {
 		d.twin(&p)
 		return nil
 	}
-	if _, ok := d.roster.member(n.Name); ok {
+	if old, ok := d.members.member(n.Name); ok {
+		// A namesake may have got the address that this member had before: only
+		// its meta tells the two apart, so memberlist cannot.
+		if p.Addr != old.Addr && p.Incarnation != old.Incarnation && old.Addr != old.home {
+			d.findConflict(n.Name, old.Addr, p.Addr)
+			return errNamesake
+		}
 		return nil
 	}
 	// memberlist keeps the dead for half a minute, so their number is bounded by
 	// how fast the living may come.
-	if d.roster.size() >= maxMembers || !d.newcomers.take(maxMembers, newcomerRate) {
+	if d.members.size() >= maxMembers || !d.newcomers.take(maxMembers, newcomerRate) {
 		return errTooMany
 	}
 	return nil
@@ -78,16 +86,16 @@ func (d *delegate) NotifyJoin(n *memberlist.Node) { d.NotifyUpdate(n) }
 // NotifyUpdate implements memberlist.EventDelegate.
 func (d *delegate) NotifyUpdate(n *memberlist.Node) {
 	if p, err := parseMeta(n.Name, addrOf(n), n.Meta); err == nil {
-		d.roster.put(p)
+		d.members.put(p)
 	}
 }
 
 // NotifyLeave implements memberlist.EventDelegate.
-func (d *delegate) NotifyLeave(n *memberlist.Node) { d.roster.remove(n.Name) }
+func (d *delegate) NotifyLeave(n *memberlist.Node) { d.members.remove(n.Name) }
 
 // NodeMeta implements memberlist.Delegate.
 func (d *delegate) NodeMeta(int) []byte {
-	self := d.roster.own()
+	self := d.members.own()
 	return appendMeta(nil, &self)
 }
 
@@ -115,9 +123,18 @@ func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	}
 	m, err := seniority.ParseMessage(b)
 	if err != nil {
-		d.ledger.count("message-malformed")
+		d.findings.Count("message-malformed")
 		return
 	}
 	m.Gossiped = true
 	d.inbox.put(m)
+}
+
+// AckPayload implements memberlist.PingDelegate.
+func (d *delegate) AckPayload() []byte { return nil }
+
+// NotifyPingComplete implements memberlist.PingDelegate: a packet to that member was
+// answered by one. A probe that falls into the end of a cut can find TCP alone to work.
+func (d *delegate) NotifyPingComplete(n *memberlist.Node, _ time.Duration, _ []byte) {
+	d.findings.End(findings.UDPBlocked, n.Name)
 }

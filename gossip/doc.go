@@ -4,24 +4,27 @@
 //
 // # One port
 //
-// TCP and UDP on one port carry everything. The first byte tells what a
-// connection or a packet is:
+// TCP and UDP on one port carry everything (package transport). The first byte
+// tells what a connection or a packet is:
 //
 //	244      memberlist, behind its label "doyen/CLUSTER"; may be encrypted
 //	A–Z, 22  HTTP, or a TLS handshake: handed to the listener of HTTP
 //	0xD9     a question to this member, see Ask; encrypted if there are keys
-//	0xDA     a leader's will, see Will; plain, it proves itself by its secret
+//	0xDA     a will: a keeper says that a leadership is over, or that its agent
+//	         is dead; plain, it proves itself by its secret (will.go)
+//	0xDB     a stream of messages between two members, see Stream; encrypted if
+//	         there are keys
 //	0–13     a memberlist without a label: refused as a foreign program
 //
 // Each connection is read in a goroutine of its own, under a deadline, until it
 // has said what it is. At most 128 may be undecided; then the oldest is closed.
-// Those that gossip has taken are bounded by what they hold (guests.go). Packets
-// beyond 2 KiB are refused and, where nothing is encrypted, whatever has not the
-// shape of a member's message (shape.go), before memberlist decodes it. So
-// whatever strangers do on the port, gossip goes on. Everything refused is
-// counted by its reason (Counters); the log tells of it in one line a minute at
-// most; and what a person should know is kept with the evidence (Findings) for a
-// minute after its last sign.
+// Those that gossip has taken are bounded by what they hold (transport/limit.go).
+// Packets beyond 2 KiB are refused and, where nothing is encrypted, what has not
+// the shape of a member's message (transport/validate.go), before memberlist
+// decodes it. So no matter what strangers do on the port, gossip goes on.
+// Everything refused is counted by its reason (Counters); the log tells of it in
+// one line a minute at most; and what a person should know is kept with the
+// evidence (Findings) for a minute after its last sign.
 //
 // # Members
 //
@@ -29,8 +32,10 @@
 // (meta.go). Its name is the address that it advertises, unless another is
 // given; the address is the one given, else the one bound, else the one from
 // which this host would call the first seed, else an interface's, private ones
-// first. New fails rather than guess while there are seeds without a route to
-// them, as on a host that boots. A name with addresses of both families means the family bound; bound
+// first. A floating address is none of these. New fails rather than guess while a
+// seed cannot be resolved or has no route, as on a host that boots. Where every
+// IPv4 address is to be bound and the host and its seeds have IPv6 alone, :: is
+// bound. A name with addresses of both families means the family bound; bound
 // to ::, IPv4 is preferred, for a peer bound to IPv4 alone cannot reach IPv6.
 //
 // The seeds are resolved again and dialled for ever while they are missing from
@@ -41,6 +46,15 @@
 // to at most a minute; all missing members together are dialled at most some
 // four times a second by each member.
 //
+// A member that may have been cut off asks seeds and members again at once, and
+// its view says Apart until one of them has answered or all have refused (Rejoin).
+//
+// When the address of a host changes, its member publishes where it is reached
+// now, and stays the same member under the same name (address.go). While its host
+// has no address for it, its view says so (Stray). An address that was not one of
+// this host's at the start, as behind a translation of addresses, is not followed.
+// A member bound to one address stays bound to it.
+//
 // A restart is a new member: the meta carries an incarnation. The others take
 // it in as soon as it dials any of them, and learn from Gone that the old run
 // is over.
@@ -50,18 +64,18 @@
 // At rest a member sends the same in a group of any size (some ten packets and
 // a kilobyte a second): memberlist's probe, a leader's message passed on eight
 // times, and every 10 s a digest of its view to another member. Only two members
-// whose views differ exchange whole states (compare.go), which makes good what
+// whose views differ exchange whole states (antientropy.go), which makes good what
 // gossip has missed.
 //
 // # Names that clash
 //
 // Of two members of one name in one group, the one that the others knew first
-// stays. The other is refused by everybody, takes nobody in, and says so in
+// stays. The other is refused by all, takes no member in, and says so in
 // View.Clash; it goes on dialling and joins once its namesake is gone. Of two
-// that know nobody else, the one that started first stays. When two groups meet
+// that know no other member, the one that started first stays. When two groups meet
 // and each has a member of one name, each side keeps its own, and the one that
 // started later has Clash set: it should leave, which ends the clash. All that
-// take part report it, and nobody's view changes back and forth.
+// take part report it, and no view changes back and forth.
 //
 // # Messages
 //
@@ -70,10 +84,10 @@
 // passes the newest of each sender on, within about a second. Either may be
 // lost. A direct message is taken once, from the run of a member that gossip
 // knows, by the run that it was sent to (replay.go); a gossiped one only while it
-// is newer than the last of its sender. SetGreeting is handed to whoever
+// is newer than the last of its sender. SetGreeting is handed to a member that
 // exchanges whole states with this member, newcomers above all.
 //
-// Gone, Changed and Messages never block whoever writes them: news that nobody
+// Gone, Changed and Messages never block their writer: news that is not
 // reads is replaced or dropped, and counted.
 //
 // # Keys
@@ -83,11 +97,24 @@
 // without losing a member. Without one, everything is readable and anybody who
 // reaches the port can join: then the network must be trusted.
 //
+// # Beside the elections of the group
+//
+// Messages of further elections travel in envelopes that name the election, those
+// to one member together (elections.go). What a member publishes beyond its 512
+// bytes of meta is its detail: the meta has its sum, and a member that has another
+// one asks for it over a connection (detail.go).
+//
 // # Limits
 //
+// A member whose address has changed keeps its name, which may be its first
+// address. A host that gets that address then clashes with it, unless it is given
+// a --name of its own.
+//
 // Elections need UDP. memberlist keeps a member alive to which only TCP gets
-// through; that is found (udp-blocked), not mended. memberlist notices a death after some seconds; leases,
-// not gossip, decide when a leader is lost. A member with the keys may lie about
+// through; that is found (udp-blocked), not mended. memberlist notices the death of a host,
+// or of a member without a keeper, after some seconds; leases, not gossip, decide
+// when a leader is lost. In groups of more than 65 the keeper of a dead member
+// tells 64 others. A member with the keys may lie about
 // others, as in any gossip. Somebody on the wire without the keys may send
 // memberlist's own packets again: at worst that puts a member back into the view
 // that has gone, until it is probed. Two processes with one name and one address, such

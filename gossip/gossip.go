@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"doyen/gossip/findings"
+	"doyen/gossip/transport"
 	"doyen/seniority"
 
 	"github.com/hashicorp/memberlist"
@@ -36,23 +39,32 @@ type Gossip struct {
 	cfg        Config
 	bound      netip.Addr
 	port       uint16
-	advertised advertised
+	advertised atomic.Pointer[advertised]
+	local      bool // the address advertised at the start was one of this host
 	keyring    *memberlist.Keyring
-	mux        *mux
-	ledger     *ledger
-	roster     *roster
+	mux        *transport.Port
+	findings   *findings.Record
+	members    *members
 
 	greeting atomic.Pointer[[]byte]
 	onAsk    atomic.Pointer[func() []byte]
-	inbox    inbox
+	inbox    inbox[seniority.Message]
 	relay    relay
-	wills    bucket
-	queue    memberlist.TransmitLimitedQueue
-	publish  chan struct{} // capacity one: this member's meta has changed
+	detail   atomic.Pointer[[]byte]
+
+	elections     inbox[ElectionMessage] // messages of further elections
+	electionRelay relay
+	wills         bucket
+	// deathSecret proves that this member is dead.
+	deathSecret [32]byte
+	queue       memberlist.TransmitLimitedQueue
+	publish     chan struct{} // capacity one: this member's meta has changed
 	// The comparison of views: questions of others, and the answers to this
-	// member's; see compare.go.
+	// member's; see antientropy.go.
 	questions chan question
 	agreed    chan uint64
+
+	streams streams // that others have opened; see stream.go
 
 	life context.Context // ends with Close, or when leaving begins
 	end  context.CancelFunc
@@ -74,33 +86,36 @@ func New(c Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gossip{cfg: c, ledger: &ledger{}, publish: make(chan struct{}, 1), questions: make(chan question, 16), agreed: make(chan uint64, 1)}
-	g.roster = newRoster(g.ledger.count)
-	g.inbox = newInbox(g.ledger.count)
-	g.queue.NumNodes = func() int { return min(g.roster.size()+1, maxFanout) }
+	g := &Gossip{cfg: c, deathSecret: newSecret(), findings: &findings.Record{}, publish: make(chan struct{}, 1), questions: make(chan question, 16), agreed: make(chan uint64, 1)}
+	g.detail.Store(new([]byte(nil)))
+	g.members = newRoster(g.findings.Count)
+	g.inbox = newInbox[seniority.Message](g.findings.Count)
+	g.elections = newInbox[ElectionMessage](g.findings.Count)
+	g.queue.NumNodes = func() int { return min(g.members.size()+1, maxFanout) }
 	g.queue.RetransmitMult = memberlist.DefaultLANConfig().RetransmitMult
 	if g.keyring, err = openKeyring(c.KeyFile); err != nil {
 		return nil, err
 	}
-	inner, httpAddr, err := g.transport()
+	inner, httpAddr, err := g.underneath()
 	if err != nil {
 		return nil, err
 	}
 	if g.cfg.Name == "" {
-		g.cfg.Name = g.advertised.text
+		g.cfg.Name = g.advertised.Load().text
 	}
 	g.life, g.end = context.WithCancel(context.Background())
-	g.mux = newMux(inner, labelPrefix+c.Cluster, g.keyring != nil, g.ledger, g.roster.size)
-	g.mux.http = newHTTPListener(httpAddr)
-	g.mux.will, g.mux.ask = g.takeWill, g.answer
-	g.mux.run()
+	g.mux = transport.New(transport.Config{
+		Inner: inner, Addr: httpAddr, Label: labelPrefix + c.Cluster, ClusterOf: clusterOf, Sealed: g.keyring != nil,
+		Findings: g.findings, Others: g.members.size, Will: g.takeWill, Ask: g.answer, Talk: g.talk, Route: g.members.route,
+	})
+	g.mux.Run()
 	g.wg.Add(1)
 	go g.summarise()
 	return g, nil
 }
 
-// transport returns the one configured, or opens the sockets.
-func (g *Gossip) transport() (memberlist.NodeAwareTransport, net.Addr, error) {
+// underneath returns the transport configured, or opens the sockets.
+func (g *Gossip) underneath() (memberlist.NodeAwareTransport, net.Addr, error) {
 	if t := g.cfg.Transport; t != nil {
 		ip, port, err := t.FinalAdvertiseAddr("", 0)
 		if err != nil {
@@ -108,67 +123,70 @@ func (g *Gossip) transport() (memberlist.NodeAwareTransport, net.Addr, error) {
 		}
 		a, _ := netip.AddrFromSlice(ip)
 		g.bound, g.port = a.Unmap(), uint16(port)
-		g.advertised.addr = netip.AddrPortFrom(g.bound, g.port)
-		g.advertised.text = g.advertised.addr.String()
-		if g.cfg.Advertise != "" {
-			g.advertised.text = g.cfg.Advertise
-		}
-		return t, net.TCPAddrFromAddrPort(g.advertised.addr), nil
+		at := netip.AddrPortFrom(g.bound, g.port)
+		g.advertised.Store(&advertised{text: cmp.Or(g.cfg.Advertise, at.String()), addr: at})
+		return t, net.TCPAddrFromAddrPort(at), nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), resolveLimit)
+	defer cancel()
 	var err error
-	if g.bound, err = bindAddr(g.cfg.BindAddr); err != nil {
+	if g.bound, err = bindTo(ctx, &g.cfg); err != nil {
 		return nil, nil, err
 	}
-	s, err := listen(g.bound, g.cfg.BindPort)
+	s, err := transport.Listen(g.bound, g.cfg.BindPort)
 	if err != nil {
 		return nil, nil, err
 	}
-	g.port = s.port()
-	ctx, cancel := context.WithTimeout(context.Background(), resolveLimit)
-	defer cancel()
-	if g.advertised, err = resolveAdvertise(ctx, &g.cfg, g.bound, g.port); err != nil {
+	g.port = s.Port()
+	at, err := resolveAdvertise(ctx, &g.cfg, g.bound, g.port)
+	if err != nil {
 		return nil, nil, errors.Join(err, s.Shutdown())
 	}
-	s.advertise = g.advertised.addr
-	return s, s.tcp.Addr(), nil
+	g.advertised.Store(&at)
+	s.Advertise(at.addr)
+	g.local = onHost(at.addr.Addr())
+	return s, s.TCP.Addr(), nil
 }
 
 // Name returns the member's name.
 func (g *Gossip) Name() string { return g.cfg.Name }
 
 // Addr returns the advertised host:port, as it was given if it was.
-func (g *Gossip) Addr() string { return g.advertised.text }
+func (g *Gossip) Addr() string { return g.advertised.Load().text }
 
-// AddrPort returns the address that the others reach this member at.
-func (g *Gossip) AddrPort() netip.AddrPort { return g.advertised.addr }
+// AddrPort returns the address that the others reach this member at now.
+func (g *Gossip) AddrPort() netip.AddrPort { return g.advertised.Load().addr }
 
 // Changed has one element when the view has changed since it was last received
 // from.
-func (g *Gossip) Changed() <-chan struct{} { return g.roster.changed }
+func (g *Gossip) Changed() <-chan struct{} { return g.members.changed }
 
 // View returns the membership as it is believed to be now. Before Start it is
 // empty.
-func (g *Gossip) View() View { return g.roster.current() }
+func (g *Gossip) View() View { return g.members.current() }
 
-// Gone tells of runs that are known to have ended; if nobody reads, the oldest
+// Gone tells of runs that are known to have ended; if they are not read, the oldest
 // news is lost.
-func (g *Gossip) Gone() <-chan Gone { return g.roster.gone }
+func (g *Gossip) Gone() <-chan Gone { return g.members.gone }
+
+// Bound is the address that the port is bound to, which may stand for all of this host's.
+func (g *Gossip) Bound() netip.AddrPort { return netip.AddrPortFrom(g.bound, g.port) }
 
 // HTTP returns a listener for the connections on the port that speak HTTP.
 // Close ends it. Before the first call such connections are closed at once.
 func (g *Gossip) HTTP() net.Listener {
-	g.mux.http.want()
-	return g.mux.http
+	return g.mux.HTTP()
 }
 
 // Counters returns how much was refused or lost, by reason.
-func (g *Gossip) Counters() map[string]uint64 { return g.ledger.totals() }
+func (g *Gossip) Counters() map[string]uint64 { return g.findings.Totals() }
 
 // Start takes part in the group as self and begins to join. Name, address and
 // incarnation of self are this Gossip's own. It may be called once.
 func (g *Gossip) Start(self seniority.Member, extra Extra) error {
-	p := Peer{Member: self, Extra: extra, Advertise: g.advertised.text}
-	p.Name, p.Addr, p.Incarnation = g.cfg.Name, g.advertised.addr, g.cfg.Incarnation
+	at := g.advertised.Load()
+	p := Peer{Member: self, Extra: extra, Advertise: at.text, home: at.addr, Death: deathMark(g.deathSecret)}
+	p.Name, p.Addr, p.Incarnation = g.cfg.Name, at.addr, g.cfg.Incarnation
 	if err := checkMeta(&p); err != nil {
 		return err
 	}
@@ -181,26 +199,41 @@ func (g *Gossip) Start(self seniority.Member, extra Extra) error {
 	if g.closed || g.list != nil {
 		return errors.New("gossip can be started only once")
 	}
-	g.roster.begin(p, len(seeds))
-	g.mux.started.Store(true)
+	g.members.begin(p, len(seeds))
+	g.mux.Start()
 	if g.list, err = memberlist.Create(g.listConfig()); err != nil {
 		return fmt.Errorf("gossip cannot start: %w", err)
 	}
-	g.wg.Add(1)
+	g.wg.Add(2)
 	go g.publisher(g.list)
+	go g.fetchDetails()
+	if g.local {
+		// One that was never this host's is translated on the way, and stays.
+		changed, err := watchAddresses(g.life.Done())
+		if err != nil {
+			g.cfg.Log.Warn("a changed address will be noticed late", "error", err)
+		}
+		g.wg.Add(1)
+		go g.keepAddress(changed)
+	}
 	g.joiner = newJoiner(g.life, g, seeds)
 	g.joiner.run()
 	return nil
 }
 
-func (g *Gossip) parseSeeds() ([]seed, error) {
+// seedPort is the port of seeds that name none: this member's own.
+func (g *Gossip) seedPort() uint16 {
 	port := uint16(g.cfg.BindPort)
 	if port == 0 {
 		port = defaultPort
 	}
+	return port
+}
+
+func (g *Gossip) parseSeeds() ([]seed, error) {
 	var all []seed
 	for _, s := range g.cfg.Seeds {
-		sd, err := parseSeed(s, port)
+		sd, err := parseSeed(s, g.seedPort())
 		if err != nil {
 			return nil, err
 		}
@@ -213,39 +246,39 @@ func (g *Gossip) parseSeeds() ([]seed, error) {
 func (g *Gossip) listConfig() *memberlist.Config {
 	d := &delegate{Gossip: g, started: time.Now()}
 	c := memberlist.DefaultLANConfig()
-	c.Name, c.Label, c.Transport, c.Keyring = g.cfg.Name, g.mux.label, g.mux, g.keyring
+	c.Name, c.Label, c.Transport, c.Keyring = g.cfg.Name, g.mux.Label(), g.mux, g.keyring
 	c.BindPort, c.AdvertisePort = int(g.port), int(g.port)
-	c.Delegate, c.Events, c.Alive, c.Conflict, c.Merge = d, d, d, d, d
+	c.Delegate, c.Events, c.Alive, c.Conflict, c.Merge, c.Ping = d, d, d, d, d, d
 	c.TCPTimeout = streamLimit
 	c.ProbeInterval, c.ProbeTimeout = g.cfg.ProbeInterval, g.cfg.ProbeInterval/2
 	// A name that died may come back at another address at once: whether it
 	// is dead was decided before.
 	c.DeadNodeReclaimTime = time.Nanosecond
-	c.PushPullInterval = 0 // see compare.go
+	c.PushPullInterval = 0 // see antientropy.go
 	// Packets are small, and compressing each costs more than it saves.
 	c.EnableCompression = false
 	c.LogOutput = io.Discard
 	if g.cfg.Log != nil {
 		c.LogOutput = nil
-		c.Logger = log.New(&memberlistLog{log: g.cfg.Log, ledger: g.ledger}, "", 0)
+		c.Logger = log.New(&memberlistLog{log: g.cfg.Log, findings: g.findings}, "", 0)
 	}
 	return c
 }
 
 // SetSelf publishes a new state of this member: join number, eligibility and
-// the like. It never blocks; of several in a row only the last is published.
-func (g *Gossip) SetSelf(self seniority.Member) {
-	p := g.roster.own()
-	self.Name, self.Addr, self.Incarnation = p.Name, p.Addr, p.Incarnation
-	if p.Member == self {
-		return
+// the like, and unfit, why it is not eligible. It never blocks; of several in a
+// row only the last is published.
+func (g *Gossip) SetSelf(self seniority.Member, unfit string) {
+	changed := g.members.change(func(p *Peer) {
+		self.Name, self.Addr, self.Incarnation = p.Name, p.Addr, p.Incarnation
+		p.Member, p.Unfit = self, unfit
+	})
+	if changed {
+		poke(g.publish)
 	}
-	p.Member = self
-	g.roster.setSelf(p)
-	poke(g.publish)
 }
 
-// publisher tells memberlist of a new meta. UpdateNode tells everybody by
+// publisher tells memberlist of a new meta. UpdateNode tells all members by
 // itself; it would only wait for that, hence the shortest time-out.
 func (g *Gossip) publisher(list *memberlist.Memberlist) {
 	defer g.wg.Done()
@@ -275,7 +308,7 @@ func (g *Gossip) running() (*memberlist.Memberlist, bool) {
 
 // isSelf reports whether an address is this member's own.
 func (g *Gossip) isSelf(a netip.AddrPort) bool {
-	if a == g.advertised.addr || a == netip.AddrPortFrom(g.bound, g.port) {
+	if a == g.AddrPort() || a == netip.AddrPortFrom(g.bound, g.port) {
 		return true
 	}
 	if a.Port() != g.port || g.cfg.Transport != nil || !g.bound.IsUnspecified() || !family(g.bound, a.Addr()) {
@@ -289,7 +322,7 @@ func (g *Gossip) isSelf(a netip.AddrPort) bool {
 }
 
 // Close ends everything at once and gives the port back; HTTP connections that
-// have been accepted are left to whoever accepted them. When it returns, no
+// have been accepted are left to their owners. When it returns, no
 // goroutine of this package runs any more; one of memberlist's may wait for
 // the end of a probe, a second usually. Close may be called more than once.
 func (g *Gossip) Close() error {

@@ -3,10 +3,13 @@ package gossip
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"doyen/gossip/findings"
 	"doyen/gossip/simnet"
 	"doyen/seniority"
 
@@ -60,6 +63,43 @@ func TestSeedIsLookedUpAgainSoonWhileItStandsForNobodyElse(t *testing.T) {
 	})
 }
 
+// Half of a service is started anew at other addresses, as pods are.
+func TestSeedIsLookedUpAgainSoonWhenMembersVanish(t *testing.T) {
+	for phase := range 5 { // a look-up when all is well comes every half minute
+		bubble(t, func(t *testing.T) {
+			var n simnet.Network
+			var service atomic.Pointer[[]netip.Addr]
+			points := func(to ...string) { list := addrs(to...); service.Store(&list) }
+			points("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4")
+			look := lookupFunc(func() []netip.Addr { return *service.Load() })
+			var all []*Gossip
+			for range 4 {
+				all = append(all, start(t, Config{Transport: n.Host(), Seeds: []string{"service"}, Resolver: look}))
+			}
+			time.Sleep(time.Minute + time.Duration(phase)*6*time.Second)
+			all[2].Close()
+			all[3].Close()
+			points("10.0.0.1", "10.0.0.2", "10.0.0.5", "10.0.0.6")
+			time.Sleep(10 * time.Second) // memberlist may need some more to notice
+			// The new ones are told of each other alone, as a name server may do.
+			others := lookupFunc(func() []netip.Addr { return (*service.Load())[2:] })
+			now := all[:2:2]
+			for range 2 {
+				now = append(now, start(t, Config{Transport: n.Host(), Seeds: []string{"service"}, Resolver: others}))
+			}
+			time.Sleep(14 * time.Second)
+			// memberlist may still believe in one that has gone.
+			for _, g := range now {
+				for _, m := range now {
+					if !slices.Contains(names(g), m.Name()) {
+						t.Errorf("want %s in the view of %s, got %v", m.Name(), g.Name(), names(g))
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestMembersThatStartTogetherKnowEachOtherAtOnce(t *testing.T) {
 	for range 50 {
 		bubble(t, func(t *testing.T) {
@@ -77,12 +117,12 @@ func TestViewCarriesWhatMembersPublish(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var n simnet.Network
 		all := group(t, &n, 3)
-		want := all[1].roster.own()
+		want := all[1].members.own()
 		want.Join = seniority.Join{Group: 7, Number: 2}
-		want.Eligible = false
-		all[1].SetSelf(want.Member)
+		want.Eligible, want.Unfit = false, "unhealthy"
+		all[1].SetSelf(want.Member, want.Unfit)
 		time.Sleep(2 * time.Second)
-		if got, _ := all[2].roster.member(want.Name); got != want {
+		if got, _ := all[2].members.member(want.Name); got != want {
 			t.Errorf("want %+v, got %+v", want, got)
 		}
 	})
@@ -103,11 +143,47 @@ func TestSettledOnceEverySeedHasAnsweredOrRefused(t *testing.T) {
 		if h.View().Settled {
 			t.Error("want silence not to settle")
 		}
-		found(t, h, foundSeed)
+		found(t, h, findings.SeedUnreached)
 		n.Cut(nil)
 		time.Sleep(8 * time.Second)
 		if !h.View().Settled {
 			t.Error("want the refusal after the silence to settle")
+		}
+	})
+}
+
+// A seed that has joined by itself is not unreached, though no dial of this member's
+// has found it yet.
+func TestSeedThatJoinsByItselfIsReached(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		g := start(t, Config{Transport: n.Host(), Seeds: []string{"10.0.0.2:4000"}})
+		time.Sleep(time.Minute)
+		found(t, g, findings.SeedUnreached)
+		start(t, Config{Transport: n.Host(), Seeds: []string{g.Addr()}})
+		for len(g.View().Members) < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		for _, f := range g.Findings() {
+			if f.What == findings.SeedUnreached {
+				t.Errorf("got %+v of a seed that is a member", f)
+			}
+		}
+	})
+}
+
+// That UDP is blocked is over as soon as a packet is answered.
+func TestAnsweredPacketsEndUDPBlocked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n simnet.Network
+		all := group(t, &n, 3)
+		time.Sleep(5 * time.Second)
+		for _, member := range []string{all[1].Name(), "one that has gone"} {
+			all[0].findings.Find(findings.UDPBlocked, member, "TCP works, UDP does not")
+		}
+		time.Sleep(10 * time.Second)
+		if f := found(t, all[0], findings.UDPBlocked); f.Member == all[1].Name() || len(all[0].Findings()) != 1 {
+			t.Errorf("want it to stay only of a member that answers nothing, got %+v", all[0].Findings())
 		}
 	})
 }
@@ -149,13 +225,13 @@ func TestRestartUnderTheSameNameIsANewMember(t *testing.T) {
 		again := start(t, Config{Transport: n.HostAt(old.AddrPort()), Seeds: []string{"10.0.0.1:4000"}})
 		time.Sleep(time.Second)
 		for _, g := range []*Gossip{all[0], all[2]} {
-			p, ok := g.roster.member(old.Name())
+			p, ok := g.members.member(old.Name())
 			if !ok || p.Incarnation != again.cfg.Incarnation {
 				t.Errorf("want %s with incarnation %d in the view of %s, got %+v", old.Name(), again.cfg.Incarnation, g.Name(), p)
 			}
 			select {
 			case got := <-g.Gone():
-				if want := (Gone{old.Name(), old.cfg.Incarnation}); got != want {
+				if want := (Gone{Name: old.Name(), Incarnation: old.cfg.Incarnation}); got != want {
 					t.Errorf("want %+v, got %+v", want, got)
 				}
 			default:
@@ -198,7 +274,7 @@ func TestLeaveIsFastAndFinal(t *testing.T) {
 		all[4].Close()
 		for _, g := range all[:4] {
 			wantNames(t, g, all[:4]...)
-			if _, ok := g.roster.addrOf(all[4].Name()); ok {
+			if _, ok := g.members.addrOf(all[4].Name()); ok {
 				t.Errorf("want %s to forget who has left", g.Name())
 			}
 		}
@@ -303,11 +379,11 @@ func TestOtherClustersAndProgramsAreRefused(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		wantNames(t, a, a)
 		wantNames(t, other, other)
-		if f := found(t, a, foundOtherCluster); f.Member != "10.0.0.2" {
+		if f := found(t, a, findings.OtherCluster); f.Member != "10.0.0.2" {
 			t.Errorf("want the finding to be about 10.0.0.2, got %+v", f)
 		}
-		found(t, a, foundForeign)
-		found(t, other, foundSeed)
+		found(t, a, findings.ForeignProgram)
+		found(t, other, findings.SeedUnreached)
 		if c := a.Counters(); c["other-cluster"] == 0 || c["foreign-program"] == 0 {
 			t.Errorf("want both counted, got %v", c)
 		}
@@ -326,10 +402,10 @@ func TestDifferentRulesAreFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if f := found(t, a, foundRule); f.Member != b.Name() || !f.Degrades {
+		if f := found(t, a, findings.RuleDiffers); f.Member != b.Name() || !f.Degrades {
 			t.Errorf("want it to be about %s and to degrade, got %+v", b.Name(), f)
 		}
-		found(t, b, foundMode)
+		found(t, b, findings.ModeDiffers)
 	})
 }
 
@@ -367,7 +443,7 @@ func TestCrowdDialsInModeration(t *testing.T) {
 }
 
 // memberlist's own network in memory serves as a transport, too. It blocks
-// whoever sends to a member that does not read any more, so somebody reads on.
+// senders to a member that does not read any more, so a goroutine reads on.
 func TestMockNetwork(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var n memberlist.MockNetwork
@@ -394,8 +470,8 @@ func TestMockNetwork(t *testing.T) {
 		for _, g := range all {
 			wantNames(t, g, all...)
 		}
-		all[3].OnAsk(func() []byte { return []byte("state") })
-		answer, udp, err := all[5].Ask(t.Context(), "m3")
+		all[3].OnQuery(func() []byte { return []byte("state") })
+		answer, udp, err := all[5].Query(t.Context(), "m3")
 		if string(answer) != "state" || !udp || err != nil {
 			t.Errorf("want an answer, got %q, %v, %v", answer, udp, err)
 		}

@@ -29,14 +29,14 @@ func Identity(ctx context.Context, c Config) (name, addr string, err error) {
 }
 
 // advertisedText is the advertised host:port as text; the port is 0 while
-// nobody has picked one.
+// none has been picked.
 func advertisedText(ctx context.Context, c *Config) (string, uint16, error) {
 	port := uint16(c.BindPort)
 	if c.Advertise != "" {
 		text, _, p, err := givenAddr(c, port)
 		return text, p, err
 	}
-	bound, err := bindAddr(c.BindAddr)
+	bound, err := bindTo(ctx, c)
 	if err != nil {
 		return "", 0, err
 	}

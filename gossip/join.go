@@ -8,8 +8,11 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
+
+	"doyen/gossip/findings"
+	"doyen/gossip/portable"
+	"doyen/gossip/transport"
 )
 
 // memberlist dials its seeds once and forgets the dead after half a minute, so
@@ -22,7 +25,7 @@ const (
 	// to retryCap, so that a healed partition is found within seconds.
 	firstRetry = 250 * time.Millisecond
 	retryCap   = 5 * time.Second
-	// From crowd members on, the pause grows with the group, for whoever comes
+	// From crowd members on, the pause grows with the group, for a member that comes
 	// back needs only one of them to dial; it never exceeds crowdCap.
 	crowd    = 50
 	crowdCap = time.Minute
@@ -36,8 +39,9 @@ const (
 	// members.
 	dialSlots = 8
 	dialPace  = 250 * time.Millisecond
-	// unreachedAfter is when a seed that never answered becomes a finding.
-	unreachedAfter = 15 * time.Second
+	// unreachedAfter is when a seed that never answered becomes a finding: before
+	// a member that has met no other leads alone, which is after 10 s.
+	unreachedAfter = 8 * time.Second
 )
 
 // retryLimit is the longest pause between two dials of one address in a group
@@ -55,9 +59,9 @@ func jitter(d time.Duration) time.Duration {
 type outcome uint8
 
 const (
-	silent  outcome = iota // nobody answered, or nobody that makes sense
+	silent  outcome = iota // no answer came, or none that makes sense
 	joined                 // the states have been exchanged
-	refused                // the host says that nobody listens, or we may not join
+	refused                // the host says that nothing listens there, or we may not join
 )
 
 // joiner dials seeds and missing members until its context ends.
@@ -65,6 +69,7 @@ type joiner struct {
 	*Gossip
 	ctx   context.Context
 	slots chan struct{}
+	again chan struct{} // capacity one: the others are to be asked again
 	wg    sync.WaitGroup
 
 	mu    sync.Mutex
@@ -75,32 +80,39 @@ type joiner struct {
 type seedState struct {
 	seed
 	since    time.Time
+	stands   []netip.AddrPort // what it was resolved to last
 	answered map[netip.AddrPort]bool
 	joins    map[netip.AddrPort]int // exchanges of states, up to startExchanges
 	done     bool                   // everything it stands for has answered or refused
 	reached  bool                   // something of it has answered
 	evidence string                 // why nothing has
+	added    bool                   // it is not in the configuration
 }
 
 func newJoiner(ctx context.Context, g *Gossip, seeds []seed) *joiner {
-	j := &joiner{Gossip: g, ctx: ctx, slots: make(chan struct{}, dialSlots)}
+	j := &joiner{Gossip: g, ctx: ctx, slots: make(chan struct{}, dialSlots), again: make(chan struct{}, 1)}
 	for _, s := range seeds {
-		j.seeds = append(j.seeds, &seedState{
-			seed: s, since: time.Now(), evidence: "not resolved yet",
-			answered: map[netip.AddrPort]bool{}, joins: map[netip.AddrPort]int{},
-		})
+		j.seeds = append(j.seeds, newSeedState(s))
 	}
 	return j
 }
 
+func newSeedState(s seed) *seedState {
+	return &seedState{
+		seed: s, since: time.Now(), evidence: "not resolved yet",
+		answered: map[netip.AddrPort]bool{}, joins: map[netip.AddrPort]int{},
+	}
+}
+
 // run starts dialling.
 func (j *joiner) run() {
-	j.wg.Add(2 + len(j.seeds))
 	for _, s := range j.seeds {
-		go j.keepSeed(s)
+		j.wg.Go(func() { j.keepSeed(s) })
 	}
+	j.wg.Add(3)
 	go j.keepMembers()
-	go j.keepInStep()
+	go j.compareViews()
+	go j.keepTogether()
 }
 
 // pause waits, and reports false when it is time to end.
@@ -118,23 +130,24 @@ func (j *joiner) pause(d time.Duration, wake <-chan struct{}) bool {
 
 // keepSeed resolves one seed again and again and dials what is missing of it.
 func (j *joiner) keepSeed(s *seedState) {
-	defer j.wg.Done()
 	var addrs []netip.AddrPort
 	var at time.Time
 	delay := firstRetry
 	for {
-		if at.IsZero() || delay > firstRetry || time.Since(at) > recheck {
+		// Members that vanish may be at other addresses now, and a name knows them.
+		if at.IsZero() || delay > firstRetry || time.Since(at) > recheck || j.members.misses() {
 			fresh, err := s.resolve(j.ctx, j.cfg.Resolver, j.bound)
-			j.resolved(s, err)
+			j.resolved(s, len(fresh), err)
 			if err == nil || len(fresh) > 0 {
 				addrs, at = fresh, time.Now()
+				j.standsFor(s, fresh)
 			}
 		}
 		// A name that stands for this member alone may not have got the others'
 		// addresses yet.
-		if j.trySeed(s, addrs, !at.IsZero()) && !at.IsZero() && j.roster.size() > 0 {
+		if j.trySeed(s, addrs, !at.IsZero()) && !at.IsZero() && j.members.size() > 0 {
 			delay = firstRetry
-			if !j.pause(jitter(retryLimit(j.roster.size())), nil) {
+			if !j.pause(jitter(retryLimit(j.members.size())), nil) {
 				return
 			}
 			continue
@@ -142,19 +155,26 @@ func (j *joiner) keepSeed(s *seedState) {
 		if !j.pause(jitter(delay), nil) {
 			return
 		}
-		delay = min(2*delay, retryLimit(j.roster.size()))
+		delay = min(2*delay, retryLimit(j.members.size()))
 	}
 }
 
+// standsFor notes what a seed has been resolved to.
+func (j *joiner) standsFor(s *seedState, addrs []netip.AddrPort) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s.stands = addrs
+}
+
 // resolved notes how the look-up of a seed went.
-func (j *joiner) resolved(s *seedState, err error) {
+func (j *joiner) resolved(s *seedState, addrs int, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
 	case s.reached:
 	case err != nil:
 		s.evidence = err.Error()
-	default:
+	case addrs == 0:
 		s.evidence = "it stands for no address"
 	}
 }
@@ -166,13 +186,13 @@ func (j *joiner) starting(s *seedState, a netip.AddrPort) bool {
 	return s.joins[a] > 0 && s.joins[a] < startExchanges
 }
 
-// trySeed dials every address of a seed that nobody in the view has, and
+// trySeed dials every address of a seed that no member of the view has, and
 // reports whether there was none.
 func (j *joiner) trySeed(s *seedState, addrs []netip.AddrPort, resolved bool) bool {
 	var wg sync.WaitGroup
 	all := true
 	for _, a := range addrs {
-		if j.isSelf(a) || j.roster.handles(a) && !j.starting(s, a) {
+		if j.isSelf(a) || j.members.handles(a) && !j.starting(s, a) {
 			j.answer(s, a, joined, nil)
 			continue
 		}
@@ -233,17 +253,22 @@ func (j *joiner) settle(s *seedState, addrs []netip.AddrPort) {
 		}
 	}
 	s.done = true
-	j.roster.seedDone()
+	j.members.seedDone()
 }
 
-// findings tells of the seeds that have never been reached.
-func (j *joiner) findings() []Finding {
+// seedFindings tells of the seeds that have never been reached, by a dial or otherwise,
+// and of those that are not in the settings.
+func (j *joiner) seedFindings() []findings.Finding {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var all []Finding
+	var all []findings.Finding
 	for _, s := range j.seeds {
-		if !s.reached && time.Since(s.since) > unreachedAfter {
-			all = append(all, newFinding(foundSeed, s.text, s.evidence))
+		// A member that has just started may be in the view before it answers a dial.
+		if !s.reached && time.Since(s.since) > unreachedAfter && !slices.ContainsFunc(s.stands, j.members.handles) {
+			all = append(all, findings.New(findings.SeedUnreached, s.text, s.evidence))
+		}
+		if s.added {
+			all = append(all, findings.New(findings.SeedAdded, s.text, "it was added while this member ran, and is not in its settings"))
 		}
 	}
 	return all
@@ -271,9 +296,9 @@ func (j *joiner) seeks(host string) bool {
 func (j *joiner) keepMembers() {
 	defer j.wg.Done()
 	for {
-		name, addr, wait := j.roster.nextMissing(time.Now())
+		name, addr, wait := j.members.nextMissing(time.Now())
 		if wait > 0 {
-			if !j.pause(wait, j.roster.lost) {
+			if !j.pause(wait, j.members.lost) {
 				return
 			}
 			continue
@@ -284,7 +309,7 @@ func (j *joiner) keepMembers() {
 		j.wg.Go(func() {
 			defer j.release()
 			o, _ := j.dial(addr)
-			j.roster.dialled(name, o)
+			j.members.dialled(name, o)
 		})
 		if !j.pause(jitter(dialPace), nil) {
 			return
@@ -304,21 +329,21 @@ func (j *joiner) acquire() bool {
 
 func (j *joiner) release() { <-j.slots }
 
-// dial exchanges states with whoever answers at an address.
+// dial exchanges states with the member that answers at an address.
 func (j *joiner) dial(a netip.AddrPort) (outcome, error) {
 	_, err := j.list.Join([]string{a.String()})
-	cause := j.mux.lastDial(a.String())
+	cause := j.mux.LastDial(a.String())
 	switch {
 	case err == nil:
 		return joined, nil
-	case errors.Is(cause, syscall.ECONNREFUSED):
+	case errors.Is(cause, portable.Refused):
 		return refused, fmt.Errorf("%s refuses connections: no agent listens there", a)
 	case cause != nil:
 		return silent, fmt.Errorf("%s does not answer: %w", a, cause)
-	case j.roster.isClashing():
+	case j.members.isClashing():
 		return refused, errClash
 	case wrongKey.MatchString(err.Error()):
-		j.ledger.undecryptable(a.String())
+		j.findings.Undecryptable(transport.HostOf(a.String()))
 		return refused, fmt.Errorf("%s has no key in common with this member", a)
 	}
 	return silent, fmt.Errorf("%s answers, but not as a member of this cluster", a)

@@ -39,7 +39,7 @@ func readKeys(path string) ([][]byte, error) {
 		if memberlist.ValidateKey(key) != nil {
 			return nil, fmt.Errorf("encrypt-key-file %s: line %d holds a key of %d bytes, not of 16, 24 or 32", path, n, len(key))
 		}
-		// Whoever wrote a key twice meant another, and would wait in vain for it.
+		// A key that is written twice was meant to be another, which would be missed.
 		if first, twice := at[string(key)]; twice {
 			return nil, fmt.Errorf("encrypt-key-file %s: line %d holds the same key as line %d", path, n, first)
 		}

@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"doyen/gossip/findings"
 	"doyen/gossip/simnet"
+	"doyen/gossip/transport"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -140,8 +142,8 @@ func TestRotationLosesNoMember(t *testing.T) {
 				}
 			}
 		}
-		all[0].OnAsk(func() []byte { return []byte("state") })
-		if answer, udp, err := all[1].Ask(t.Context(), all[0].Name()); string(answer) != "state" || !udp || err != nil {
+		all[0].OnQuery(func() []byte { return []byte("state") })
+		if answer, udp, err := all[1].Query(t.Context(), all[0].Name()); string(answer) != "state" || !udp || err != nil {
 			t.Errorf("want an answer, got %q, %v, %v", answer, udp, err)
 		}
 		keyFile(t, files[0], fresh, "half a li")
@@ -166,16 +168,16 @@ func TestOtherKeysAreFoundOnBothSides(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			wantNames(t, a, a)
 			wantNames(t, b, b)
-			found(t, a, foundUndecryptable)
-			if f := found(t, b, foundUndecryptable); !f.Degrades {
+			found(t, a, findings.Undecryptable)
+			if f := found(t, b, findings.Undecryptable); !f.Degrades {
 				t.Errorf("want a seed with other keys to need a hand, got %+v", f)
 			}
 			if a.Counters()["undecryptable"] == 0 {
 				t.Errorf("want it counted, got %v", a.Counters())
 			}
-			b.roster.put(Peer{Member: a.roster.own().Member})
-			a.OnAsk(func() []byte { return []byte("secret") })
-			if answer, _, err := b.Ask(t.Context(), a.Name()); err == nil {
+			b.members.put(Peer{Member: a.members.own().Member})
+			a.OnQuery(func() []byte { return []byte("secret") })
+			if answer, _, err := b.Query(t.Context(), a.Name()); err == nil {
 				t.Errorf("want no answer without the key, got %q", answer)
 			}
 		})
@@ -190,11 +192,11 @@ func TestRubbishOfAStrangerDegradesNothing(t *testing.T) {
 		a := start(t, Config{Transport: n.Host(), KeyFile: keyFile(t, "", line(key(32, 1)))})
 		b := start(t, Config{Transport: n.Host(), KeyFile: a.cfg.KeyFile, Seeds: []string{a.Addr()}})
 		time.Sleep(2 * time.Second)
-		packet := append([]byte{labelByte, byte(len(a.mux.label))}, a.mux.label...)
+		packet := append([]byte{transport.LabelByte, byte(len(a.mux.Label()))}, a.mux.Label()...)
 		packet = append(append(packet, 1), make([]byte, 100)...)
 		n.Host().WriteTo(packet, a.Addr())
 		time.Sleep(time.Second)
-		if f := found(t, a, foundUndecryptable); f.Degrades || f.Member != "10.0.0.3" {
+		if f := found(t, a, findings.Undecryptable); f.Degrades || f.Member != "10.0.0.3" {
 			t.Errorf("want it told of 10.0.0.3 and nothing degraded, got %+v", f)
 		}
 		n.HostAt(netip.MustParseAddrPort("10.0.0.2:5000")).WriteTo(packet, a.Addr())

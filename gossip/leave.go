@@ -22,7 +22,7 @@ const (
 // memberlist adds to any packet, and Leave returns when they have answered or
 // ctx ends. Close must follow. Members that hear nothing notice by probing.
 func (g *Gossip) Leave(ctx context.Context) error {
-	told := g.roster.some(leaveFanout)
+	told := g.members.some(leaveFanout)
 	list, ok := g.resign()
 	if !ok {
 		return nil
@@ -54,7 +54,7 @@ func (g *Gossip) resign() (*memberlist.Memberlist, bool) {
 	defer g.exit.Unlock()
 	list, ok := g.running()
 	if ok {
-		g.end() // from here on nobody is dialled, so nobody takes this member back
+		g.end() // from here on no member is dialled, so none takes this member back
 		_ = list.Leave(time.Nanosecond)
 	}
 	return list, ok

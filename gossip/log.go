@@ -8,82 +8,71 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"doyen/gossip/findings"
+	"doyen/gossip/transport"
 )
 
-// memberlistLog turns memberlist's lines into ours. memberlist writes an error
-// for whatever a peer or a stranger does wrong, so its levels count one less
-// here: nothing it says is a fault of this member. Strangers can make it write
+// memberlistLog turns memberlist's lines into ours, all of them at debug: what
+// a person should know of the members the agent says itself, and what memberlist
+// calls an error is what a peer or a stranger does wrong. Strangers can make it write
 // as much as they like, and put in what they like, so lines are few, short and
 // printable; what was refused is counted elsewhere.
 type memberlistLog struct {
-	log    *slog.Logger
-	ledger *ledger
+	log      *slog.Logger
+	findings *findings.Record
 
 	mu    sync.Mutex
 	since time.Time
-	lines map[string]int     // in the current window, by the line's beginning
-	total map[slog.Level]int // in the current window
-	held  bool               // some were not written in the current window
+	lines map[string]int // in the current window, by the line's beginning
+	total int            // in the current window
+	held  bool           // some were not written in the current window
 }
 
 const (
 	logWindow  = time.Minute
-	logBurst   = 3  // lines of one kind in one window
-	logKeyLen  = 32 // bytes by which lines are told apart
+	logBurst   = 3   // lines of one kind in one window
+	logKeyLen  = 32  // bytes by which lines are told apart
+	logTotal   = 100 // lines in one window
 	maxLogLine = 300
 )
 
-// logTotal is how many lines of a level may be written in one window. What is
-// refused is a warning, and needs no more than examples.
-var logTotal = map[slog.Level]int{slog.LevelWarn: 10, slog.LevelInfo: 30, slog.LevelDebug: 100}
-
-var logLevels = map[string]slog.Level{
-	"DEBUG": slog.LevelDebug,
-	"INFO":  slog.LevelInfo,
-	"WARN":  slog.LevelInfo,
-	"ERR":   slog.LevelWarn,
-	"ERROR": slog.LevelWarn,
-}
-
 // Write takes one line of memberlist's logger.
 func (w *memberlistLog) Write(line []byte) (int, error) {
-	level, text := parseLogLine(string(line))
+	text := logText(string(line))
 	w.learn(text)
-	if w.log.Enabled(context.Background(), level) {
-		switch admitted, first := w.admit(level, text); {
+	if w.log.Enabled(context.Background(), slog.LevelDebug) {
+		switch admitted, first := w.admit(text); {
 		case admitted:
-			w.log.LogAttrs(context.Background(), level, printable(text), slog.String("from", "memberlist"))
+			w.log.Debug(printable(text), "from", "memberlist")
 		case first:
-			w.log.Log(context.Background(), level, "more lines are held back; the metrics count what is refused", "from", "memberlist", "for", logWindow)
+			w.log.Debug("more lines are held back; the metrics count what is refused", "from", "memberlist", "for", logWindow)
 		}
 	}
 	return len(line), nil
 }
 
-// parseLogLine splits "[LEVEL] memberlist: text".
-func parseLogLine(line string) (slog.Level, string) {
+// logText is the text of "[LEVEL] memberlist: text".
+func logText(line string) string {
 	line = strings.TrimSpace(line)
-	level := slog.LevelInfo
-	if name, rest, ok := strings.Cut(strings.TrimPrefix(line, "["), "] "); ok && strings.HasPrefix(line, "[") {
-		if l, known := logLevels[name]; known {
-			level, line = l, rest
-		}
+	if _, rest, ok := strings.Cut(line, "] "); ok && strings.HasPrefix(line, "[") {
+		line = rest
 	}
-	return level, strings.TrimPrefix(line, "memberlist: ")
+	return strings.TrimPrefix(line, "memberlist: ")
 }
 
 // admit reports whether a line may be written and, if not, whether it is the
 // first of this window that may not.
-func (w *memberlistLog) admit(level slog.Level, text string) (ok, first bool) {
+func (w *memberlistLog) admit(text string) (ok, first bool) {
 	key := text[:min(len(text), logKeyLen)]
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now := time.Now(); w.lines == nil || now.Sub(w.since) > logWindow {
-		w.since, w.lines, w.total, w.held = now, map[string]int{}, map[slog.Level]int{}, false
+		w.since, w.lines, w.total, w.held = now, map[string]int{}, 0, false
 	}
-	if w.total[level] < logTotal[level] && w.lines[key] < logBurst {
+	if w.total < logTotal && w.lines[key] < logBurst {
 		w.lines[key]++
-		w.total[level]++
+		w.total++
 		return true, false
 	}
 	first, w.held = !w.held, true
@@ -114,9 +103,9 @@ var (
 // learn takes from a line what cannot be learned otherwise.
 func (w *memberlistLog) learn(text string) {
 	if m := notReceived.FindStringSubmatch(text); m != nil && wrongKey.MatchString(m[1]) {
-		w.ledger.undecryptable(m[2])
+		w.findings.Undecryptable(transport.HostOf(m[2]))
 	}
 	if m := udpBlocked.FindStringSubmatch(text); m != nil {
-		w.ledger.find(foundUDP, m[1], "TCP to "+m[1]+" works, UDP does not")
+		w.findings.Find(findings.UDPBlocked, m[1], "TCP to "+m[1]+" works, UDP does not")
 	}
 }

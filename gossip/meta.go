@@ -31,6 +31,18 @@ type Peer struct {
 	// Advertise is the host:port that the member is reached at, as it was
 	// given to that member.
 	Advertise string
+	// Unfit is the reason, in a word, why the member is not eligible; "": it is,
+	// or it is of a version that does not say.
+	Unfit string
+	// Death is the mark of the secret that tells that the member is dead; see
+	// will.go. Zero: its death cannot be told.
+	Death [deathMarkSize]byte
+
+	detail detailSum // of what else it publishes; see detail.go
+
+	// home is the address by which memberlist knows the member. Addr differs from
+	// it after the member's address has changed.
+	home netip.AddrPort
 }
 
 // The meta of a member is a version and fields: a tag, the length of the
@@ -53,6 +65,10 @@ const (
 	tagRule
 	tagMode
 	tagVoters
+	tagDeath
+	tagMoved
+	tagUnfit
+	tagDetail
 	tagsKnown
 )
 
@@ -65,6 +81,7 @@ var (
 	errMetaLong      = errors.New("meta-long")
 	errMetaRole      = errors.New("meta-role")
 	errMetaText      = errors.New("meta-text")
+	errMetaID        = errors.New("meta-id")
 )
 
 // appendMeta appends the encoding of p to b. Name and address are not part of
@@ -85,14 +102,29 @@ func appendMeta(b []byte, p *Peer) []byte {
 	b = appendText(b, tagHTTP, p.HTTP, "")
 	b = appendText(b, tagRule, p.Rule, "")
 	b = appendText(b, tagMode, p.Mode, "")
-	return appendText(b, tagVoters, p.Voters, "")
+	b = appendText(b, tagVoters, p.Voters, "")
+	if p.Death != [deathMarkSize]byte{} {
+		b = append(append(b, tagDeath, deathMarkSize), p.Death[:]...)
+	}
+	if p.home.IsValid() && p.Addr != p.home {
+		b = appendText(b, tagMoved, p.Addr.String(), "")
+	}
+	b = appendText(b, tagUnfit, p.Unfit, "")
+	if p.detail != (detailSum{}) {
+		b = append(append(b, tagDetail, byte(len(p.detail))), p.detail[:]...)
+	}
+	return b
 }
+
+// longestUnfit is as long as the longest word that says why a member is not
+// eligible.
+const longestUnfit = "state-unwritable"
 
 // longestMeta is the length of p's meta when its numbers have grown as far as
 // they may: what must fit before the member starts.
 func longestMeta(p Peer) int {
 	p.Join = seniority.Join{Group: 1<<64 - 1, Number: 1<<64 - 1}
-	p.Eligible = true
+	p.Eligible, p.Unfit, p.detail = true, longestUnfit, detailSum{1}
 	return len(appendMeta(nil, &p))
 }
 
@@ -122,7 +154,7 @@ func appendUint(b []byte, tag byte, v uint64) []byte {
 
 // parseMeta returns the member of that name and address that published meta.
 func parseMeta(name string, addr netip.AddrPort, meta []byte) (Peer, error) {
-	p := Peer{Member: seniority.Member{Name: name, Addr: addr}}
+	p := Peer{Member: seniority.Member{Name: name, Addr: addr}, home: addr}
 	if len(meta) > memberlist.MetaMaxSize {
 		return Peer{}, errMetaLong
 	}
@@ -154,6 +186,20 @@ func (p *Peer) set(tag byte, value []byte) error {
 	if tag >= tagsKnown {
 		return nil
 	}
+	if tag == tagDeath {
+		if len(value) != deathMarkSize || [deathMarkSize]byte(value) == [deathMarkSize]byte{} {
+			return errMetaValue
+		}
+		p.Death = [deathMarkSize]byte(value)
+		return nil
+	}
+	if tag == tagDetail {
+		if len(value) != len(p.detail) || detailSum(value) == (detailSum{}) {
+			return errMetaValue
+		}
+		p.detail = detailSum(value)
+		return nil
+	}
 	if tag >= tagVoter {
 		return p.setText(tag, string(value))
 	}
@@ -167,6 +213,9 @@ func (p *Peer) set(tag byte, value []byte) error {
 	case tagStart:
 		p.Start = int64(v)
 	case tagID:
+		if v > seniority.MaxID {
+			return errMetaID
+		}
 		p.ID = v
 	case tagRole:
 		if v > uint64(seniority.Observer) {
@@ -209,8 +258,21 @@ func (p *Peer) setText(tag byte, s string) error {
 		p.Mode = s
 	case tagVoters:
 		p.Voters = s
+	case tagUnfit:
+		p.Unfit = s
+	case tagMoved:
+		a, err := netip.ParseAddrPort(s)
+		if err != nil || a.String() != s || a == p.home || !canBeReached(a) {
+			return errMetaValue
+		}
+		p.Addr = a
 	}
 	return nil
+}
+
+// canBeReached reports whether an address can belong to a member.
+func canBeReached(a netip.AddrPort) bool {
+	return a.IsValid() && !a.Addr().IsUnspecified() && !a.Addr().IsMulticast() && a.Port() != 0
 }
 
 // checkMeta reports why a member cannot be published: its texts are too long
@@ -219,7 +281,7 @@ func checkMeta(p *Peer) error {
 	if n := longestMeta(*p); n > memberlist.MetaMaxSize {
 		return fmt.Errorf("advertise-addr, voters entry and http address of %d bytes together are longer than the %d that gossip carries", n, memberlist.MetaMaxSize)
 	}
-	if _, err := parseMeta(p.Name, p.Addr, appendMeta(nil, p)); err != nil {
+	if _, err := parseMeta(p.Name, p.home, appendMeta(nil, p)); err != nil {
 		return fmt.Errorf("member %s cannot be published: %w", p.Name, err)
 	}
 	return nil

@@ -22,15 +22,17 @@ func fullPeer() Peer {
 			Join: seniority.Join{Group: 9, Number: 3}, Voter: "voter",
 		},
 		Extra:     Extra{HTTP: "a:80", Rule: "bully", Mode: "quorum", Voters: "9f86d081884c"},
-		Advertise: "a.example:4000",
+		Death:     [deathMarkSize]byte{1, 2, 3},
+		Unfit:     "unhealthy",
+		Advertise: "a.example:4000", home: netip.MustParseAddrPort("10.0.0.9:4000"),
 	}
 }
 
 func TestMetaRoundTrip(t *testing.T) {
-	plain := Peer{Member: seniority.Member{Name: "a:1", Addr: here, Incarnation: 1, Voter: "a:1"}, Advertise: "a:1"}
+	plain := Peer{Member: seniority.Member{Name: "a:1", Addr: here, Incarnation: 1, Voter: "a:1"}, Advertise: "a:1", home: here}
 	for _, want := range []Peer{fullPeer(), plain} {
 		meta := appendMeta(nil, &want)
-		got, err := parseMeta(want.Name, want.Addr, meta)
+		got, err := parseMeta(want.Name, want.home, meta)
 		if err != nil || got != want {
 			t.Errorf("want %+v, got %+v, %v", want, got, err)
 		}
@@ -45,6 +47,7 @@ func TestMetaRoundTrip(t *testing.T) {
 
 func TestMalformedMetaIsRefusedByReason(t *testing.T) {
 	p := fullPeer()
+	p.home = p.Addr
 	good := appendMeta(nil, &p)
 	with := func(fields ...byte) []byte { return append([]byte{metaVersion, tagIncarnation, 1, 1}, fields...) }
 	for _, tc := range []struct {
@@ -63,6 +66,7 @@ func TestMalformedMetaIsRefusedByReason(t *testing.T) {
 		{"padded integer", with(tagID, 2, 0x81, 0), errMetaValue},
 		{"trailing byte", with(tagID, 2, 1, 1), errMetaValue},
 		{"eligible 2", with(tagEligible, 1, 2), errMetaValue},
+		{"id that JSON would round", with(tagID, 8, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10), errMetaID},
 		{"no such role", with(tagRole, 1, 9), errMetaRole},
 		{"control character", with(tagAdvertise, 1, 7), errMetaText},
 		{"empty text", with(tagAdvertise, 0), errMetaText},

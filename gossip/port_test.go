@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"doyen/gossip/transport"
 	"doyen/seniority"
 )
 
@@ -34,13 +35,13 @@ func TestPortIsSharedWhileIdleConnectionsSitThere(t *testing.T) {
 
 	// More than may be undecided: some say nothing, some begin a label, some
 	// begin a request, and none goes on.
-	for i := range 3 * maxUndecided {
+	for i := range 3 * 128 {
 		c, err := net.Dial("tcp", a.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := c.Write([][]byte{nil, {labelByte, 200}, []byte("G")}[i%3]); err != nil {
+		if _, err := c.Write([][]byte{nil, {transport.LabelByte, 200}, []byte("G")}[i%3]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,7 +86,7 @@ func TestHTTPIsRefusedWhereNobodyServesIt(t *testing.T) {
 
 func TestRubbishIsCountedByReason(t *testing.T) {
 	a := real(t, Config{})
-	for _, first := range []byte{0, 1, 12, 200, 'z', labelByte, willByte, askByte} {
+	for _, first := range []byte{0, 1, 12, 200, 'z', transport.LabelByte, transport.WillByte, transport.AskByte} {
 		packet := append([]byte{first, 3}, "abc\x00\x01\x02 and so on"...)
 		u, err := net.Dial("udp", a.Addr())
 		if err != nil {
@@ -135,8 +136,8 @@ func TestAddressFamilies(t *testing.T) {
 	one := real(t, Config{})
 	mixed := real(t, Config{BindAddr: "::", Advertise: "127.0.0.1", Seeds: []string{one.Addr()}})
 	eventually(t, "joined over IPv4 from a socket of both families", func() bool { return len(mixed.View().Members) == 2 })
-	one.OnAsk(func() []byte { return []byte("state") })
-	if _, udp, err := mixed.Ask(t.Context(), one.Name()); !udp || err != nil {
+	one.OnQuery(func() []byte { return []byte("state") })
+	if _, udp, err := mixed.Query(t.Context(), one.Name()); !udp || err != nil {
 		t.Errorf("want UDP and TCP to work, got %v, %v", udp, err)
 	}
 	v4 := real(t, Config{Advertise: "localhost", Resolver: resolver{hosts: map[string][]netip.Addr{"localhost": addrs("::1", "127.0.0.1")}}})
@@ -158,43 +159,56 @@ func TestAskOverGossip(t *testing.T) {
 		c.Seeds = []string{a.Addr()}
 		b := real(t, c)
 		eventually(t, "joined", func() bool { return len(a.View().Members) == 2 && len(b.View().Members) == 2 })
-		if _, udp, err := b.Ask(t.Context(), a.Name()); err == nil || !udp || !strings.Contains(err.Error(), "no questions yet") {
+		if _, udp, err := b.Query(t.Context(), a.Name()); err == nil || !udp || !strings.Contains(err.Error(), "no questions yet") {
 			t.Errorf("want no answer before OnAsk, got %v, %v", udp, err)
 		}
 		long := strings.Repeat("state", 100_000)
-		a.OnAsk(func() []byte { return []byte(long) })
-		answer, udp, err := b.Ask(t.Context(), a.Name())
+		a.OnQuery(func() []byte { return []byte(long) })
+		answer, udp, err := b.Query(t.Context(), a.Name())
 		if string(answer) != long || !udp || err != nil {
 			t.Errorf("want the answer over TCP and UDP, got %d bytes, %v, %v", len(answer), udp, err)
 		}
-		if self, udp, err := a.Ask(t.Context(), a.Name()); string(self) != long || !udp || err != nil {
+		if self, udp, err := a.Query(t.Context(), a.Name()); string(self) != long || !udp || err != nil {
 			t.Errorf("want its own answer, got %d bytes, %v, %v", len(self), udp, err)
 		}
-		if _, _, err := b.Ask(t.Context(), "nobody"); err == nil || !strings.Contains(err.Error(), "no member nobody") {
+		if _, _, err := b.Query(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "no member x") {
 			t.Errorf("want a stranger named, got %v", err)
 		}
 		a.Close()
-		if _, udp, err := b.Ask(t.Context(), a.Name()); err == nil || udp || !strings.Contains(err.Error(), "does not answer") {
+		if _, udp, err := b.Query(t.Context(), a.Name()); err == nil || udp || !strings.Contains(err.Error(), "does not answer") {
 			t.Errorf("want the dead named, got %v, %v", udp, err)
 		}
 	}
 }
 
+// socketsOf are sockets of the loopback interface, one of which a test closes.
+func socketsOf(t *testing.T) *transport.Sockets {
+	t.Helper()
+	s, err := transport.Listen(netip.MustParseAddr("127.0.0.1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Advertise(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), s.Port()))
+	return s
+}
+
 func TestAskTellsWhatDoesNotWork(t *testing.T) {
-	mute := real(t, Config{})
-	mute.OnAsk(func() []byte { return []byte("state") })
+	deaf := socketsOf(t)
+	mute := real(t, Config{Transport: deaf})
+	mute.OnQuery(func() []byte { return []byte("state") })
 	asker := real(t, Config{Seeds: []string{mute.Addr()}})
 	eventually(t, "joined", func() bool { return len(asker.View().Members) == 2 })
-	mute.mux.NodeAwareTransport.(*sockets).udp.Close()
-	if answer, udp, err := asker.Ask(t.Context(), mute.Name()); string(answer) != "state" || udp || err != nil {
+	deaf.UDP.Close()
+	if answer, udp, err := asker.Query(t.Context(), mute.Name()); string(answer) != "state" || udp || err != nil {
 		t.Errorf("want an answer over TCP alone, got %q, %v, %v", answer, udp, err)
 	}
 
-	a := real(t, Config{})
+	closed := socketsOf(t)
+	a := real(t, Config{Transport: closed})
 	b := real(t, Config{Seeds: []string{a.Addr()}})
 	eventually(t, "joined", func() bool { return len(b.View().Members) == 2 })
-	a.mux.NodeAwareTransport.(*sockets).tcp.Close()
-	if _, udp, err := b.Ask(t.Context(), a.Name()); err == nil || !udp || !strings.Contains(err.Error(), "over UDP, but not over TCP") {
+	closed.TCP.Close()
+	if _, udp, err := b.Query(t.Context(), a.Name()); err == nil || !udp || !strings.Contains(err.Error(), "over UDP, but not over TCP") {
 		t.Errorf("want the difference told, got %v, %v", udp, err)
 	}
 }
@@ -207,7 +221,7 @@ func TestWillArrivesOverUDPAndTCP(t *testing.T) {
 		Kind: seniority.Release, From: leader.Name(), Incarnation: leader.cfg.Incarnation, Term: 3,
 		Reason: seniority.LeaderDied, Will: [32]byte{1, 2, 3},
 	}
-	packet, targets := leader.Will(will)
+	packet, targets := leader.Will("", will), leader.WillTargets()
 	if len(targets) != 1 || targets[0] != a.AddrPort() {
 		t.Fatalf("want the will for %s, got %v", a.AddrPort(), targets)
 	}
@@ -227,11 +241,13 @@ func TestWillArrivesOverUDPAndTCP(t *testing.T) {
 		}
 	}
 	will.Incarnation++
-	stale, _ := leader.Will(will)
+	stale := leader.Will("", will)
 	if err := SendWill(stale, targets); err != nil {
 		t.Error(err)
 	}
 	eventually(t, "another run's will is refused", func() bool { return a.Counters()["will-of-stranger"] == willSends+1 })
+	for a.wills.take(willBurst, willRate) { // as a flood does
+	}
 	for range 20 {
 		if err := SendWill(packet, targets); err != nil {
 			t.Error(err)
@@ -241,6 +257,41 @@ func TestWillArrivesOverUDPAndTCP(t *testing.T) {
 	if err := SendWill(packet, []netip.AddrPort{leader.AddrPort()}); err == nil {
 		t.Error("want to be told that TCP did not get through")
 	}
+}
+
+// A keeper's word that its member is dead counts for the run whose secret it
+// tells, and for no other; a member that lives all the same comes back.
+func TestDeathIsTold(t *testing.T) {
+	a := real(t, Config{})
+	dead := real(t, Config{Seeds: []string{a.Addr()}})
+	eventually(t, "joined", func() bool { return len(a.View().Members) == 2 && len(dead.View().Members) == 2 })
+	targets := dead.WillTargets()
+	tell := func(change func(*seniority.Message)) {
+		m := &seniority.Message{Kind: seniority.Release, From: dead.Name(), Incarnation: dead.cfg.Incarnation, Will: dead.deathSecret}
+		change(m)
+		if err := SendWill(dead.Will("", m), targets); err != nil {
+			t.Error(err)
+		}
+	}
+	tell(func(m *seniority.Message) { m.Will[31]++ })
+	eventually(t, "another secret is refused", func() bool { return a.Counters()["will-forged"] == willSends+1 })
+	tell(func(m *seniority.Message) { m.Incarnation++ })
+	eventually(t, "another run is refused", func() bool { return a.Counters()["will-of-stranger"] == willSends+1 })
+	if len(a.View().Members) != 2 {
+		t.Fatal("want the member still there")
+	}
+	if err := SendWill(dead.DeathWill(), targets); err != nil {
+		t.Error(err)
+	}
+	select {
+	case g := <-a.Gone():
+		if want := (Gone{Name: dead.Name(), Incarnation: dead.cfg.Incarnation, Died: true}); g != want {
+			t.Errorf("want %+v, got %+v", want, g)
+		}
+	case <-time.After(patience):
+		t.Fatal("want to be told of the death")
+	}
+	eventually(t, "one that lives is back", func() bool { return len(a.View().Members) == 2 })
 }
 
 func TestNothingRunsAfterClose(t *testing.T) {
@@ -266,7 +317,7 @@ func TestNothingRunsAfterClose(t *testing.T) {
 		if err := g.Close(); err != nil {
 			t.Error(err)
 		}
-		g.SetSelf(seniority.Member{ID: 5})
+		g.SetSelf(seniority.Member{ID: 5}, "")
 		g.Send(&seniority.Message{To: b.Name()})
 		if err := g.Leave(t.Context()); err != nil {
 			t.Errorf("want leaving after the end to do nothing, got %v", err)

@@ -28,7 +28,7 @@ var (
 
 // outgoing returns where a member is reached and the stamp of the next message
 // to it; false: nothing is known of it.
-func (r *roster) outgoing(name string) (addr netip.AddrPort, stamp []byte, ok bool) {
+func (r *members) outgoing(name string) (addr netip.AddrPort, stamp []byte, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.known[name]
@@ -45,9 +45,9 @@ func (r *roster) outgoing(name string) (addr netip.AddrPort, stamp []byte, ok bo
 	return k.addr, stamp, true
 }
 
-// incoming checks the stamp of a message from a member. Without keys nobody
+// incoming checks the stamp of a message from a member. Without keys no member
 // could trust a stamp, but duplicates are of no use there either.
-func (r *roster) incoming(from string, stamp []byte) error {
+func (r *members) incoming(from string, stamp []byte) error {
 	sender := binary.BigEndian.Uint64(stamp[1:])
 	receiver := binary.BigEndian.Uint64(stamp[9:])
 	number := binary.BigEndian.Uint64(stamp[17:])
@@ -78,16 +78,16 @@ func (r *roster) incoming(from string, stamp []byte) error {
 // receiveDirect takes a message for this member alone.
 func (g *Gossip) receiveDirect(b []byte) {
 	if len(b) < stampSize {
-		g.ledger.count("message-malformed")
+		g.findings.Count("message-malformed")
 		return
 	}
 	m, err := seniority.ParseMessage(b[stampSize:])
 	if err != nil {
-		g.ledger.count("message-malformed")
+		g.findings.Count("message-malformed")
 		return
 	}
-	if err := g.roster.incoming(m.From, b[:stampSize]); err != nil {
-		g.ledger.count(err.Error())
+	if err := g.members.incoming(m.From, b[:stampSize]); err != nil {
+		g.findings.Count(err.Error())
 		return
 	}
 	g.inbox.put(m)

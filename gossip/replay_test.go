@@ -83,11 +83,11 @@ func TestMembersThatMeetAgainHearEachOther(t *testing.T) {
 					t.Errorf("round %d: want two messages, got %+v", round, got)
 				}
 			}
-			all[0].roster.mu.Lock()
-			p := all[0].roster.members[all[1].Name()]
-			delete(all[0].roster.known, p.Name)
-			all[0].roster.mu.Unlock()
-			all[0].roster.put(p)
+			all[0].members.mu.Lock()
+			p := all[0].members.members[all[1].Name()]
+			delete(all[0].members.known, p.Name)
+			all[0].members.mu.Unlock()
+			all[0].members.put(p)
 		}
 	})
 }
@@ -99,7 +99,7 @@ func TestLastWordsMayComeAfterTheGoodbye(t *testing.T) {
 		all := group(t, &n, 2)
 		time.Sleep(2 * time.Second)
 		a, b := all[0], all[1]
-		if !a.roster.goodbye(b.Name(), b.cfg.Incarnation) {
+		if !a.members.goodbye(b.Name(), b.cfg.Incarnation) {
 			t.Fatal("the good-bye is no news")
 		}
 		m := claimOf(b, 6, 1)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"doyen/gossip/portable"
 )
 
 const (
@@ -56,8 +58,11 @@ func parseSeed(s string, port uint16) (seed, error) {
 	if err == nil {
 		err = checkText(host)
 	}
-	if err != nil {
+	if err != nil && !strings.Contains(s, "/") {
 		return seed{}, fmt.Errorf("seeds entry %w", err)
+	}
+	if err := checkHostText("seeds entry", s, host); err != nil {
+		return seed{}, err
 	}
 	if p == 0 {
 		p = port
@@ -117,8 +122,8 @@ func (s *seed) resolveExec(ctx context.Context, r Resolver, bound netip.Addr) ([
 	out := &limitedBuffer{}
 	cmd := exec.CommandContext(ctx, s.host)
 	cmd.Stdout = out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.SysProcAttr = portable.OwnGroup()
+	cmd.Cancel = func() error { return portable.SignalGroup(cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s failed: %w", s.text, err)

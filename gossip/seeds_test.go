@@ -82,7 +82,8 @@ func TestSeeds(t *testing.T) {
 }
 
 func TestSeedsThatCannotBeMeant(t *testing.T) {
-	for _, s := range []string{"", ":4000", "a:0", "a:65536", "a:b", "a b", "exec:relative", "srv+", "[::1", "a:1:2"} {
+	for _, s := range []string{"", ":4000", "a:0", "a:65536", "a:b", "a b", "exec:relative", "srv+", "[::1", "a:1:2",
+		"http://a:4000", "http://a", "a/b", "a;b", "me@a", "a:4000?x", "*"} {
 		if got, err := parseSeed(s, 4000); err == nil || !strings.HasPrefix(err.Error(), "seeds entry") {
 			t.Errorf("%q: want an error that names the flag, got %+v, %v", s, got, err)
 		}
@@ -154,7 +155,7 @@ func TestAdvertiseIsDetectedFromTheSeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	usable := slices.DeleteFunc(reachable(ifaces), func(a netip.Addr) bool { return a.IsLoopback() || !a.Is4() })
-	a, ok := fromInterfaces(netip.IPv4Unspecified())
+	a, ok := fromInterfaces(netip.IPv4Unspecified(), nil)
 	if ok != (len(usable) > 0) || ok && !slices.Contains(usable, a) {
 		t.Errorf("want one of %v, got %v, %v", usable, a, ok)
 	}

@@ -15,7 +15,7 @@ import (
 // that says what it is.
 const (
 	directByte   = 'm' // a message of the core, for this member alone; see replay.go
-	gossipByte   = 'g' // a message of the core for everybody, to be passed on
+	gossipByte   = 'g' // a message of the core for all members, to be passed on
 	farewellByte = 'b' // a member leaves: its incarnation and name; passed on
 	questionByte = 'q' // a digest of the sender's view, and its name: is it yours?
 	agreedByte   = 'a' // the digest again: it is
@@ -35,7 +35,7 @@ const (
 // oldest makes room and is counted.
 func (g *Gossip) Messages() <-chan seniority.Message { return g.inbox.c }
 
-// Send sends a message: with an empty To to everybody by gossip, where the
+// Send sends a message: with an empty To to all members by gossip, where the
 // newest of one sender takes the place of the older; else in one UDP datagram
 // to the receiver's last known address, at once. The message may be lost; what
 // cannot be sent at all is counted. It is encoded before Send returns.
@@ -43,17 +43,17 @@ func (g *Gossip) Send(m *seniority.Message) {
 	if m.To == "" {
 		b := seniority.AppendMessage([]byte{gossipByte}, m)
 		if len(b) > 1+MaxGossip {
-			g.ledger.count("send-too-long")
+			g.findings.Count("send-too-long")
 			return
 		}
-		if g.relay.newer(m) {
+		if g.relay.newer(m.From, m) {
 			g.queue.QueueBroadcast(&broadcast{name: m.From, b: b})
 		}
 		return
 	}
-	addr, stamp, ok := g.roster.outgoing(m.To)
+	addr, stamp, ok := g.members.outgoing(m.To)
 	if !ok {
-		g.ledger.count("send-unknown-member")
+		g.findings.Count("send-unknown-member")
 		return
 	}
 	g.sendTo(m.To, addr, seniority.AppendMessage(stamp, m))
@@ -63,12 +63,12 @@ func (g *Gossip) Send(m *seniority.Message) {
 func (g *Gossip) sendTo(name string, addr netip.AddrPort, b []byte) {
 	list, ok := g.running()
 	if !ok {
-		g.ledger.count("send-not-running")
+		g.findings.Count("send-not-running")
 		return
 	}
 	to := &memberlist.Node{Name: name, Addr: addr.Addr().AsSlice(), Port: addr.Port()}
 	if list.SendBestEffort(to, b) != nil {
-		g.ledger.count("send-failed")
+		g.findings.Count("send-failed")
 	}
 }
 
@@ -95,7 +95,7 @@ func (b *broadcast) Finished() {}
 // one goroutine for messages and does not block. b is memberlist's own.
 func (g *Gossip) receive(b []byte) {
 	if len(b) == 0 {
-		g.ledger.count("message-empty")
+		g.findings.Count("message-empty")
 		return
 	}
 	switch b[0] {
@@ -103,6 +103,10 @@ func (g *Gossip) receive(b []byte) {
 		g.receiveDirect(b)
 	case gossipByte:
 		g.hear(b)
+	case bundleByte:
+		g.receiveBundle(b)
+	case electionByte:
+		g.hearElection(b)
 	case farewellByte:
 		g.farewell(b)
 	case questionByte:
@@ -110,31 +114,40 @@ func (g *Gossip) receive(b []byte) {
 	case agreedByte:
 		g.hearAgreed(b)
 	default:
-		g.ledger.count("message-unknown")
+		g.findings.Count("message-unknown")
 	}
 }
 
-// hear takes a message that goes round by gossip. It is delivered and passed
-// on once, if a member in the view has sent it and has said nothing newer.
+// hear takes a message of the group's own election that goes round by gossip.
 func (g *Gossip) hear(b []byte) {
-	m, err := seniority.ParseMessage(b[1:])
+	if m, ok := g.heard(b, b[1:], &g.relay, ""); ok {
+		g.inbox.put(m)
+	}
+}
+
+// heard parses a message that goes round by gossip, and passes the packet on; false:
+// it is not to be delivered. It is delivered and passed on once, if a member in the
+// view has sent it and has said nothing newer. prefix tells the message's place in
+// relay and queue apart from those of the same sender's other messages.
+func (g *Gossip) heard(packet, message []byte, relay *relay, prefix string) (m seniority.Message, ok bool) {
+	m, err := seniority.ParseMessage(message)
 	if err != nil {
-		g.ledger.count("message-malformed")
-		return
+		g.findings.Count("message-malformed")
+		return m, false
 	}
 	if m.From == g.cfg.Name {
-		return // this member's own, come round
+		return m, false // this member's own, come round
 	}
-	if _, ok := g.roster.member(m.From); !ok {
-		g.ledger.count("message-of-stranger")
-		return
+	if _, known := g.members.member(m.From); !known {
+		g.findings.Count("message-of-stranger")
+		return m, false
 	}
-	if !g.relay.newer(&m) {
-		return
+	if !relay.newer(prefix+m.From, &m) {
+		return m, false
 	}
+	g.queue.QueueBroadcast(&broadcast{name: prefix + m.From, b: bytes.Clone(packet)})
 	m.Gossiped = true
-	g.inbox.put(m)
-	g.queue.QueueBroadcast(&broadcast{name: m.From, b: bytes.Clone(b)})
+	return m, true
 }
 
 // goodbye is what this member says when it leaves.
@@ -146,11 +159,11 @@ func (g *Gossip) goodbye() []byte {
 // farewell takes a good-bye and passes it on, if it is news.
 func (g *Gossip) farewell(b []byte) {
 	if len(b) < 9 {
-		g.ledger.count("message-malformed")
+		g.findings.Count("message-malformed")
 		return
 	}
 	name := string(b[9:])
-	if g.roster.goodbye(name, binary.BigEndian.Uint64(b[1:9])) {
+	if g.members.goodbye(name, binary.BigEndian.Uint64(b[1:9])) {
 		// It must not take the place of the member's last message.
 		g.queue.QueueBroadcast(&broadcast{name: "\x00" + name, b: bytes.Clone(b)})
 	}
@@ -182,33 +195,33 @@ func (a mark) before(b mark) bool {
 
 // newer notes m and reports whether it is newer than what is known of its
 // sender.
-func (r *relay) newer(m *seniority.Message) bool {
+func (r *relay) newer(sender string, m *seniority.Message) bool {
 	k := mark{m.Term, m.Seq, m.Kind == seniority.Release}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old, ok := r.last[m.From]
+	old, ok := r.last[sender]
 	if ok && !old.before(k) {
 		return false
 	}
 	if r.last == nil || len(r.last) >= maxRelay {
 		r.last = map[string]mark{}
 	}
-	r.last[m.From] = k
+	r.last[sender] = k
 	return true
 }
 
 // inbox is a channel that never blocks its writers.
-type inbox struct {
+type inbox[M any] struct {
 	mu   sync.Mutex
-	c    chan seniority.Message
+	c    chan M
 	drop func(string)
 }
 
-func newInbox(drop func(string)) inbox {
-	return inbox{c: make(chan seniority.Message, inboxSize), drop: drop}
+func newInbox[M any](drop func(string)) inbox[M] {
+	return inbox[M]{c: make(chan M, inboxSize), drop: drop}
 }
 
-func (i *inbox) put(m seniority.Message) {
+func (i *inbox[M]) put(m M) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for {

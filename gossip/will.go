@@ -1,6 +1,8 @@
 package gossip
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"net"
 	"net/netip"
@@ -8,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"doyen/gossip/transport"
 	"doyen/seniority"
 )
 
@@ -16,32 +19,69 @@ import (
 // because the keeper must be able to send it with nothing but a socket and
 // after any rotation of keys; it proves itself by the secret that it carries,
 // which the core compares with the claims of that term.
+//
+// Any member's keeper delivers a will of term 0 as well: the member itself is
+// dead. Its secret is the member's own, and the beginning of the secret's SHA-256
+// is in the member's meta. The others then take the member out of their view at
+// once, where memberlist would need some seconds to notice.
 
 const (
-	// maxWill is the longest will.
-	maxWill = 2048
-	// maxWillTargets bounds to whom a keeper delivers.
+	// maxWillTargets bounds how many members a keeper delivers to.
 	maxWillTargets = 64
 	// willSends is how often it goes out by UDP, willPause the time between.
 	willSends = 3
 	willPause = 3 * time.Millisecond
 	// willDial bounds its way by TCP.
 	willDial = 500 * time.Millisecond
-	// willBurst is how many are taken at once, willRate how many a second.
-	willBurst = 32
-	willRate  = 50
+	// willBurst is how many are taken at once, willRate how many a second: a member
+	// that led 128 elections leaves a will for each, and each comes four times.
+	willBurst = 1024
+	willRate  = 200
 )
 
-// Will returns the packet that carries m, a Release with the secret of its
-// term, and to whom it should go: the others in the view, at most 64.
-func (g *Gossip) Will(m *seniority.Message) (packet []byte, targets []netip.AddrPort) {
-	packet = append([]byte{willByte, byte(len(g.mux.label))}, g.mux.label...)
-	packet = seniority.AppendMessage(packet, m)
-	for _, p := range g.roster.some(maxWillTargets) {
+// Will returns the packet that carries m, a Release with the secret of its term
+// in an election, "" being the group's own.
+func (g *Gossip) Will(election string, m *seniority.Message) (packet []byte) {
+	packet = append([]byte{transport.WillByte, byte(len(g.mux.Label()))}, g.mux.Label()...)
+	if election != "" {
+		packet = appendName(append(packet, electionByte), election)
+	}
+	return seniority.AppendMessage(packet, m)
+}
+
+// DeathWill returns the packet that says that this member is dead.
+func (g *Gossip) DeathWill() (packet []byte) {
+	return g.Will("", &seniority.Message{
+		Kind: seniority.Release, From: g.cfg.Name, Incarnation: g.cfg.Incarnation,
+		Reason: seniority.LeaderDied, Will: g.deathSecret,
+	})
+}
+
+// WillTargets returns the members that wills should go to: the others in the view, at most
+// 64. In a larger group the rest hear of a leader's end by its successor's
+// claims, and of another's by memberlist.
+func (g *Gossip) WillTargets() (targets []netip.AddrPort) {
+	for _, p := range g.members.some(maxWillTargets) {
 		targets = append(targets, p.Addr)
 	}
 	slices.SortFunc(targets, netip.AddrPort.Compare)
-	return packet, targets
+	return targets
+}
+
+// deathMark is what a member publishes of the secret that its keeper tells.
+func deathMark(secret [32]byte) (mark [deathMarkSize]byte) {
+	sum := sha256.Sum256(secret[:])
+	copy(mark[:], sum[:])
+	return mark
+}
+
+// deathMarkSize is the length of a mark in bytes: too many to find a secret for it.
+const deathMarkSize = 16
+
+// newSecret returns a secret.
+func newSecret() (secret [32]byte) {
+	rand.Read(secret[:])
+	return secret
 }
 
 // SendWill delivers a will from a socket of its own: by UDP several times, and
@@ -68,7 +108,7 @@ func SendWill(packet []byte, targets []netip.AddrPort) error {
 	return errors.Join(failed...)
 }
 
-// sendWillUDP sends the packet to everybody before it sends it again.
+// sendWillUDP sends the packet to all before it sends it again.
 func sendWillUDP(packet []byte, targets []netip.AddrPort) error {
 	c, err := net.ListenUDP("udp", nil)
 	if err != nil {
@@ -88,14 +128,25 @@ func sendWillUDP(packet []byte, targets []netip.AddrPort) error {
 }
 
 // takeWill takes a packet that claims to be a will. Anybody can send one, so
-// whatever cannot be right is refused here and the rest is few.
+// what cannot be right is refused here and the rest is few.
 func (g *Gossip) takeWill(packet []byte) {
-	m, err := g.parseWill(packet)
+	election, m, err := g.parseWill(packet)
+	if err == errWillKnown {
+		return
+	}
 	if err == nil && !g.wills.take(willBurst, willRate) {
 		err = errFlood
 	}
 	if err != nil {
-		g.ledger.count(err.Error())
+		g.findings.Count(err.Error())
+		return
+	}
+	if m.Term == 0 {
+		g.members.died(m.From, m.Incarnation)
+		return
+	}
+	if election != "" {
+		g.elections.put(ElectionMessage{Election: election, Message: m})
 		return
 	}
 	g.inbox.put(m)
@@ -106,23 +157,37 @@ var (
 	errWillMalformed = errors.New("will-malformed")
 	errWillCluster   = errors.New("will-of-other-cluster")
 	errWillStranger  = errors.New("will-of-stranger")
+	errWillKnown     = errors.New("will-known") // each is sent several times
+	errWillForged    = errors.New("will-forged")
 	errFlood         = errors.New("will-flood")
 )
 
-func (g *Gossip) parseWill(packet []byte) (seniority.Message, error) {
-	if len(packet) < 2 || len(packet) > maxWill || packet[0] != willByte || len(packet) < 2+int(packet[1]) {
-		return seniority.Message{}, errWillMalformed
+func (g *Gossip) parseWill(packet []byte) (election string, m seniority.Message, err error) {
+	if len(packet) < 2 || len(packet) > transport.MaxWill || packet[0] != transport.WillByte || len(packet) < 2+int(packet[1]) {
+		return "", m, errWillMalformed
 	}
 	label, rest := packet[2:2+int(packet[1])], packet[2+int(packet[1]):]
-	if string(label) != g.mux.label {
-		return seniority.Message{}, errWillCluster
+	if string(label) != g.mux.Label() {
+		return "", m, errWillCluster
 	}
-	m, err := seniority.ParseMessage(rest)
-	if err != nil || m.Kind != seniority.Release || m.Will == [32]byte{} {
-		return seniority.Message{}, errWillMalformed
+	if len(rest) > 0 && rest[0] == electionByte {
+		var ok bool
+		if election, rest, ok = takeElection(rest[1:]); !ok {
+			return "", m, errWillMalformed
+		}
 	}
-	if p, ok := g.roster.member(m.From); !ok || p.Incarnation != m.Incarnation {
-		return seniority.Message{}, errWillStranger
+	m, err = seniority.ParseMessage(rest)
+	if err != nil || m.Kind != seniority.Release || m.Will == [32]byte{} || election != "" && m.Term == 0 {
+		return "", m, errWillMalformed
 	}
-	return m, nil
+	p, dead, ok := g.members.last(m.From)
+	switch {
+	case !ok || p.Incarnation != m.Incarnation:
+		return "", m, errWillStranger
+	case m.Term == 0 && dead:
+		return "", m, errWillKnown
+	case m.Term == 0 && (p.Death == [deathMarkSize]byte{} || p.Death != deathMark(m.Will)):
+		return "", m, errWillForged
+	}
+	return election, m, nil
 }

@@ -34,6 +34,10 @@ func (e *available) ballot(m *Message) string              { return m.From }
 func (e *available) counts(*Message) Reason                { return None }
 func (e *available) blocks(*Message) bool                  { return true }
 func (e *available) releaseBy() time.Duration              { return 0 }
+func (e *available) reached() bool                         { return true }
+func (e *available) probes(Now) []string                   { return nil }
+func (e *available) hears(Now) int                         { return 0 }
+func (e *available) reaches(Now, *Member) (bool, bool)     { return true, true }
 func (e *available) confirmedBy(name string) time.Duration { return e.claim.ballots[name].confirmed }
 
 func (e *available) saw() {
@@ -59,9 +63,18 @@ func (e *available) admits(_ Now, m *Message) Reason {
 	return e.belongs(m)
 }
 
-// ready: a node that is alone waits as configured; a group that has never had
-// a leader waits for its seeds, so that whoever started first is there.
+// leastApart is the least time for which a node that was cut off looks for the
+// others before it claims. They answer within a second once packets pass; a
+// switch may let none pass for some seconds after the link is up.
+const leastApart = 10 * time.Second
+
+// ready: a node that was cut off and has not found the others again waits as one
+// that has just started and is alone. A node that is alone waits as configured; a group that has never had
+// a leader waits for its seeds, so that the member that started first is there.
 func (e *available) ready(now Now) (time.Duration, bool) {
+	if e.view.apart {
+		return e.view.apartAt + max(e.cfg.LoneWait, leastApart), e.cfg.LoneWait >= 0
+	}
 	if e.alone() {
 		if e.metAt == 0 && e.cfg.LoneWait < 0 {
 			return 0, false
@@ -71,7 +84,7 @@ func (e *available) ready(now Now) (time.Duration, bool) {
 		}
 		return 0, true
 	}
-	if e.everLed || e.hurried {
+	if e.everLed || e.skipSettle {
 		return 0, true
 	}
 	settle := e.metAt + e.timing.Settle
@@ -81,16 +94,25 @@ func (e *available) ready(now Now) (time.Duration, bool) {
 	return settle, true
 }
 
+// successors is how many candidates, the first in the line of succession, get a
+// leader's renewals besides the watchers: it hands over only to one that answers.
+const successors = 2
+
 // ask: an election goes to every voting member, one taken for dead included: if
-// it lives it will say so. A leadership is renewed with the first few.
+// it lives it will say so. A leadership is renewed with the first few, and a
+// hand-over with the successor too: it goes only to a member that answers.
 func (e *available) ask(stand Stand) []string {
 	e.targets = e.targets[:0]
-	watch, welcome := 0, 0
+	watch, welcome, nextInLine := 0, 0, 0
 	if e.silence > e.timing.Lease {
 		watch = -welcomes // perhaps the watchers are dead, and others hear
 	}
 	for i := range e.view.members {
 		m := &e.view.members[i]
+		next := m.Name != e.self.Name && nextInLine < successors && e.contends(m)
+		if next {
+			nextInLine++
+		}
 		switch {
 		case m.Name == e.self.Name:
 		case stand == Asking:
@@ -101,6 +123,8 @@ func (e *available) ask(stand Stand) []string {
 			e.targets = append(e.targets, m.Name) // only an answer absolves it
 		case m.Votes() && watch < watchers:
 			watch++
+			e.targets = append(e.targets, m.Name)
+		case next, stand == Leaving && m.Name == e.claim.successor, m.Name == e.claim.courted:
 			e.targets = append(e.targets, m.Name)
 		case stand == Leading && welcome < welcomes && e.numbers.pending(m).Number != 0:
 			welcome++
@@ -135,7 +159,7 @@ func (e *available) watches(name string) bool {
 
 // elects: all must confirm, except that the leader taken for dead is not
 // counted; one silent past the confirm time-out does not block once a majority
-// has answered; after three time-outs nobody silent blocks.
+// has answered; after three time-outs no silent member blocks.
 func (e *available) elects(now Now) bool {
 	if e.claim.asks == 0 && len(e.claim.ballots) < e.voting-1 {
 		return false // counting after each answer would cost a crowd its square
@@ -164,7 +188,7 @@ func (e *available) elects(now Now) bool {
 // others elect, so that a release of ordinary length has ended by then.
 const head = 10
 
-// lease: nobody else's silence deposes a leader; what carries it is that it
+// lease: the silence of others does not depose a leader; what carries it is that it
 // runs, and renews.
 func (e *available) lease(Now) (deadline, end time.Duration) {
 	end = e.claim.round + e.timing.Lease

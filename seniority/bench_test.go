@@ -18,7 +18,7 @@ func newRenewal(t testing.TB) *renewal {
 	voters := []string{"a", "b", "c", "d", "e", "f", "g"}
 	cfg := Config{
 		Self: Member{Name: "a", Voter: "a", Incarnation: 1, Eligible: true},
-		Rule: Seniority{}, Timing: profiles["lan"], Voters: voters,
+		Rule: Seniority{}, Timing: profiles["lan"], Voters: voters, KeptLease: lease,
 	}
 	r := &renewal{now: Now{Boot: time.Hour, Wall: base}}
 	c, err := New(cfg, r.now)
@@ -38,7 +38,7 @@ func newRenewal(t testing.TB) *renewal {
 	c.Step(r.now, Input{Kind: View, Members: members, Settled: true})
 	r.now.Boot += abstention
 	c.Step(r.now, Input{Kind: Tick})
-	for range 3 { // the votes; then everybody has a number to show
+	for range 3 { // the votes; then every member has a number to show
 		r.confirm()
 		for i := range members {
 			members[i].Join = c.numbers.of(&members[i])

@@ -9,6 +9,10 @@ import (
 // mode) or before it gives the claim up (quorum mode).
 const maxAsks = 3
 
+// maxBackoff is the most leases that a claimant waits whose claim a majority
+// has answered, though not for it.
+const maxBackoff = 4
+
 // hurry is into how many parts a confirm time-out is divided to ask a voter
 // again that is about to hear of the end of a leadership.
 const hurry = 20
@@ -20,32 +24,38 @@ const sentRing = 16
 // live from its first round until it is spent; after that no confirm counts
 // and the term is never claimed again.
 type claim struct {
-	live       bool
-	term       uint64        // as won, or as first asked for
-	asked      uint64        // the term that rounds ask for: term, or the next while it is raised
-	at, since  time.Duration // first asked; won
-	asks       int
-	round      time.Duration // when the last round to everybody was sent
-	silent     time.Duration // the first round that nobody has answered since; 0: none
-	resends    int
-	reaskAt    time.Duration
-	renewAt    time.Duration
-	beaconAt   time.Duration
-	preemptAt  time.Duration
-	deadline   time.Duration
-	leaseEnd   time.Duration
-	secret     [32]byte // of term
-	will       [32]byte // the hash that goes with asked
-	successor  string
-	ending     Reason
-	other      Message       // the last claim of another leader that was met
-	confrontAt time.Duration // not before this is it asked again
-	metTill    time.Duration // another leader was met less than a lease before this
-	overcame   uint64        // the term of the last leadership that yielded to this one
-	rival      string        // the preferred member that waits to preempt
-	rivalSince time.Duration
-	ballots    map[string]ballot
-	sent       [sentRing]struct {
+	live        bool
+	term        uint64        // as won, or as first asked for
+	asked       uint64        // the term that rounds ask for: term, or the next while it is raised
+	at, since   time.Duration // first asked; won
+	misjudged   bool          // a voter has refused its term itself
+	asks        int
+	round       time.Duration // when the last round to all was sent
+	silent      time.Duration // the first round without an answer since; 0: none
+	resends     int
+	awaited     int // members asked in the round that have not confirmed it
+	reaskAt     time.Duration
+	renewAt     time.Duration
+	beaconAt    time.Duration
+	preemptAt   time.Duration
+	deadline    time.Duration
+	leaseEnd    time.Duration
+	secret      [32]byte // of term
+	will        [32]byte // the hash that goes with asked
+	successor   string
+	courted     string // a member that a hand-over was asked for, and that is asked with every round since
+	ending      Reason
+	other       Message       // the last claim of another leader that was met
+	confrontAt  time.Duration // not before this is it asked again
+	metTill     time.Duration // another leader was met less than a lease before this
+	verdict     holder        // who was last told that this leadership stays,
+	verdictOn   uint64        // and its term, and
+	verdictTill time.Duration // until when that stands
+	overcame    uint64        // the term of the last leadership that yielded to this one
+	rival       string        // the preferred member that waits to preempt
+	rivalSince  time.Duration
+	ballots     map[string]ballot
+	sent        [sentRing]struct {
 		seq uint64
 		at  time.Duration
 	}
@@ -84,6 +94,7 @@ func (c *Core) takeTurn(now Now) {
 	if c.phase == Following {
 		c.await(now, 0)
 	}
+	c.passOver(now)
 	turn, ok := c.turn(now)
 	c.electAt = turn
 	if ok && turn <= now.Boot {
@@ -103,14 +114,17 @@ func (c *Core) turn(now Now) (time.Duration, bool) {
 	if c.voter.running(now) {
 		ready = max(ready, c.voter.until)
 	}
-	return max(c.waitFrom, c.graceTill, ready) + time.Duration(c.place())*c.timing.Stagger, true
+	if c.givesWay() {
+		ready = max(ready, c.vacant+lastResort*c.timing.Lease)
+	}
+	return max(c.waitFrom, c.retryAt, c.graceTill, ready) + time.Duration(c.place())*c.timing.Stagger, true
 }
 
 // startClaim claims a new term.
 func (c *Core) startClaim(now Now) {
 	term := c.newTerm(now)
 	if term == 0 {
-		c.await(now, c.timing.Lease) // they are used up
+		c.await(now, c.timing.Lease) // Status.Terms says why
 		return
 	}
 	ballots := c.claim.ballots
@@ -123,10 +137,10 @@ func (c *Core) startClaim(now Now) {
 		c.abandon(now, HeldByAnother)
 		return
 	}
-	c.pursue(now)
+	c.advanceClaim(now)
 }
 
-// newTerm returns a term never claimed before; 0 if there is none left.
+// newTerm returns a term never claimed before; 0 if there is none, see term.go.
 func (c *Core) newTerm(now Now) uint64 {
 	wall := now.Wall
 	if c.skewed {
@@ -136,7 +150,21 @@ func (c *Core) newTerm(now Now) uint64 {
 	if own := c.claim.asked; own > known && !tooFarAhead(own, known, wall) {
 		known = own
 	}
+	if known == 0 && clockBeyond(wall) && !c.electorate.merges() {
+		return 0
+	}
 	return nextTerm(known, wall, c.electorate.seat())
+}
+
+// termTrouble is what Status.Terms says.
+func (c *Core) termTrouble(now Now) Reason {
+	switch {
+	case clockBeyond(now.Wall):
+		return ClockBeyond
+	case c.newTerm(now) == 0:
+		return TermsUsedUp
+	}
+	return None
 }
 
 // askFor makes the rounds that follow ask for a term.
@@ -158,7 +186,7 @@ func (c *Core) ask(now Now, stand Stand) bool {
 	for _, name := range names {
 		c.sendClaim(m, name)
 	}
-	c.claim.round, c.claim.resends = now.Boot, 0
+	c.claim.round, c.claim.resends, c.claim.awaited = now.Boot, 0, len(names)
 	return true
 }
 
@@ -186,6 +214,8 @@ func (c *Core) claimMessage(stand Stand) Message {
 	}
 	if stand != Asking {
 		m.Held = c.held
+	} else {
+		m.Log = c.log
 	}
 	if stand == Leading {
 		m.Deaf = c.deaf()
@@ -227,7 +257,11 @@ func (c *Core) onConfirm(now Now, m *Message) {
 	b := cl.ballots[key]
 	first := !b.granted
 	b.granted, b.excused, b.voters, b.term = true, false, m.Voters, max(b.term, m.Term)
-	b.confirmed = max(b.confirmed, cl.sent[m.Seq%sentRing].at)
+	sent := cl.sent[m.Seq%sentRing].at
+	if sent == cl.round && b.confirmed < sent {
+		cl.awaited--
+	}
+	b.confirmed = max(b.confirmed, sent)
 	cl.ballots[key] = b
 	switch c.phase {
 	case Claiming:
@@ -271,47 +305,68 @@ func (c *Core) consider(now Now, m *Message) {
 	}
 	switch m.Reason {
 	case HeldByAnother, JustStarted:
-		switch {
-		case m.Leader == c.self.Name:
-			c.ignore(m, Outdated)
-		case c.deposed != "" && m.Leader == c.deposed && m.From != c.deposed:
-			// Its leader has ended its term, but that voter has not heard yet.
-			c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/hurry)
-		case m.Leader == m.From || m.Held > c.timing.Confirm:
-			// A leader lives, or another's claim is fresh, or a voter
-			// abstains: ask again when the vote could be free.
-			if c.electorate.blocks(m) {
-				c.abandon(now, m.Reason)
-				c.waitFrom = max(c.waitFrom, now.Boot+m.Held)
-			}
-		default:
-			c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+max(m.Held, time.Millisecond))
-		}
+		c.considerHeld(now, m)
 	case StaleTerm, FutureTerm:
+		c.claim.misjudged = true
 		if c.electorate.blocks(m) {
 			c.abandon(now, m.Reason)
 			if c.failures <= maxAsks {
-				c.waitFrom = now.Boot
+				c.retryAt = 0
 			}
 		}
 	case AnotherPreferred:
-		if p := c.view.member(m.Leader); p == nil || !c.contends(p) || c.cfg.Rule.Compare(p, &c.self) > 0 {
+		if p := c.view.member(m.Leader); p == nil || !c.contends(p) || c.compare(p, &c.self) > 0 {
 			// That voter's view is older than this node's; it says so once.
 			c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/hurry)
 			return
 		}
 		c.abandon(now, AnotherPreferred)
 		c.failures--
-		c.waitFrom = now.Boot + c.timing.Confirm
+		c.retryAt = now.Boot + c.timing.Confirm
+	case LogBehind:
+		c.considerLog(now, m)
 	case WrongElectorate, NotAVoter, LeaseTooLong, Asleep:
 		c.claim.ballots[c.electorate.ballot(m)] = ballot{excused: true}
 	default: // what later versions may say: it will answer again
 	}
 }
 
-// pursue wins a claim, asks again, or gives it up.
-func (c *Core) pursue(now Now) {
+// considerHeld decides what it means that a vote is promised to another, or
+// that a voter abstains.
+func (c *Core) considerHeld(now Now, m *Message) {
+	switch {
+	case m.Leader == c.self.Name:
+		c.ignore(m, Outdated)
+		return
+	case c.deposed != "" && m.Leader == c.deposed && m.From != c.deposed && now.Boot < c.claim.at+c.timing.Confirm:
+		// Its leader has ended its term, but that voter has not heard yet.
+		c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/hurry)
+		return
+	case m.Leader != m.From && m.Held <= c.timing.Confirm:
+		c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+max(m.Held, time.Millisecond))
+		return
+	case !c.electorate.blocks(m):
+		return
+	}
+	// A leader lives, or another's claim is fresh, or a voter abstains: ask again
+	// when the vote could be free.
+	c.abandon(now, m.Reason)
+	c.waitFrom = now.Boot + m.Held
+	switch {
+	case m.Leader == c.lapsed && c.failures == 1:
+		c.retryAt = 0 // the voter still holds its promise to the leader that is gone: this is no split vote
+	case m.Held <= 2*c.timing.Confirm:
+		c.failures-- // no leader; another claim is under way
+	}
+}
+
+// advanceClaim wins a claim, asks again, or gives it up.
+func (c *Core) advanceClaim(now Now) {
 	cl := &c.claim
+	if !c.voter.running(now) || !c.voter.promisedTo(c.self.Name, c.self.Incarnation, cl.asked) {
+		c.abandon(now, Asleep) // after a pause its own vote is free, or another's
+		return
+	}
 	if c.electorate.elects(now) {
 		c.win(now)
 		return
@@ -336,10 +391,12 @@ func (c *Core) pursue(now Now) {
 }
 
 // abandon gives a claim up that has not been won: its term is spent, the votes
-// given to it are free again, and the next try waits twice as long each time,
-// so that one half-deaf candidate does not keep the others out. After a split
-// vote each adds a time of its own, by its place in the digits of its terms:
-// two that both take themselves for the first in line would go on in step.
+// given to it are free again, and the next try waits twice as long each time.
+// Only a leader ends that wait, or an answer of a majority: the release of
+// another's claim does not. A claim that too few voters answered has shown that
+// this node cannot win, and waits longer (reach.go). After a split vote each
+// claimant adds a time of its own, by its place in the digits of its terms: two
+// that both take themselves for the first in line would go on in step.
 func (c *Core) abandon(now Now, r Reason) {
 	cl := &c.claim
 	cl.live = false
@@ -350,11 +407,20 @@ func (c *Core) abandon(now Now, r Reason) {
 		c.send(Message{Kind: Release, To: name, Incarnation: c.self.Incarnation, Term: cl.term, Reason: Outvoted})
 	}
 	c.note(Note{Kind: Lost, Term: cl.term, Reason: r})
-	backoff := min(c.timing.Confirm<<min(c.failures, 10), 4*c.timing.Lease)
-	if r == Outvoted {
-		c.answers = len(cl.ballots)
+	backoff := min(c.timing.Confirm<<min(c.failures, 10), maxBackoff*c.timing.Lease)
+	if r == Outvoted || r == HeldByAnother {
 		backoff += time.Duration(c.electorate.seat()%8) * c.timing.Stagger
 	}
+	if r == Outvoted {
+		c.answers = len(cl.ballots)
+		switch {
+		case cl.misjudged: // a voter that may be free knew of a higher term; so does this node now
+			backoff = time.Duration(c.electorate.seat()%8) * c.timing.Stagger
+		case !c.electorate.reached():
+			backoff = c.reach.lose(now, c.timing.Lease)
+		}
+	}
 	c.failures++
-	c.await(now, backoff)
+	c.await(now, 0)
+	c.retryAt = now.Boot + backoff
 }

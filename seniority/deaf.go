@@ -1,24 +1,34 @@
 package seniority
 
-// A leader of available mode that hears nobody cannot know why: the others may
+import "time"
+
+// A leader of available mode that hears no answer cannot know why: the others may
 // be dead, or cut off, or it alone has become deaf. So silence does not depose
 // it. But where its claims still arrive they keep the others from electing one
-// that they can talk to. Hence it says in its claims that it hears nobody, and
-// whoever reads that knows better: it is there, and has answered.
+// that they can talk to. Hence it says in its claims that it hears no answer. A
+// member that reads this knows that its own answer was lost.
 
-// deafLeases is after how many leases without any answer a leader calls itself
-// deaf: long enough that loss alone hardly does it, for in that time each member
-// that it watches over is asked six times, three tries each.
+// deafLeases is within how many leases of the last answer a deaf leader is
+// replaced.
 const deafLeases = 2
 
-// deaf reports whether nobody has answered this node's claims for too long.
+// deafAfter is how long a leader waits for any answer before it calls itself deaf:
+// what is left of deafLeases after the renewal in which the last answer came, the
+// next try, which says so, and the claim of another. It is long enough that loss
+// alone hardly does it, for in that time each member that it watches over is asked
+// five times, three tries each.
+func (t Timing) deafAfter() time.Duration {
+	return deafLeases*t.Lease - t.Renewal - 2*t.Confirm
+}
+
+// deaf reports whether no member has answered this node's claims for too long.
 func (c *Core) deaf() bool {
-	return c.silence >= deafLeases*c.timing.Lease && c.electorate.merges()
+	return c.silence >= c.timing.deafAfter() && c.electorate.merges()
 }
 
 // expect notes that a round has gone to the members given. The silence begins
 // with the first round that somebody should have answered and ends when there
-// is nobody left who should; of those taken for dead no answer is expected.
+// is no member left that should; of those taken for dead no answer is expected.
 func (c *Core) expect(now Now, names []string) {
 	awaited := false
 	for _, name := range names {
@@ -40,9 +50,9 @@ func (c *Core) answered(now Now, m *Message) {
 	}
 }
 
-// disown ends the following of a leader that says it is deaf. The answer is for
+// dropDeafLeader ends the following of a leader that says it is deaf. The answer is for
 // the case that it can hear again, and tells it who leads now.
-func (c *Core) disown(now Now, m *Message) {
+func (c *Core) dropDeafLeader(now Now, m *Message) {
 	if c.led.is(m.From, m.Incarnation, m.Term) {
 		if m.Seq < c.led.seq {
 			c.ignore(m, Outdated)

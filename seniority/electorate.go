@@ -20,7 +20,7 @@ type electorate interface {
 	// ready says from when on this node may claim; false: not before
 	// something changes.
 	ready(now Now) (time.Duration, bool)
-	// ask returns whom a round of claims goes to, without this node. The
+	// ask returns the members that a round of claims goes to, without this node. The
 	// slice is valid until the next call.
 	ask(stand Stand) []string
 	// watches reports whether renewals go to a member.
@@ -44,6 +44,13 @@ type electorate interface {
 	confirmedBy(name string) time.Duration
 	// unreached reports whether members depend on gossip to hear of the leader.
 	unreached(now Now) bool
+	// reached reports whether the claim was answered by as many as it needs.
+	reached() bool
+	// probes returns the voters that a round of probes goes to; hears is how many voters
+	// have answered the last, reaches what a member has said of that. See reach.go.
+	probes(now Now) []string
+	hears(now Now) int
+	reaches(now Now, m *Member) (known, can bool)
 	// farAhead reports whether a term that has not led yet is too far ahead of
 	// everything known to be confirmed.
 	farAhead(now Now, term uint64) bool

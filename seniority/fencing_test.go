@@ -8,7 +8,7 @@ import (
 
 // One test for each sentence about terms that promises something.
 
-// TestNoTwoVotersShareATerm: whatever their clocks show and whatever they know.
+// TestNoTwoVotersShareATerm: no matter what their clocks show and what they know.
 func TestNoTwoVotersShareATerm(t *testing.T) {
 	owner := map[uint64]uint64{}
 	for place := uint64(1); place <= 7; place++ {
@@ -35,7 +35,8 @@ func restarts(t *testing.T, disk bool, change func(round int, w *world)) []uint6
 	if disk {
 		w = newWorld()
 		for _, name := range abc {
-			h := &host{disk: true, cfg: Config{Self: Member{Name: name, Voter: name}, Rule: Seniority{}, Timing: profiles["lan"], Voters: abc}}
+			h := newHost(Config{Self: Member{Name: name, Voter: name}, Rule: Seniority{}, Timing: profiles["lan"], Voters: abc})
+			h.disk = true
 			if err := w.start(h); err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +51,7 @@ func restarts(t *testing.T, disk bool, change func(round int, w *world)) []uint6
 		}
 		w.run(abstention + lease/2)
 		if w.leader() == nil {
-			t.Fatalf("round %d: nobody leads half a lease after the last one could vote", round)
+			t.Fatalf("round %d: no member leads half a lease after the last one could vote", round)
 		}
 		terms = append(terms, w.leader().status.Term)
 		w.run(time.Duration(round) * 700 * time.Millisecond)
@@ -108,7 +109,7 @@ func TestTermIsStoredBeforeItIsPromisedOrLed(t *testing.T) {
 	}
 }
 
-// TestTermIsStoredWithNobodyToTell: a leader that has nobody to send anything
+// TestTermIsStoredWithNobodyToTell: a leader that has no member to send anything
 // to shows its term all the same.
 func TestTermIsStoredWithNobodyToTell(t *testing.T) {
 	for _, voters := range [][]string{{"a"}, nil} {

@@ -68,12 +68,15 @@ func (c *Core) listen(now Now, m *Message) {
 // adopt takes a leadership for the one in force, until the time given.
 func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	if c.led.name != "" && c.led.name != m.From {
-		c.distrust() // another has been elected, and nobody heard of a release
+		c.suspectLeader(now) // another has been elected, and no release was heard of
 	}
 	if !c.led.is(m.From, m.Incarnation, m.Term) {
 		c.reason = Elected
-		if c.led.successor == m.From {
+		switch named := c.led.successor; {
+		case named == m.From:
 			c.reason = Succeeded
+		case named != "" && named != c.self.Name && !c.electorate.merges():
+			c.penalise(now, named, m.Term, maxLost*c.timing.Lease/2) // this node may be the next to hand over to it
 		}
 	}
 	c.led = followed{
@@ -83,9 +86,10 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	c.led.said.Gossiped, c.led.said.To, c.led.said.Given = true, "", Join{}
 	c.former = followed{}
 	c.phase, c.electAt, c.waitFrom = Following, 0, 0
-	c.everLed, c.met, c.failures, c.answers = true, true, 0, 0
-	c.absolve(m)
-	c.deposed = ""
+	c.everLed, c.met = true, true
+	c.forgetFailures()
+	c.clearSuspect(m)
+	c.deposed, c.handedTill = "", 0
 	clear(c.courtesy)
 }
 
@@ -106,24 +110,16 @@ func (c *Core) overhear(now Now, m *Message) {
 		return
 	}
 	until := now.Boot + silentLeases*m.Lease
+	if c.electorate.merges() && !c.led.is(m.From, m.Incarnation, m.Term) {
+		c.hearsOther(now)
+	}
 	switch {
 	case c.phase == Holding || c.phase == Yielding:
-		if c.phase == Holding && c.electorate.merges() {
-			c.note(Note{Kind: OtherLeader, Peer: m.From, Term: m.Term})
-			c.claim.metTill = now.Boot + c.timing.Lease
-			c.enlighten(m.From)
-		}
+		c.overhearOther(now, m)
 	case m.Deaf:
 		c.ignore(m, LeaderDeaf)
 	case c.led.is(m.From, m.Incarnation, m.Term):
-		if m.Seq <= c.led.seq {
-			c.ignore(m, Outdated)
-			return
-		}
-		c.led.seq, c.led.said = m.Seq, *m
-		if !c.led.direct {
-			c.led.until = until
-		}
+		c.overhearOwn(m, until)
 	case m.Term < c.shownTerm || c.voter.refuses(m.Term) && !c.voter.promisedTo(m.From, m.Incarnation, m.Term):
 		c.ignore(m, SpentTerm)
 		if c.led.name == "" && c.electorate.merges() {
@@ -137,28 +133,70 @@ func (c *Core) overhear(now Now, m *Message) {
 	}
 }
 
+// overhearOther takes in, on a leader, that another leads too.
+func (c *Core) overhearOther(now Now, m *Message) {
+	if c.phase != Holding || !c.electorate.merges() {
+		return
+	}
+	c.note(Note{Kind: OtherLeader, Peer: m.From, Term: m.Term})
+	c.meetsLeader(now)
+	c.notifyLeader(m.From)
+}
+
+// overhearOwn takes in a claim of the leader that this node follows. One that
+// is heard directly is not followed for longer because of it.
+func (c *Core) overhearOwn(m *Message, until time.Duration) {
+	if m.Seq <= c.led.seq {
+		c.ignore(m, Outdated)
+		return
+	}
+	c.led.seq, c.led.said = m.Seq, *m
+	if !c.led.direct {
+		c.led.until = until
+	}
+}
+
 // watchLeader ends a leadership that has not been heard of in time, and a time
 // of standing aside that is over.
 func (c *Core) watchLeader(now Now) {
 	if c.led.name != "" && now.Boot >= c.led.until {
 		c.lapse(now, LeaderSilent)
 	}
+	c.trustAgain(now)
 	if c.asideUntil != 0 && now.Boot >= c.asideUntil {
 		c.asideUntil = 0
 		c.refreshSelf()
 	}
 }
 
+// suspectFor is how long a follower takes a member for dead that gossip goes on
+// showing: gossip has found out by then whether it is.
+const suspectFor = 10 * time.Second
+
+// trustAgain ends suspicions that have outlived their use. Followers do not speak
+// to each other, so what a follower once took for dead would stay so; a leader asks
+// such a member with each renewal, and believes its answer only.
+func (c *Core) trustAgain(now Now) {
+	if c.phase != Following || c.led.name == "" {
+		return
+	}
+	for name, s := range c.suspects {
+		if now.Boot >= s.at+suspectFor {
+			delete(c.suspects, name)
+		}
+	}
+}
+
 // lapse takes the leader for dead and starts the search for the next.
 func (c *Core) lapse(now Now, r Reason) {
-	c.distrust()
+	c.suspectLeader(now)
 	c.lapsed = c.led.name
 	c.forgetLeader(now, r)
 }
 
-// distrust takes the run of the leader for dead until it is heard of again.
-func (c *Core) distrust() {
-	s := suspect{incarnation: c.led.incarnation, seq: c.led.seq}
+// suspectLeader takes the run of the leader for dead until it is heard of again.
+func (c *Core) suspectLeader(now Now) {
+	s := suspect{incarnation: c.led.incarnation, seq: c.led.seq, at: now.Boot}
 	if m := c.view.member(c.led.name); m != nil {
 		s.join = m.Join
 	}
@@ -186,12 +224,9 @@ func (c *Core) onRelease(now Now, m *Message) {
 	leads := led.is(m.From, m.Incarnation, m.Term)
 	promised := c.voter.promisedTo(m.From, m.Incarnation, m.Term)
 	will := m.Will != [32]byte{}
-	if will {
-		hash := sha256.Sum256(m.Will[:])
-		if !(leads && hash == led.said.Will) && !(promised && hash == c.voter.will) {
-			c.ignore(m, ForgedWill)
-			return
-		}
+	if hash := sha256.Sum256(m.Will[:]); will && !(leads && hash == led.said.Will) && !(promised && hash == c.voter.will) {
+		c.ignore(m, ForgedWill)
+		return
 	}
 	if c.electorate.farAhead(now, m.Term) {
 		c.ignore(m, FutureTerm)
@@ -208,26 +243,43 @@ func (c *Core) onRelease(now Now, m *Message) {
 	if promised {
 		c.voter.forget()
 	}
-	if m.Reason == HookFailed {
-		c.penalise(now, m.From, m.Term)
-	}
-	if leads {
-		c.deposed = m.From
-	}
+	inVain := m.Reason == KeeperFired && !will && leads && led.said.Held < 2*c.timing.Lease
+	c.holdBack(now, m, inVain)
 	switch {
-	case leads && will && c.led.name != "":
-		c.lapse(now, LeaderDied)
-	case leads && will && c.phase == Waiting:
-		c.await(now, 0)
 	case leads:
-		c.succeed(now, m)
+		c.leaderReleased(now, m, will)
 	case promised && c.phase != Holding && c.phase != Claiming:
 		c.await(now, c.timing.Confirm)
 	case !promised:
 		c.ignore(m, NotMine)
 	}
-	if leads {
-		c.former = followed{} // nothing more is expected of it
+}
+
+// leaderReleased goes on after the leader's last message: its own, or its will.
+func (c *Core) leaderReleased(now Now, m *Message, will bool) {
+	c.deposed = m.From
+	switch {
+	case will && c.led.name != "":
+		c.lapse(now, LeaderDied)
+	case will && c.phase == Waiting:
+		c.await(now, 0)
+	default:
+		c.succeed(now, m)
+	}
+	c.former = followed{} // nothing more is expected of it
+}
+
+// holdBack keeps a leader that has given up for a reason that may last from
+// being handed the lead again soon. inVain: it led for a moment only, since its
+// keeper could not hold the lead.
+func (c *Core) holdBack(now Now, m *Message, inVain bool) {
+	switch {
+	case m.Reason == HookFailed, m.Reason == CommandFailed:
+		c.penalise(now, m.From, m.Term, hookPenalty)
+	case inVain:
+		c.penalise(now, m.From, m.Term, maxLost*c.timing.Lease/2)
+	case m.Reason == Requested, m.Reason == StoodAside, m.Reason == Unhealthy:
+		c.passBy(now, m.From)
 	}
 }
 
@@ -235,7 +287,7 @@ func (c *Core) onRelease(now Now, m *Message) {
 // claims at once, the others a little later.
 func (c *Core) succeed(now Now, m *Message) {
 	c.forgetLeader(now, m.Reason)
-	c.led.successor = m.Leader
+	c.handTo(now, m.Leader)
 	if c.phase != Waiting && c.phase != Following {
 		return // this node has claimed already
 	}
@@ -248,7 +300,7 @@ func (c *Core) succeed(now Now, m *Message) {
 			c.renumber(Join{Group: m.Term, Number: c.self.Join.Number})
 		}
 		head = c.timing.Lease
-	case m.Leader == c.self.Name && c.mayClaim():
+	case m.Leader == c.self.Name && c.mayClaim() && !c.givesWay():
 		c.phase = Waiting
 		c.startClaim(now)
 		return
@@ -260,16 +312,62 @@ func (c *Core) succeed(now Now, m *Message) {
 	}
 }
 
-// penalise makes a member that could not do its work wait before it may
-// preempt again: twice as long each time, from one minute to five. It is told
-// more than once, directly and by gossip.
-func (c *Core) penalise(now Now, name string, term uint64) {
+// handTo notes who has been handed the lead, and gives it two confirm time-outs
+// to say something: its claim, or the repetition of a lost one.
+func (c *Core) handTo(now Now, successor string) {
+	c.led.successor, c.handedTill = successor, 0
+	if successor != "" && successor != c.self.Name {
+		c.handedTill = now.Boot + 2*c.timing.Confirm
+	}
+}
+
+// passOver takes a successor that has said nothing since it was handed the lead
+// for dead, until it is heard of again: the turns of the others do not wait for it,
+// and neither does a member that stands aside.
+func (c *Core) passOver(now Now) {
+	if c.handedTill == 0 || now.Boot < c.handedTill {
+		return
+	}
+	c.handedTill = 0
+	c.suspectSuccessor(now, c.led.successor)
+}
+
+// suspectSuccessor takes this run of a member for dead until it is heard of again.
+func (c *Core) suspectSuccessor(now Now, name string) {
+	if m := c.view.member(name); m != nil {
+		c.suspects[name] = suspect{incarnation: m.Incarnation, join: m.Join, at: now.Boot}
+	}
+}
+
+// hookPenalty is for how long a leader whose acquire failed is not let in
+// again: as long as it stands aside itself.
+const hookPenalty = stepAside
+
+// metaTime is how long gossip may take to show that a member may not lead.
+const metaTime = 2 * time.Second
+
+// passBy keeps a member that has just given up the lead, because it should not
+// have it, from being handed it back before gossip shows that it may not lead.
+func (c *Core) passBy(now Now, name string) {
+	p := c.penalties[name]
+	p.until = max(p.until, now.Boot+metaTime)
+	c.penalties[name] = p
+}
+
+// penalise makes a member that could not do its work, or did not take the lead
+// that it was handed, wait before it may preempt again: at first for least, then
+// twice as long each time, up to five minutes, until it has long not failed. It
+// is told more than once, directly and by gossip.
+func (c *Core) penalise(now Now, name string, term uint64, least time.Duration) {
 	p := c.penalties[name]
 	if term <= p.term {
 		return
 	}
+	if now.Boot > p.until+p.wait {
+		p.wait = 0
+	}
 	p.term = term
-	p.wait = min(max(2*p.wait, time.Minute), 5*time.Minute)
+	p.wait = min(max(2*p.wait, least), 5*time.Minute)
 	p.until = now.Boot + p.wait
 	c.penalties[name] = p
 }

@@ -23,47 +23,67 @@ const (
 	// Receive: Message has arrived.
 	Receive
 	// View: Members is now the whole list of members believed alive, this node
-	// included; Settled says that every seed has answered or refused.
+	// included; Settled says that every seed has answered or refused, Apart that
+	// this node may have been cut off and has not found the others again. Rule, if
+	// any, is the rule from now on: a node that only votes learns it from candidates.
 	View
 	// Gone: the process of member Name, of run Incarnation, is known to have
 	// ended (its connection was closed by its host).
 	Gone
 	// StepDown: hand the leadership over for Reason and stand aside for Aside
-	// (0: long enough for another to take over).
+	// (0: long enough for another to take over), to the member Name ("": the
+	// first that suits). It is refused as NotEligible if that member may not lead,
+	// and as NotAnswering if it has not answered within the last lease; it is
+	// asked then, so that the same a round trip later may go through.
 	StepDown
 	// Released: the release of term Term has ended; the hand-over may go on.
 	Released
 	// Fired: the leadership of Term is over at once for Reason: the keeper
 	// fired or is gone.
 	Fired
-	// Health: Eligible says whether this node may be elected.
+	// Health: Eligible says whether this node may lead at all: its health check
+	// passes, the deadline can be armed (the keeper runs), a term can be stored,
+	// the links are up. While it may not, this node claims nothing, tells the
+	// others by Status.Eligible, and a leader hands over as soon as another may
+	// lead. Reason says what is missing (None: Unhealthy). The newest input
+	// counts, so the caller combines all conditions first.
 	Health
 	// Elect: hold an election now.
 	Elect
 	// StandAside: leave the lead to others for Aside from now on; zero or less:
 	// no longer. A leader goes on until another may lead.
 	StandAside
+	// Choose: Choice is the placement of this election now. Its members come first
+	// in the line of succession, before those that the rule would put there. It is
+	// advice: an election without it, or with an old one, is as safe and as fast.
+	Choose
 )
 
-// Input is one thing that happened. Only the fields named at its kind are read.
+// Input is one thing that happened. Only the fields named at its kind are read, and
+// Log, which belongs to all: it is where the log of this node ends now.
 type Input struct {
 	Kind        InputKind
+	Log         Log
 	Message     Message
 	Members     []Member
 	Settled     bool
+	Apart       bool
 	Name        string
 	Incarnation uint64
 	Reason      Reason
 	Aside       time.Duration
 	Term        uint64
 	Eligible    bool
+	Choice      Choice
+	Rule        Rule
 }
 
 // Output is what the caller must do after a Step, in the order of the fields.
 // It is valid until the next Step; the caller copies what it keeps.
 type Output struct {
-	// Persist, when not zero, is a term to store durably (with the longest
-	// lease promised, MaxLease) before anything below is done.
+	// Persist, when not zero, is a term to store durably before anything below
+	// is done, with MaxLease, the longest lease that this run may have promised:
+	// what former runs promised has run out.
 	Persist  uint64
 	MaxLease time.Duration
 	// Status is the new state. While Status.Leading, the caller extends the
@@ -131,16 +151,22 @@ type Status struct {
 	Successor string
 	// Join is this node's join number, to be published in its meta.
 	Join Join
-	// Eligible is what to publish in its meta.
+	// Eligible is what to publish in its meta: it may lead, does not stand aside,
+	// and runs no release.
 	Eligible bool
 	// Will is the secret of the term led, for the keeper.
 	Will [32]byte
 	// Highest is the highest term known.
 	Highest uint64
+	// Terms says what is wrong with the terms that this node would claim, or None:
+	// ClockBeyond, which in quorum mode keeps it from claiming while it knows of no
+	// term, or TermsUsedUp, which keeps it from claiming.
+	Terms Reason
 	// AsideUntil is until when this node stands aside (boot time; 0: it does not).
 	AsideUntil time.Duration
-	// Abstaining is true while this node, just started, promises nothing.
-	Abstaining bool
+	// AbstainTill is until when this node, just started, promises nothing (boot
+	// time; 0: it is over).
+	AbstainTill time.Duration
 	// Answers is how many voters, itself included, answered this node's last claim
 	// if that came to nothing for want of votes; 0: none did since the last leader.
 	Answers int
@@ -175,7 +201,7 @@ const (
 	Numbered
 	// Awoke: this node was paused for longer than its lease.
 	Awoke
-	// Stayed: a hand-over was due for Reason and nobody else may lead.
+	// Stayed: a hand-over was due for Reason and no other member may lead.
 	Stayed
 )
 

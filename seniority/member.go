@@ -5,6 +5,10 @@ import (
 	"net/netip"
 )
 
+// MaxID is the highest ID: programs that read JSON keep whole numbers exactly
+// only up to 2^53-1, and would show two higher ones as the same.
+const MaxID = 1<<53 - 1
+
 // Role says what part a member takes in elections.
 type Role uint8
 
@@ -47,8 +51,8 @@ type Join struct {
 	Number uint64
 }
 
-// Member is what an election needs to know of one node. Members are values:
-// whoever receives one may keep it.
+// Member is what an election needs to know of one node. A Member is a value:
+// the receiver may keep it.
 type Member struct {
 	// Name is unique in the cluster.
 	Name string
@@ -60,7 +64,7 @@ type Member struct {
 	// Start is when this run began, in Unix nanoseconds by the member's own
 	// wall clock. It orders only members that have no join number yet.
 	Start int64
-	// ID ranks the member under the bully rule.
+	// ID ranks the member under the bully rule. It is at most MaxID.
 	ID uint64
 	// Role limits what the member may do.
 	Role Role

@@ -19,9 +19,14 @@ const (
 	Object
 	// Release ends a claim or a leadership: never again under this term.
 	Release
+	// Probe asks a voter whether it hears the sender, and promises nothing.
+	// Members of versions without it refuse it, and nothing else.
+	Probe
+	// Echo answers a Probe.
+	Echo
 )
 
-var kindNames = [...]string{Claim: "claim", Confirm: "confirm", Object: "object", Release: "release"}
+var kindNames = [...]string{Claim: "claim", Confirm: "confirm", Object: "object", Release: "release", Probe: "probe", Echo: "echo"}
 
 // String returns the name that logs and transcripts use.
 func (k Kind) String() string {
@@ -68,10 +73,12 @@ type Message struct {
 	// Gossiped is set on receipt of a message that came by gossip: it may be
 	// seconds old and is never answered with a confirm.
 	Gossiped bool
-	// Incarnation is that of the member whose claim this is about: the sender
-	// of a Claim or a Release, the claimant echoed by a Confirm or an Object.
+	// Incarnation belongs to the member whose claim this is about: the sender
+	// of a Claim or a Release, the claimant echoed by a Confirm or an Object. Of
+	// a Probe it is the sender's, and an Echo echoes it.
 	Incarnation uint64
-	// Term, Seq and Lease are the claim's; Confirm and Object echo them.
+	// Term, Seq and Lease are the claim's; Confirm and Object echo them. A Probe
+	// has a sequence of its own, which the Echo echoes, and no lease.
 	Term  uint64
 	Seq   uint64
 	Lease time.Duration
@@ -91,7 +98,7 @@ type Message struct {
 	// Watch, of a Claim that leads, says that renewals follow: if they stop, the
 	// receiver is to start an election.
 	Watch bool
-	// Deaf, of a Claim that leads, says that nobody has answered the claimant for
+	// Deaf, of a Claim that leads, says that no member has answered the claimant for
 	// two leases, though there are members that should.
 	Deaf bool
 	// Join, of a Claim, is the claimant's own join number.
@@ -103,6 +110,9 @@ type Message struct {
 	// a keeper sends on a leader's behalf, the secret itself; else zero.
 	Will [32]byte
 
+	// Log, of a Claim that asks, is how far the claimant's log reaches.
+	Log Log
+
 	// Reason, of an Object, says why the claim is refused; of a Release, why
 	// the term ended.
 	Reason Reason
@@ -111,4 +121,8 @@ type Message struct {
 	// Leader, of an Object, is who leads or is preferred; of a Release, the
 	// successor that should claim first. It may be empty.
 	Leader string
+
+	// Hears, of an Echo, is how many voters answer its sender's own probes,
+	// itself included; 0: it has not asked, 1: no other does, or it may not lead.
+	Hears uint64
 }

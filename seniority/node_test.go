@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// node is one core of quorum mode on its own: the test plays everybody else.
+// node is one core of quorum mode on its own: the test plays all others.
 type node struct {
 	t    *testing.T
 	c    *Core
@@ -29,7 +29,7 @@ func newNode(t *testing.T, name string, voters []string, change ...func(*Config)
 	t.Helper()
 	cfg := Config{
 		Self: Member{Name: name, Voter: name, Incarnation: incarnation(name), Eligible: true},
-		Rule: Seniority{}, Timing: profiles["lan"], Voters: voters,
+		Rule: Seniority{}, Timing: profiles["lan"], Voters: voters, KeptLease: lease,
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -53,8 +53,8 @@ func (n *node) meets(voters []string) {
 	n.give(Input{Kind: View, Members: members, Settled: true})
 }
 
-// aged is a voter whose time of abstention is just over. It knows nobody, so
-// that it prefers nobody, and never claims.
+// aged is a voter whose time of abstention is just over. It knows no other member, so
+// that it prefers none, and never claims.
 func aged(t *testing.T, name string, voters []string, change ...func(*Config)) *node {
 	t.Helper()
 	witness := func(c *Config) { c.Self.Role = Witness }
@@ -63,7 +63,7 @@ func aged(t *testing.T, name string, voters []string, change ...func(*Config)) *
 	return n
 }
 
-// incarnation is that of a member's first run.
+// incarnation of a member's first run.
 func incarnation(name string) uint64 { return uint64(name[0]) }
 
 // skip lets time pass without a step.
@@ -162,7 +162,7 @@ func claiming(t *testing.T, voters []string, change ...func(*Config)) *node {
 	return n
 }
 
-// leading is a, which leads with everybody's confirm of its first round.
+// leading is a, which leads with the confirms of all others of its first round.
 func leading(t *testing.T, voters []string, change ...func(*Config)) *node {
 	t.Helper()
 	n := claiming(t, voters, change...)
@@ -202,6 +202,14 @@ func (n *node) confirm(voter string, round []Message) {
 	n.t.Fatalf("nothing was sent to %s", voter)
 }
 
+// echo answers the node's last probe: the voter reaches so many voters.
+func (n *node) echo(from string, hears uint64) Message {
+	return Message{
+		Kind: Echo, From: from, To: n.c.self.Name, Incarnation: n.c.self.Incarnation, Term: 1, Seq: n.c.reach.seq,
+		Voter: from, Voters: n.c.cfg.Voters, Hears: hears,
+	}
+}
+
 // ignored reports whether the last step has dropped a message for a reason.
 func (n *node) ignored(r Reason) bool {
 	return slices.ContainsFunc(n.out.Notes, func(o Note) bool { return o.Kind == Ignored && o.Reason == r })
@@ -213,7 +221,7 @@ func quorumWorld(t *testing.T, names, voters []string, latency time.Duration) *w
 	w := newWorld()
 	w.latency = latency
 	for _, name := range names {
-		h := &host{cfg: Config{Self: Member{Name: name}, Rule: Seniority{}, Timing: profiles["lan"], Voters: voters}}
+		h := newHost(Config{Self: Member{Name: name}, Rule: Seniority{}, Timing: profiles["lan"], Voters: voters})
 		if slices.Contains(voters, name) {
 			h.cfg.Self.Voter = name
 		}

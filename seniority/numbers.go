@@ -12,12 +12,12 @@ type numbers struct {
 	// open is until when the founder of the group still sorts newcomers in by
 	// start time: hosts that boot together do not all find each other at once.
 	open  time.Duration
-	given map[string]gift
+	given map[string]assignment
 }
 
-// gift is what a run of a member was last given; a restart is a new member, and
+// assignment is what a run of a member was last given; a restart is a new member, and
 // so is a leader that has dropped its number because it lost the lead.
-type gift struct {
+type assignment struct {
 	incarnation uint64
 	join        Join
 	shown       bool // the member has shown it
@@ -43,6 +43,9 @@ func (n *numbers) pending(m *Member) Join {
 // after all that have, in the order they stand in: their own group's, or by
 // start time. A group is founded by the first leadership that met anybody.
 func (c *Core) assign(now Now) {
+	if c.cfg.JoinsFromView {
+		return
+	}
 	n := &c.numbers
 	members := c.view.members
 	group := c.self.Join.Group
@@ -54,7 +57,7 @@ func (c *Core) assign(now Now) {
 		c.found(now)
 		return
 	case group != n.group:
-		*n = numbers{group: group, given: map[string]gift{}}
+		*n = numbers{group: group, given: map[string]assignment{}}
 	case now.Boot < n.open:
 		c.found(now)
 		return
@@ -62,18 +65,7 @@ func (c *Core) assign(now Now) {
 	if c.held < c.timing.Lease {
 		return // numbers given by the leader before may still be on their way
 	}
-	last := uint64(0)
-	for i := range members {
-		if j := members[i].Join; j.Group == group {
-			last = max(last, j.Number)
-		}
-	}
-	for name, g := range n.given {
-		last = max(last, g.join.Number)
-		if m := c.view.member(name); m == nil || m.Incarnation != g.incarnation {
-			delete(n.given, name)
-		}
-	}
+	last := c.lastNumber(group)
 	var mine Join
 	for i := range members {
 		m := &members[i]
@@ -88,7 +80,7 @@ func (c *Core) assign(now Now) {
 			last++
 			j = Join{Group: group, Number: last}
 		}
-		n.given[m.Name] = gift{incarnation: m.Incarnation, join: j, shown: j == m.Join}
+		n.given[m.Name] = assignment{incarnation: m.Incarnation, join: j, shown: j == m.Join}
 		if m.Name == c.self.Name {
 			mine = j
 		}
@@ -98,13 +90,30 @@ func (c *Core) assign(now Now) {
 	}
 }
 
-// found numbers everybody by start time and name. Whoever claims to have
+// lastNumber returns the highest number of the group that is known, and forgets
+// what was given to runs that are no longer there.
+func (c *Core) lastNumber(group uint64) (last uint64) {
+	for i := range c.view.members {
+		if j := c.view.members[i].Join; j.Group == group {
+			last = max(last, j.Number)
+		}
+	}
+	for name, g := range c.numbers.given {
+		last = max(last, g.join.Number)
+		if m := c.view.member(name); m == nil || m.Incarnation != g.incarnation {
+			delete(c.numbers.given, name)
+		}
+	}
+	return last
+}
+
+// found numbers all members by start time and name. A member that claims to have
 // started before the leader, which was the first, comes last: its clock is
-// wrong, or it came late, and neither makes it senior to anybody.
+// wrong, or it came late, and neither makes it senior.
 func (c *Core) found(now Now) {
 	n := &c.numbers
 	if c.self.Join.Group == 0 {
-		*n = numbers{group: c.claim.term, open: now.Boot + c.timing.Settle, given: map[string]gift{}}
+		*n = numbers{group: c.claim.term, open: now.Boot + c.timing.Settle, given: map[string]assignment{}}
 	}
 	order := slices.Clone(c.view.members)
 	slices.SortFunc(order, func(a, b Member) int {
@@ -114,16 +123,16 @@ func (c *Core) found(now Now) {
 			cmp.Compare(a.Start, b.Start), cmp.Compare(a.Name, b.Name))
 	})
 	for i := range order {
-		n.given[order[i].Name] = gift{incarnation: order[i].Incarnation, join: Join{Group: n.group, Number: uint64(i + 1)}}
+		n.given[order[i].Name] = assignment{incarnation: order[i].Incarnation, join: Join{Group: n.group, Number: uint64(i + 1)}}
 	}
 	c.renumber(n.of(&c.self))
 }
 
-// welcome numbers newcomers and tells them who leads.
-func (c *Core) welcome(now Now) {
+// numberNewcomers numbers newcomers and tells them who leads.
+func (c *Core) numberNewcomers(now Now) {
 	if !c.met {
 		for i := range c.view.members {
-			c.enlighten(c.view.members[i].Name)
+			c.notifyLeader(c.view.members[i].Name)
 		}
 		return
 	}
@@ -131,7 +140,7 @@ func (c *Core) welcome(now Now) {
 	for i := range c.view.members {
 		m := &c.view.members[i]
 		if c.welcomed[m.Name] != m.Incarnation && m.Name != c.self.Name {
-			c.enlighten(m.Name)
+			c.notifyLeader(m.Name)
 		}
 	}
 	clear(c.welcomed)

@@ -6,17 +6,18 @@ import (
 )
 
 // quorum is the electorate of quorum mode: a fixed list of voters, of which a
-// majority must confirm, whatever gossip says of them.
+// majority must confirm, independent of gossip.
 //
 // While the list is being changed, two lists that differ by one entry may be
 // about. A claim needs a majority of its own list and of the list of each
 // voter that confirms it, so any two sets of votes that suffice share a voter.
 type quorum struct {
 	*Core
-	names map[string]string   // entry → the member that is it, last heard of
-	lists map[string][]string // entry → the list that this voter goes by
-	asked []string
-	times []time.Duration
+	names  map[string]string   // entry → the member that is it, last heard of
+	lists  map[string][]string // entry → the list that this voter goes by
+	asked  []string
+	times  []time.Duration
+	probed []string // of the last call of probes
 	// farTill is until when this node neither claims nor confirms, because a
 	// voter was heard whose list is more than one entry away.
 	farTill time.Duration
@@ -205,9 +206,13 @@ func (e *quorum) confirmedBy(name string) time.Duration {
 	return 0
 }
 
-// unreached: members that do not vote hear of the leader by gossip.
+// unreached: members that do not vote hear of the leader by gossip, and voters
+// that have not answered for some leases but are in the view.
 func (e *quorum) unreached(now Now) bool {
-	return len(e.view.members) > len(e.asked)+1
+	const long = silentLeases
+	return len(e.view.members) > len(e.asked)+1 || e.held > long*e.timing.Lease && slices.ContainsFunc(e.asked, func(name string) bool {
+		return e.view.member(name) != nil && now.Boot-e.confirmedBy(name) > long*e.timing.Lease
+	})
 }
 
 // same reports whether two lists are equal; nearly always they are one slice.

@@ -116,7 +116,7 @@ func TestHolderStopsBeforeItsVotersAreFree(t *testing.T) {
 			}
 		}
 		if held == 0 && latency < 200*time.Millisecond {
-			t.Errorf("latency %v: nobody led", latency)
+			t.Errorf("latency %v: no member led", latency)
 		}
 	}
 }
@@ -222,8 +222,38 @@ func TestPreemptionIsMadeByTheLeader(t *testing.T) {
 	n = leading(t, abc, func(c *Config) { c.Rule, c.Preempt = Bully{}, true })
 	n.give(Input{Kind: View, Members: []Member{preferred}})
 	n.confirm("c", n.renewed())
+	if s := n.out.Status; s.Phase != Holding {
+		t.Errorf("want the leader to ask first how far c reaches, got %+v", s)
+	}
+	n.take(n.echo("c", 2))
 	if s := n.out.Status; s.Phase != Yielding || s.Successor != "c" || s.Reason != Preempted {
 		t.Errorf("want the leader to hand over to c, got %+v", s)
+	}
+}
+
+// A preferred member that says that it reaches no majority is not let in, one
+// that does not say, as members of older versions do, after some leases.
+func TestOnlyWhoReachesAMajorityIsLetIn(t *testing.T) {
+	preferred := Member{Name: "c", Voter: "c", Incarnation: incarnation("c"), Eligible: true, ID: 9}
+	for _, tc := range []struct {
+		hears  uint64
+		leases time.Duration
+		want   Phase
+	}{{0, 4, Holding}, {0, 7, Yielding}, {1, 20, Holding}, {2, 1, Yielding}} {
+		n := leading(t, abc, func(c *Config) { c.Rule, c.Preempt = Bully{}, true })
+		n.give(Input{Kind: View, Members: []Member{preferred}})
+		for end := n.now.Boot + tc.leases*lease; n.now.Boot < end; {
+			round := n.renewed()
+			if n.out.Status.Phase != Holding {
+				break
+			}
+			n.confirm("b", round)
+			n.confirm("c", round)
+			n.take(n.echo("c", tc.hears))
+		}
+		if got := n.out.Status.Phase; got != tc.want {
+			t.Errorf("a preferred member that reaches %d voters: want phase %d after %d leases, got %d", tc.hears, tc.want, tc.leases, got)
+		}
 	}
 }
 
@@ -317,7 +347,7 @@ func TestConfirmEchoesAllFour(t *testing.T) {
 	}
 }
 
-// Two that claim at the same instant: exactly one gives way, whatever gossip
+// Two that claim at the same instant: exactly one gives way, no matter what gossip
 // still shows of their places.
 func TestOfTwoClaimantsOneGivesWay(t *testing.T) {
 	older, newer := Join{Group: 1, Number: 1}, Join{Group: 1, Number: 3}
@@ -347,5 +377,32 @@ func TestOfTwoClaimantsOneGivesWay(t *testing.T) {
 		claim.Join = tc.known
 		n.take(claim)
 		n.wants(tc.name, n.sent[len(n.sent)-1], tc.kind, tc.reason)
+	}
+}
+
+// A clock beyond all terms proposes none. A voter that knows of no other says why
+// it does not claim; one that does claims above it.
+func TestClockBeyondTheLastTerm(t *testing.T) {
+	n := newNode(t, "a", abc)
+	n.now.Wall = 10_000_000_000_000
+	n.meets(abc)
+	n.pass(20 * time.Second)
+	if n.claims("b") != nil || n.out.Status.Terms != ClockBeyond {
+		t.Errorf("knowing of no term, want no claim and %v, got %+v", ClockBeyond, n.out.Status)
+	}
+	n.give(Input{Kind: Elect})
+	if n.out.Refused != ClockBeyond {
+		t.Errorf("asked for an election: want %v, got %v", ClockBeyond, n.out.Refused)
+	}
+	n.take(claimOf("c", 1, Leading))
+	n.pass(20 * time.Second)
+	claims := n.claims("b")
+	if len(claims) == 0 || claims[0].Term <= term(1, "c") || claims[0].Term > term(3, "c") {
+		t.Errorf("want claims just above %s, got %v", showTerm(term(1, "c")), claims)
+	}
+	n.now.Wall = base
+	n.give(Input{Kind: Tick})
+	if n.out.Status.Terms != None {
+		t.Errorf("want nothing said of a clock that is right, got %v", n.out.Status.Terms)
 	}
 }

@@ -33,7 +33,7 @@ const (
 
 	// LeadsToo: the receiver of a leader's claim leads itself.
 	LeadsToo
-	// LeaderDeaf: the leader says that it hears nobody.
+	// LeaderDeaf: the leader says that it hears no answer.
 	LeaderDeaf
 
 	// OldIncarnation: the message is from or about an earlier run.
@@ -79,10 +79,30 @@ const (
 	LeaderDied
 	// CarrierLost: the interface of a floating address lost its link.
 	CarrierLost
+	// StateUnwritable: the member could not store a term.
+	StateUnwritable
 	// Alone: no other member is there to ask.
 	Alone
 	// Outvoted: a claim was given up.
 	Outvoted
+
+	// ClockBeyond: the wall clock shows a time beyond the last term.
+	ClockBeyond
+	// TermsUsedUp: the highest term known is the last; no member can claim another.
+	TermsUsedUp
+	// NotAnswering: the member that is to take over has not answered the leader
+	// within the last lease.
+	NotAnswering
+	// NoWatchdog: the member's watchdog cannot be armed.
+	NoWatchdog
+	// LogBehind: the claimant's log, or the member's, lacks entries that other voters
+	// have.
+	// As a voter's answer it is said for some leases only.
+	LogBehind
+	// CommandFailed: the command of the leader ended too often.
+	CommandFailed
+	// AddressGone: the member's advertised address is its host's no longer.
+	AddressGone
 	numReasons
 )
 
@@ -95,7 +115,9 @@ var reasonNames = [numReasons]string{
 	Outdated: "outdated", Elected: "elected", Succeeded: "succeeded", Merged: "merged", Requested: "requested",
 	Preempted: "preempted", HookFailed: "hook-failed", Unhealthy: "unhealthy", StoodAside: "stood-aside", Departed: "departed",
 	LeaseLost: "lease-lost", KeeperFired: "keeper-fired", LeaderSilent: "leader-silent",
-	LeaderDied: "leader-died", CarrierLost: "carrier-lost", Alone: "alone", Outvoted: "outvoted",
+	LeaderDied: "leader-died", CarrierLost: "carrier-lost", StateUnwritable: "state-unwritable", Alone: "alone", Outvoted: "outvoted",
+	ClockBeyond: "clock-beyond", TermsUsedUp: "terms-used-up", NotAnswering: "not-answering",
+	NoWatchdog: "no-watchdog", LogBehind: "log-behind", CommandFailed: "command-failed", AddressGone: "address-gone",
 }
 
 // String returns the name that logs, metrics and history use.

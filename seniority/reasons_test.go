@@ -125,10 +125,10 @@ var reasonCases = []struct {
 		n.take(m)
 		return n
 	}},
-	{LeaderDeaf, "a leader that hears nobody", refusal, followerWith(func(n *node) {
+	{LeaderDeaf, "a leader that hears no answer", refusal, followerWith(func(n *node) {
 		n.take(deafClaim(1))
 	})},
-	{LeaderDeaf, "a leader that hears nobody, overheard", drop, followerWith(func(n *node) {
+	{LeaderDeaf, "a leader that hears no answer, overheard", drop, followerWith(func(n *node) {
 		n.take(gossiped(deafClaim(1)))
 	})},
 	{OldIncarnation, "a confirm of a former run's claim", drop, func(t *testing.T) *node {
@@ -189,7 +189,7 @@ var reasonCases = []struct {
 	{Malformed, "no lease", drop, spoilt(func(m *Message) { m.Lease = 0 })},
 	{Malformed, "a lease of an hour", drop, spoilt(func(m *Message) { m.Lease = time.Hour })},
 	{Malformed, "no kind", drop, spoilt(func(m *Message) { m.Kind = 0 })},
-	{Malformed, "a kind of a later version", drop, spoilt(func(m *Message) { m.Kind = Release + 1 })},
+	{Malformed, "a kind of a later version", drop, spoilt(func(m *Message) { m.Kind = Echo + 1 })},
 	{Malformed, "a claim by gossip of one that does not lead", drop, spoilt(func(m *Message) { m.Gossiped, m.Stand = true, Asking })},
 	{Outdated, "gossip of a leader older than what was heard", drop, voterWith(func(n *node) {
 		n.take(claimOf("a", 1, Leading))
@@ -235,9 +235,13 @@ func TestEveryRequestIsRefusedByName(t *testing.T) {
 		in   Input
 		want Reason
 	}{
-		{"to step down with nobody else", alone, Input{Kind: StepDown, Reason: Requested}, Alone},
+		{"to step down with no other member", alone, Input{Kind: StepDown, Reason: Requested}, Alone},
+		{"to hand over to itself", leading(t, abc), Input{Kind: StepDown, Reason: Requested, Name: "a"}, NotEligible},
+		{"to hand over to a member that is not there", leading(t, abc), Input{Kind: StepDown, Reason: Requested, Name: "z"}, NotEligible},
+		{"to hand over to the last in line", leading(t, abc), Input{Kind: StepDown, Reason: Requested, Name: "c"}, None},
 		{"a follower to step down", aged(t, "b", abc), Input{Kind: StepDown, Reason: Requested}, NotMine},
 		{"an election under a leader that is well", leading(t, abc), Input{Kind: Elect}, HeldByAnother},
+		{"an election when the terms are used up", newNode(t, "b", abc, func(c *Config) { c.Highest = maxTerm }), Input{Kind: Elect}, TermsUsedUp},
 		{"an election by a witness", aged(t, "b", abc), Input{Kind: Elect}, NotEligible},
 		{"to step down", leading(t, abc), Input{Kind: StepDown, Reason: Requested}, None},
 		{"an election without a leader", newNode(t, "b", abc), Input{Kind: Elect}, None},
@@ -309,7 +313,7 @@ func followerWith(do func(*node)) func(*testing.T) *node {
 	}
 }
 
-// deafClaim is a claim of available mode of a leader that hears nobody.
+// deafClaim is a claim of available mode of a leader that hears no answer.
 func deafClaim(seq uint64) Message {
 	m := claimOf("a", 1, Leading)
 	m.Voter, m.Voters, m.Seq, m.Deaf = "", nil, seq, true

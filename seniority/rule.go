@@ -60,7 +60,7 @@ func (Seniority) Compare(a, b *Member) int {
 	)
 }
 
-// Prefer implements Rule: whoever has never met anyone yields; else the longer
+// Prefer implements Rule: a leader that has never met another member yields; else the longer
 // leadership stays.
 func (Seniority) Prefer(a, b *Leadership) int {
 	return cmp.Or(

@@ -18,7 +18,7 @@ func TestSeniorityOrder(t *testing.T) {
 		a, b Member // a comes first
 	}{
 		{"the lower number", m("b", 1, 1, 9), m("a", 1, 2, 1)},
-		{"a numbered member, whatever the other's clock", m("b", 1, 7, 9), m("a", 0, 0, -1)},
+		{"a numbered member, independent of the other's clock", m("b", 1, 7, 9), m("a", 0, 0, -1)},
 		{"the older group", m("b", 1, 2, 9), m("a", 2, 1, 1)},
 		{"without numbers, the earlier start", m("b", 0, 0, 1), m("a", 0, 0, 2)},
 		{"of equal starts, the lower name", m("a", 0, 0, 1), m("b", 0, 0, 1)},

@@ -185,6 +185,10 @@ func (s *script) group(options []option) (err error) {
 			s.cfg.Preempt, err = strconv.ParseBool(v)
 		case "lease":
 			duration(&s.cfg.Timing.Lease, v)
+		case "joins-from-view":
+			s.cfg.JoinsFromView, err = strconv.ParseBool(v)
+		case "renewal-grid":
+			s.cfg.RenewalGrid, err = strconv.ParseBool(v)
 		default:
 			err = fmt.Errorf("unknown option %q", o.key)
 		}
@@ -200,10 +204,10 @@ func (s *script) starts(w words) (err error) {
 	for _, name := range w.names {
 		h := s.host(name)
 		if h == nil {
-			h = &host{cfg: s.cfg}
+			h = newHost(s.cfg)
 			h.cfg.Self.Name = name
 		}
-		h.cfg.Voters = s.cfg.Voters
+		h.cfg.Voters, h.cfg.Timing = s.cfg.Voters, s.cfg.Timing
 		for _, o := range w.options {
 			v := o.value
 			switch o.key {
@@ -220,6 +224,10 @@ func (s *script) starts(w words) (err error) {
 				}
 			case "disk":
 				h.disk, err = strconv.ParseBool(v)
+			case "record":
+				if h.longest = 0; v != "lost" {
+					h.longest, err = time.ParseDuration(v)
+				}
 			default:
 				err = fmt.Errorf("unknown option %q", o.key)
 			}
@@ -288,14 +296,14 @@ func (s *script) free(what string, l link) {
 // each does something to one host after the other.
 func (s *script) each(what string, w words) error {
 	if len(w.names) == 0 {
-		return fmt.Errorf("%s of whom?", what)
+		return fmt.Errorf("%s of which member?", what)
 	}
 	for _, name := range w.names {
 		h := s.host(name)
 		if h == nil {
 			return fmt.Errorf("there is no %q", name)
 		}
-		if h.core == nil && what != "gone" && what != "will" {
+		if h.core == nil && what != "gone" && what != "will" && what != "log" {
 			return fmt.Errorf("%q is down", name)
 		}
 		if err := s.one(what, h, w); err != nil {
@@ -314,6 +322,9 @@ func (s *script) one(what string, h *host, w words) error {
 		}
 	}
 	switch what {
+	case "log":
+		_, err := fmt.Sscanf(w.option("at"), "%d.%d", &h.log.Term, &h.log.Index)
+		return err
 	case "meet":
 		h.settled = h.settled || w.option("settled") == "true"
 		for _, other := range w.names {
@@ -345,7 +356,7 @@ func (s *script) one(what string, h *host, w words) error {
 		}
 		return nil
 	case "step-down":
-		in.Kind, in.Reason = StepDown, reason
+		in.Kind, in.Reason, in.Name = StepDown, reason, w.option("to")
 	case "released":
 		in.Kind = Released
 	case "fire":
@@ -362,6 +373,8 @@ func (s *script) one(what string, h *host, w words) error {
 		in.Kind, in.Aside = StandAside, d
 	case "resume":
 		in.Kind = StandAside
+	case "choose":
+		in.Kind, in.Choice = Choose, Choice{First: w.option("first"), Second: w.option("second")}
 	default:
 		return fmt.Errorf("no such command")
 	}
@@ -389,7 +402,7 @@ func (s *script) state() {
 		if st.Join.Number != 0 {
 			line += fmt.Sprintf(", number %d of %s", st.Join.Number, showTerm(st.Join.Group))
 		}
-		if st.Abstaining {
+		if st.AbstainTill != 0 {
 			line += ", abstains"
 		}
 		if !st.Eligible {

@@ -6,7 +6,10 @@ package seniority
 // known, whichever is larger. So no two voters ever claim one term, and terms
 // rise across a restart of every node without a disk while the hosts' clocks
 // agree. Terms stay below 2^53, exact in JSON readers that know only doubles,
-// until the year 2255.
+// until the year 2255. A clock beyond that proposes no terms: the claimant takes
+// one more than it knows of, and in quorum mode claims nothing while it knows of
+// none, since without a clock or a disk the terms would begin anew, and a term
+// could have two leaders.
 const (
 	places  = 1000
 	maxTerm = 1<<53 - 1
@@ -15,12 +18,15 @@ const (
 	maxLead = 24 * 60 * 60 * 1000 * places
 )
 
+// clockBeyond reports whether a wall clock shows a time that terms end before.
+func clockBeyond(wall int64) bool { return wall >= maxTerm/places }
+
 // nextTerm returns the term that a claimant at place takes when it knows terms
 // up to known and its wall clock shows wall milliseconds. It returns 0 when
 // the terms are used up.
 func nextTerm(known uint64, wall int64, place uint64) uint64 {
 	base := known/places + 1
-	if wall > 0 && uint64(wall) > base {
+	if wall > 0 && uint64(wall) > base && !clockBeyond(wall) {
 		base = uint64(wall)
 	}
 	t := base*places + place%places

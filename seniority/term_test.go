@@ -16,6 +16,9 @@ func TestNextTerm(t *testing.T) {
 		{"never the term known", wall * 1000, wall, 0, (wall + 1) * 1000},
 		{"places are three digits", 0, wall, 1002, wall*1000 + 2},
 		{"the last terms are not passed", maxTerm - 1, wall, 1, 0},
+		{"the last millisecond of terms", 5, maxTerm/places - 1, 7, maxTerm/places*places - places + 7},
+		{"a clock that has passed it", 5, maxTerm / places, 7, places + 7},
+		{"a clock in the year 2286", wall * 1000, 10_000_000_000_000, 7, (wall+1)*1000 + 7},
 	} {
 		if got := nextTerm(tc.known, tc.wall, tc.place); got != tc.want {
 			t.Errorf("%s: nextTerm = %d, want %d", tc.what, got, tc.want)

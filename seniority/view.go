@@ -1,6 +1,7 @@
 package seniority
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -14,6 +15,8 @@ type view struct {
 	index     map[string]int
 	settled   bool
 	settledAt time.Duration
+	apart     bool // this node may have been cut off from others
+	apartAt   time.Duration
 }
 
 // member returns a member by name, or nil.
@@ -27,11 +30,11 @@ func (v *view) member(name string) *Member {
 // before reports whether a comes before b in the line of succession.
 func (v *view) before(a, b string) bool { return v.index[a] < v.index[b] }
 
-// setView takes over a membership. This node's own entry is always its own
-// knowledge of itself, not what gossip says of it.
+// setView takes over a membership. This node's own entry is its own knowledge of
+// itself, but for the address and, with JoinsFromView, what ranks it.
 func (c *Core) setView(members []Member, settled bool) {
 	v := &c.view
-	// Whoever was there begins at its old place: what is nearly in order is
+	// A member that was there begins at its old place: what is nearly in order is
 	// sorted in no time, however many they are.
 	next := append(v.spare[:0], make([]Member, len(v.members))...)
 	put := func(m *Member) {
@@ -42,9 +45,15 @@ func (c *Core) setView(members []Member, settled bool) {
 		}
 	}
 	for i := range members {
-		if m := &members[i]; m.Name != c.self.Name {
-			put(m)
+		m := &members[i]
+		if m.Name == c.self.Name {
+			c.self.Addr = m.Addr // gossip knows where this node is reached now
+			if c.cfg.JoinsFromView {
+				c.self.Join, c.self.ID, c.self.Role = m.Join, m.ID, m.Role
+			}
+			continue
 		}
+		put(m)
 	}
 	put(&c.self)
 	next = slices.DeleteFunc(next, func(m Member) bool { return m.Name == "" })
@@ -54,12 +63,18 @@ func (c *Core) setView(members []Member, settled bool) {
 	c.electorate.saw()
 }
 
+// compare orders two members: negative if a comes first in the line of
+// succession. The placement of this election comes before its rule.
+func (c *Core) compare(a, b *Member) int {
+	return cmp.Or(cmp.Compare(c.choice.rank(a.Name), c.choice.rank(b.Name)), c.cfg.Rule.Compare(a, b))
+}
+
 // arrange puts the view into the line of succession.
 func (c *Core) arrange() {
 	v := &c.view
 	slices.SortFunc(v.members, func(a, b Member) int {
 		v.pair = [2]Member{a, b} // else each comparison allocates both
-		return c.cfg.Rule.Compare(&v.pair[0], &v.pair[1])
+		return c.compare(&v.pair[0], &v.pair[1])
 	})
 	if v.index == nil {
 		v.index = map[string]int{}
@@ -70,16 +85,24 @@ func (c *Core) arrange() {
 	}
 }
 
+// choose takes the placement of this election in.
+func (c *Core) choose(to Choice) {
+	if c.choice != to {
+		c.choice = to
+		c.arrange()
+	}
+}
+
 // refreshSelf brings a change of this node itself into the view.
 func (c *Core) refreshSelf() {
-	c.self.Eligible = c.healthy && c.asideUntil == 0
+	c.self.Eligible = c.unfit == None && c.asideUntil == 0
 	*c.view.member(c.self.Name) = c.self
 	c.arrange()
 }
 
 // renumber gives this node a join number, or takes it away.
 func (c *Core) renumber(j Join) {
-	if c.self.Join == j {
+	if c.self.Join == j || c.cfg.JoinsFromView {
 		return
 	}
 	c.self.Join = j
@@ -87,6 +110,14 @@ func (c *Core) renumber(j Join) {
 	if j.Number != 0 {
 		c.note(Note{Kind: Numbered, Term: j.Group})
 	}
+}
+
+// apart notes whether this node may have been cut off from others.
+func (c *Core) apart(now Now, apart bool) {
+	if apart && !c.view.apart {
+		c.view.apartAt = now.Boot
+	}
+	c.view.apart = apart
 }
 
 // meet takes a new membership in.
@@ -115,7 +146,7 @@ func (c *Core) meet(now Now, members []Member, settled bool) {
 		}
 	}
 	if c.phase == Holding {
-		c.welcome(now)
+		c.numberNewcomers(now)
 	}
 }
 
@@ -135,8 +166,8 @@ func (c *Core) isSuspect(m *Member) bool {
 	return ok && s.incarnation == m.Incarnation
 }
 
-// absolve clears a suspicion: the member speaks.
-func (c *Core) absolve(m *Message) {
+// clearSuspect clears a suspicion: the member speaks.
+func (c *Core) clearSuspect(m *Message) {
 	delete(c.suspects, m.From)
 }
 
@@ -145,18 +176,26 @@ func (c *Core) contends(m *Member) bool {
 	return m.MayLead() && !c.isSuspect(m) && c.electorate.seats(m)
 }
 
-// mayClaim reports whether this node may claim at all. One that stands aside
-// may if nobody else is there to do it: a hook that is broken everywhere must
-// not leave the group without a leader.
+// lastResort is how many leases a node that stands aside leaves to the others,
+// if there are any, before it claims after all: they may not be able to win.
+const lastResort = 4
+
+// mayClaim reports whether this node may claim at all: not while something that
+// a leader needs is missing, nor while the release of its last term runs, which
+// would hold back what a new leadership takes.
 func (c *Core) mayClaim() bool {
-	if c.self.Role != Candidate || !c.healthy || !c.electorate.seats(&c.self) {
-		return false
-	}
-	return c.self.Eligible || !slices.ContainsFunc(c.view.members, func(m Member) bool { return c.contends(&m) })
+	return c.self.Role == Candidate && c.unfit == None && c.releasing == 0 && c.electorate.seats(&c.self)
+}
+
+// givesWay reports whether this node stands aside and leaves the lead to others.
+// If no other member is there to do it, it may claim: a hook that is broken
+// everywhere must not leave the group without a leader.
+func (c *Core) givesWay() bool {
+	return !c.self.Eligible && slices.ContainsFunc(c.view.members, func(m Member) bool { return c.contends(&m) })
 }
 
 // place is how many others come before this node when the next leader is
-// sought. Of those that stand aside, and claim only if nobody else does, each
+// sought. Of those that stand aside, and claim only if no other member does, each
 // gives way to the others before it.
 func (c *Core) place() int {
 	n := 0
@@ -172,7 +211,7 @@ func (c *Core) place() int {
 	return n
 }
 
-// alone reports whether nobody else is there, apart from a leader taken for dead.
+// alone reports whether no other member is there, apart from a leader taken for dead.
 func (c *Core) alone() bool {
 	for i := range c.view.members {
 		if m := &c.view.members[i]; m.Name != c.self.Name && !c.isSuspect(m) {

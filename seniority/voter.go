@@ -14,16 +14,29 @@ type voter struct {
 	incarnation uint64
 	term        uint64
 	stand       Stand
-	until       time.Duration // by this node's clock, from receipt
+	at, until   time.Duration // by this node's clock, from receipt
 	will        [32]byte
 
 	floor    uint64        // the highest term confirmed
-	floorOf  holder        // to whom; nobody once that term is released
+	floorOf  holder        // the holder it was confirmed to; none once that term is released
 	released uint64        // the highest term seen released
 	longest  time.Duration // the longest lease promised
 
 	abstainTill time.Duration // just started: no promise before
 	abstained   time.Duration // and never one for a longer lease than this; 0: no limit
+}
+
+// abstain has a voter that starts promise nothing before everything has run out
+// that its last run may have promised, and never a lease longer than that: the
+// next run may know no more than this one does. The time counts from this start,
+// because nothing else is certain: the clock of this host, and how long it has
+// been up, say nothing of the run before where that was on another machine.
+func (v *voter) abstain(now Now, own, kept time.Duration) {
+	if kept == 0 {
+		kept = LongestLease()
+	}
+	v.abstained = max(own, kept)
+	v.abstainTill = now.Boot + Drifted(v.abstained)
 }
 
 // holder is a run of a member.
@@ -43,7 +56,7 @@ func (v *voter) raiseFloor(term uint64, name string, incarnation uint64) {
 	}
 }
 
-// again reports whether a claim is for the highest term confirmed, by whom it
+// again reports whether a claim is for the highest term confirmed, by the claimant it
 // was confirmed to: a leader that was lost and is back. The claims of its own
 // that this node has made meanwhile came to nothing.
 func (v *voter) again(m *Message) bool {
@@ -63,7 +76,7 @@ func (v *voter) promisedTo(name string, incarnation, term uint64) bool {
 func (c *Core) judge(now Now, m *Message) Reason {
 	v := &c.voter
 	if v.promisedTo(m.From, m.Incarnation, m.Term) {
-		return None // a renewal, whatever else was seen; nothing was promised since
+		return None // a renewal: nothing was promised since, so other claims seen do not matter
 	}
 	if r := c.electorate.admits(now, m); r != None {
 		return r
@@ -87,13 +100,13 @@ func (c *Core) judge(now Now, m *Message) Reason {
 // grant promises the vote to a claim that judge has passed.
 //
 // The floor of a claim of one's own is raised when it is won, not now: the
-// term carries this node's place, so nobody else can claim it, and a claim
-// that a wrong clock put far ahead must not shut out everybody else's.
+// term carries this node's place, so no other node can claim it, and a claim
+// that a wrong clock put far ahead must not shut out those of all others.
 func (c *Core) grant(now Now, m *Message) {
 	v := &c.voter
 	v.holder, v.incarnation, v.term = m.From, m.Incarnation, m.Term
 	v.stand, v.will = m.Stand, m.Will
-	v.until = now.Boot + Drifted(m.Lease)
+	v.at, v.until = now.Boot, now.Boot+Drifted(m.Lease)
 	v.longest = max(v.longest, m.Lease)
 	if m.From != c.self.Name {
 		v.raiseFloor(m.Term, m.From, m.Incarnation)
@@ -114,34 +127,47 @@ func (c *Core) onClaim(now Now, m *Message) {
 	}
 	if m.Stand == Leading {
 		c.learn(now, m.Term, true)
-		if c.phase == Holding && c.electorate.merges() {
-			c.confront(now, m)
-			return
-		}
-		if m.Deaf && c.electorate.merges() {
-			c.disown(now, m)
-			return
-		}
+	}
+	switch leads := m.Stand == Leading && c.electorate.merges(); {
+	case leads && c.phase == Holding:
+		c.confront(now, m)
+		return
+	case leads && m.Deaf:
+		c.dropDeafLeader(now, m)
+		return
 	}
 	late := c.voter.refuses(m.Term) && !c.voter.again(m)
-	if c.phase == Claiming && !late && c.yieldsTo(m) {
+	if c.phase == Claiming && !late && c.yieldsTo(now, m) {
 		c.abandon(now, AnotherPreferred)
 	}
-	r := c.judge(now, m)
-	if r == None && m.Stand == Asking {
-		r = c.preferAnother(now, m)
-	}
-	if r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges() {
-		r = StaleTerm // of another group's leader this node has heard already
-	}
-	if r == NotAVoter && m.Stand == Leading && c.electorate.belongs(m) == None {
+	switch r := c.answer(now, m); {
+	case r == NotAVoter && m.Stand == Leading && c.electorate.belongs(m) == None:
 		c.listen(now, m)
-		return
-	}
-	if r != None {
+	case r != None:
 		c.object(now, m, r)
-		return
+	default:
+		c.confirm(now, m)
 	}
+}
+
+// answer is why a claim is refused, or None.
+func (c *Core) answer(now Now, m *Message) Reason {
+	r := c.judge(now, m)
+	switch {
+	case r == None && m.Stand == Asking && c.refusesLog(now, m):
+		return LogBehind
+	case r == None && m.Stand == Asking && m.Log.newer(c.log) && c.ranksLogs(now, m):
+		return None // the first by the rule may lack entries of it
+	case r == None && m.Stand == Asking:
+		return c.preferAnother(now, m)
+	case r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges():
+		return StaleTerm // of another group's leader this node has heard already
+	}
+	return r
+}
+
+// confirm grants a claim, and follows the claimant if it leads.
+func (c *Core) confirm(now Now, m *Message) {
 	first := !c.voter.promisedTo(m.From, m.Incarnation, m.Term)
 	c.grant(now, m)
 	c.send(Message{Kind: Confirm, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq, Lease: m.Lease})
@@ -171,7 +197,7 @@ func (c *Core) object(now Now, m *Message, r Reason) {
 	case JustStarted:
 		o.Held = c.voter.abstainTill - now.Boot
 	case HeldByAnother:
-		o.Held = c.voter.until - now.Boot
+		o.Held = c.mayBeFree(now) - now.Boot
 		if o.Leader == "" {
 			o.Leader = c.voter.holder
 		}
@@ -185,8 +211,18 @@ func (c *Core) object(now Now, m *Message, r Reason) {
 	c.send(o)
 	c.note(Note{Kind: RefusedClaim, Peer: m.From, Term: m.Term, Reason: r})
 	if c.phase == Holding && m.Stand == Asking {
-		c.enlighten(m.From)
+		c.notifyLeader(m.From)
 	}
+}
+
+// mayBeFree is when the vote may be free again: when the promise runs out, but a
+// claimant that has not won yet asks again, leads, or gives up before.
+func (c *Core) mayBeFree(now Now) time.Duration {
+	v := &c.voter
+	if soon := v.at + 2*c.timing.Confirm; v.stand == Asking && now.Boot < soon {
+		return min(v.until, soon)
+	}
+	return v.until
 }
 
 // preferAnother says, once in an election, that the rule puts another first.
@@ -206,7 +242,7 @@ func (c *Core) preferAnother(now Now, m *Message) Reason {
 	}
 	c.courtesy[m.From] = true
 	if first == c.self.Name {
-		c.hurried = true // others are ready; there is nothing left to wait for
+		c.skipSettle = true // others are ready; there is nothing left to wait for
 		c.waitFrom = min(c.waitFrom, now.Boot)
 	}
 	return AnotherPreferred
@@ -223,7 +259,7 @@ func (c *Core) preferred(claim *Message) string {
 		m := &c.view.members[i]
 		switch {
 		case m.Name == claimant.Name:
-		case c.cfg.Rule.Compare(m, &claimant) > 0:
+		case c.compare(m, &claimant) > 0:
 			return ""
 		case c.contends(m):
 			return m.Name
@@ -246,11 +282,20 @@ func (c *Core) claimant(claim *Message) (Member, bool) {
 }
 
 // yieldsTo reports whether a claim of this node that has not been won gives
-// way to m: to any leadership, and to a claimant that the rule prefers.
-func (c *Core) yieldsTo(m *Message) bool {
+// way to m: to any leadership, and to a claimant whose log is newer, or that the
+// rule prefers.
+func (c *Core) yieldsTo(now Now, m *Message) bool {
 	if m.Stand != Asking {
 		return m.Stand == Leading
 	}
 	other, ok := c.claimant(m)
-	return ok && other.MayLead() && (c.cfg.Rule.Compare(&other, &c.self) < 0 || !c.self.MayLead())
+	switch {
+	case !ok || !other.MayLead():
+		return false
+	case !c.self.MayLead():
+		return true
+	case m.Log != c.log && c.ranksLogs(now, m):
+		return m.Log.newer(c.log)
+	}
+	return c.compare(&other, &c.self) < 0
 }

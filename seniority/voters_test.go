@@ -17,26 +17,33 @@ func TestStartUpAbstention(t *testing.T) {
 		want   time.Duration
 	}{
 		{"its own lease", func(c *Config) { c.Timing = profiles["wan"] }, profiles["wan"].Lease},
-		{"the lan lease, its own is shorter", func(c *Config) { c.Timing = profiles["fast"] }, profiles["lan"].Lease},
-		{"the longest it has on disk", func(c *Config) { c.KeptLease = 7 * time.Second }, 7 * time.Second},
+		{"what its last run promised, longer", func(c *Config) { c.KeptLease = 7 * time.Second }, 7 * time.Second},
+		{"what its last run promised, shorter", func(c *Config) { c.Timing, c.KeptLease = profiles["fast"], profiles["fast"].Lease }, profiles["fast"].Lease},
+		{"nothing is known", func(c *Config) { c.KeptLease = 0 }, profiles["wan"].Lease},
+		{"nothing is known, and its own lease is short", func(c *Config) { c.Timing, c.KeptLease = profiles["fast"], 0 }, profiles["wan"].Lease},
+		{"nothing is known, and its own lease is longer than any profile's", func(c *Config) {
+			c.Timing.Lease, c.KeptLease = time.Minute, 0
+		}, time.Minute},
 	} {
 		want := tc.want + tc.want/Drift
 		n := newNode(t, "a", abc, tc.change)
 		n.meets(abc)
-		if !n.out.Status.Abstaining {
-			t.Errorf("%s: want it to say that it abstains", tc.what)
+		if until := n.now.Boot + want; n.out.Status.AbstainTill != until {
+			t.Errorf("%s: want it to say that it abstains until %v, got %v", tc.what, until, n.out.Status.AbstainTill)
 		}
 		n.pass(want - 1)
 		if n.sent = nil; n.out.Status.Phase != Waiting {
 			t.Errorf("%s: it claims before %v, with its own vote", tc.what, want)
 		}
-		o := n.take(claimOf("c", 1, Leading))
+		claim := claimOf("c", 1, Leading)
+		claim.Lease = min(tc.want, lease)
+		o := n.take(claim)
 		n.wants(tc.what, o, Object, JustStarted)
 		if o.Held != 1 {
 			t.Errorf("%s: want the claimant told to come back in 1ns, got %v", tc.what, o.Held)
 		}
 		n.skip(1)
-		n.wants(tc.what+", when it is over", n.take(claimOf("c", 1, Leading)), Confirm, None)
+		n.wants(tc.what+", when it is over", n.take(claim), Confirm, None)
 	}
 }
 
@@ -97,7 +104,7 @@ func TestMajorityOfTheListWhateverGossipSays(t *testing.T) {
 	five := []string{"a", "b", "c", "d", "e"}
 	n := claiming(t, five)
 	round := slices.Clone(n.sent)
-	n.give(Input{Kind: View, Members: nil, Settled: true}) // gossip shows nobody else
+	n.give(Input{Kind: View, Members: nil, Settled: true}) // gossip shows no other member
 	n.confirm("b", round)
 	if n.out.Status.Leading {
 		t.Fatal("two of five have won")

@@ -10,7 +10,13 @@ import (
 // The wire format of a message: a version, the kind, then its fields in the
 // order of Message. Integers are varints, strings and lists are preceded by
 // their length. Nothing is allocated before its length has been checked
-// against what is there, and a message has one encoding only.
+// against what is there, and this program writes a message in one way only.
+//
+// A newer program may add fields at the end, flags, reasons and kinds, and change
+// nothing else: a reader passes over bytes after the fields and flags that it does
+// not know, takes an unknown reason for none that it must act on, and counts a
+// message of an unknown kind. So it never refuses a vote to another version. The
+// version byte stays as long as that suffices.
 const (
 	wireVersion = 1
 	// MaxName is the longest name of a member, in bytes.
@@ -49,11 +55,17 @@ func AppendMessage(b []byte, m *Message) []byte {
 		if m.Deaf {
 			flags |= 4
 		}
+		if m.Log != (Log{}) {
+			flags |= 8
+		}
 		b = append(b, byte(m.Stand), flags)
 		b = binary.AppendUvarint(b, uint64(m.Held))
 		b = appendJoin(b, m.Join)
 		b = appendJoin(b, m.Given)
 		b = append(b, m.Will[:]...)
+		if m.Log != (Log{}) {
+			b = binary.AppendUvarint(binary.AppendUvarint(b, m.Log.Term), m.Log.Index)
+		}
 	case Object:
 		met := byte(0)
 		if m.Met {
@@ -63,6 +75,8 @@ func AppendMessage(b []byte, m *Message) []byte {
 		b = binary.AppendUvarint(b, uint64(m.Held))
 		b = binary.AppendUvarint(b, m.Known)
 		b = appendString(b, m.Leader)
+	case Echo:
+		b = binary.AppendUvarint(b, m.Hears)
 	case Release:
 		b = append(b, byte(m.Reason))
 		b = appendString(b, m.Leader)
@@ -71,8 +85,9 @@ func AppendMessage(b []byte, m *Message) []byte {
 	return b
 }
 
-// ParseMessage is the inverse of AppendMessage. The error names what is wrong
-// with input that AppendMessage cannot have made.
+// ParseMessage is the inverse of AppendMessage, of a newer program's too: it passes
+// over fields and flags that it does not know. The error names what is wrong with
+// input that no AppendMessage can have made.
 func ParseMessage(b []byte) (Message, error) {
 	d := decoder{b: b}
 	if v := d.byte(); d.err == nil && v != wireVersion {
@@ -105,17 +120,18 @@ func ParseMessage(b []byte) (Message, error) {
 		m.Join = d.join()
 		m.Given = d.join()
 		d.hash(&m.Will)
-		if d.err == nil && (int(m.Stand) >= len(standNames) || flags > 7) {
-			return Message{}, fmt.Errorf("claim with stand %d and flags %d", m.Stand, flags)
+		if flags&8 != 0 {
+			m.Log = Log{Term: d.uint(), Index: d.uint()}
 		}
-	case Confirm:
+		if d.err == nil && int(m.Stand) >= len(standNames) {
+			return Message{}, fmt.Errorf("claim with stand %d", m.Stand)
+		}
+	case Confirm, Probe:
+	case Echo:
+		m.Hears = d.uint()
 	case Object:
 		m.Reason = Reason(d.byte())
-		met := d.byte()
-		m.Met = met == 1
-		if met > 1 {
-			d.fail(fmt.Errorf("objection with met %d", met))
-		}
+		m.Met = d.byte()&1 != 0
 		m.Held = d.duration()
 		m.Known = d.uint()
 		m.Leader = d.string()
@@ -125,9 +141,6 @@ func ParseMessage(b []byte) (Message, error) {
 		d.hash(&m.Will)
 	default:
 		d.fail(fmt.Errorf("message of unknown kind %d", uint8(m.Kind)))
-	}
-	if d.err == nil && len(d.b) > 0 {
-		d.fail(fmt.Errorf("message with %d bytes too many", len(d.b)))
 	}
 	if d.err != nil {
 		return Message{}, d.err

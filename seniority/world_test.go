@@ -56,15 +56,20 @@ type host struct {
 	wall      int64         // of its wall clock to base, in milliseconds
 	stopped   time.Duration // it does nothing before
 	wake      time.Duration // in the world's time; never: nothing is pending
-	knows     []string      // whom gossip shows it
+	knows     []string      // the members that gossip shows it
 	settled   bool
 	status    Status
 	disk      bool
-	highest   uint64 // on its disk
-	longest   time.Duration
-	told      Member // of itself, to gossip
+	highest   uint64        // on its disk
+	log       Log           // where it ends
+	longest   time.Duration // lease of its last run, as its record says; 0: it is lost
+	told      Member        // of itself, to gossip
 	viewStale bool
 }
+
+// newHost returns a host whose record says that a run before has promised the
+// lease that it has now.
+func newHost(cfg Config) *host { return &host{cfg: cfg, longest: cfg.Timing.Lease} }
 
 func newWorld() *world {
 	return &world{
@@ -107,8 +112,9 @@ func (w *world) start(h *host) error {
 	}
 	cfg.Seed = [32]byte{byte(w.runs)}
 	if h.disk {
-		cfg.Highest, cfg.KeptLease = h.highest, h.longest
+		cfg.Highest = h.highest
 	}
+	cfg.KeptLease = h.longest
 	core, err := New(cfg, w.clock(h))
 	if err != nil {
 		return err
@@ -199,9 +205,10 @@ func (w *world) arrive(e event) {
 // step feeds one input to a core and carries out what it answers.
 func (w *world) step(h *host, in Input) Reason {
 	before := h.status
+	in.Log = h.log
 	out := h.core.Step(w.clock(h), in)
 	h.status = out.Status
-	if h.disk && out.Persist != 0 {
+	if out.Persist != 0 {
 		h.highest, h.longest = out.Persist, out.MaxLease
 	}
 	h.wake = never
@@ -256,7 +263,7 @@ func (w *world) forward(m Message, to string, delay time.Duration) {
 	case w.cut[l]:
 		fate = " (lost)"
 	case w.host(to) == nil || w.host(to).core == nil:
-		fate = " (nobody there)"
+		fate = " (no process there)"
 	case w.held[l]:
 		fate = " (held)"
 	}

@@ -4,14 +4,17 @@ import (
 	"fmt"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Boot is the time since the machine was started, suspended time included.
+// Boot is the time since the machine was started, suspended time included. Its
+// system call is one of those that Go's scheduler is not told of: it never waits, and
+// to tell would cost more than the call.
 func Boot() time.Duration {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+	if _, _, err := unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&ts)), 0); err != 0 {
 		// Every kernel since 2.6.39 has this clock. Without it no lease can be
 		// counted, and going on would be the only way to break the promise.
 		panic(fmt.Sprintf("clock: reading CLOCK_BOOTTIME: %v", err))
@@ -32,8 +35,8 @@ func NewAlarm() Alarm {
 	return a
 }
 
-// bootAlarm is a timerfd. The file is only read and closed: asking it for its
-// descriptor would make reads block a thread.
+// bootAlarm is a timerfd. Nothing reads it: that it becomes readable is all there is
+// to know, and each expiry makes it so once more.
 type bootAlarm struct {
 	fd   int
 	file *os.File
@@ -47,23 +50,35 @@ func (a *bootAlarm) Set(at time.Duration) {
 	if at > 0 {
 		spec.Value = unix.NsecToTimespec(int64(at))
 	}
-	if err := unix.TimerfdSettime(a.fd, unix.TFD_TIMER_ABSTIME, &spec, nil); err != nil {
+	// It never waits; see Boot.
+	if _, _, err := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(a.fd), unix.TFD_TIMER_ABSTIME, uintptr(unsafe.Pointer(&spec)), 0, 0, 0); err != 0 {
 		panic(fmt.Sprintf("clock: setting an alarm for %v: %v", at, err))
 	}
 }
 
-// Close ends run as well: the read returns.
+// Close ends run as well: its wait returns.
 func (a *bootAlarm) Close() { a.file.Close() }
 
+// run rings whenever the timerfd becomes readable, until it is closed. What comes before
+// the first wait is read, as the wait does not tell of it.
 func (a *bootAlarm) run() {
-	var expirations [8]byte
-	for {
-		if _, err := a.file.Read(expirations[:]); err != nil {
-			return
+	conn, err := a.file.SyscallConn()
+	if err != nil {
+		return // it is closed already
+	}
+	waited := false
+	_ = conn.Read(func(fd uintptr) (done bool) {
+		var expirations [8]byte
+		if !waited {
+			waited = true
+			if n, _ := unix.Read(int(fd), expirations[:]); n <= 0 {
+				return false
+			}
 		}
 		select {
 		case a.c <- struct{}{}:
 		default:
 		}
-	}
+		return false
+	})
 }

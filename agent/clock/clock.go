@@ -37,7 +37,7 @@ type Alarm interface {
 	Close()
 }
 
-// NewTimerAlarm returns an alarm for another clock than Boot, such as that of
+// NewTimerAlarm returns an alarm for another clock than Boot, such as the clock of
 // a test. It turns on a time.Timer.
 func NewTimerAlarm(now func() time.Duration) Alarm {
 	a := &timerAlarm{now: now, c: make(chan struct{}, 1)}

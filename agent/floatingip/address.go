@@ -35,9 +35,12 @@ func Parse(s string) (Address, error) {
 	if !strings.Contains(text, "/") {
 		return Address{}, fmt.Errorf("%q lacks the length of the network: ADDR/LEN@IFACE is wanted", s)
 	}
+	if strings.Contains(text, "%") {
+		return Address{}, fmt.Errorf("%q has a zone: leave it out, since the interface stands after the @", s)
+	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return Address{}, fmt.Errorf("%q: %w", s, err)
+		return Address{}, fmt.Errorf("%q: %q is not an address with the length of its network, such as 192.0.2.10/24", s, text)
 	}
 	if why := unfit(prefix); why != "" {
 		return Address{}, fmt.Errorf("%q: %s %s", s, prefix.Addr(), why)

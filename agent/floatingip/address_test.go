@@ -18,7 +18,7 @@ func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"10.0.0.9/24":                  "lacks the interface",
 		"10.0.0.9@eth0":                "lacks the length",
-		"10.0.0.9/33@eth0":             "prefix length",
+		"10.0.0.9/33@eth0":             "is not an address with the length of its network",
 		"10.0.0.9/24@":                 "not the name of an interface",
 		"10.0.0.9/24@a/b":              "not the name of an interface",
 		"10.0.0.9/24@sixteen-letters-": "not the name of an interface",
@@ -29,7 +29,7 @@ func TestParseRefuses(t *testing.T) {
 		"224.0.0.18/24@eth0":           "could reach",
 		"::ffff:10.0.0.1/120@eth0":     "IPv6 form",
 		"10.0.0.9/0@eth0":              "length 0",
-		"host/24@eth0":                 "unable to parse",
+		"host/24@eth0":                 "is not an address with the length of its network",
 		"fe80::1%eth0/64@eth0":         "zone",
 		"10.0.0.9/24@eth0@eth1":        "not the name of an interface",
 	} {

@@ -14,7 +14,7 @@ import (
 )
 
 // series is when the addresses are announced again after an announcement. It is
-// dense at first, because the last word in a neighbour's cache may be that of a
+// dense at first, because the last word in a neighbour's cache may have come from a
 // leader that is just giving up, and lasts for some seconds, because a switch may
 // be slow to forward on a link that has just come up.
 var series = [...]time.Duration{
@@ -53,7 +53,7 @@ func (n *announcer) announce(a Address, link netlink.Link) error {
 	to := &unix.SockaddrLinklayer{Ifindex: link.Attrs().Index}
 	var errs []error
 	for _, frame := range packets(a, mac, isRouter(a)) {
-		// The one place where packets leave: nobody else's word counts.
+		// All packets are sent here, so leads is checked before each one.
 		if !n.leads() {
 			return nil
 		}

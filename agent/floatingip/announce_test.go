@@ -83,6 +83,7 @@ func TestLinks(t *testing.T) {
 	}
 	var l *Links
 	a.do(func() { l, err = WatchLinks(addrs) })
+	l.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}

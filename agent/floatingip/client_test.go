@@ -63,6 +63,36 @@ func (h *host) asks(ip netip.Addr, limit time.Duration) bool {
 	return answered
 }
 
+// countLost asks ip again and again, one UDP packet at a time, until the function
+// that it returns is called; that one returns how many were not answered.
+func (h *host) countLost(ip netip.Addr) func() int {
+	var conn net.Conn
+	h.do(func() {
+		var err error
+		conn, err = net.Dial("udp", netip.AddrPortFrom(ip, 7).String())
+		must(h.t, err)
+	})
+	stop, lost := make(chan struct{}), make(chan int)
+	go func() {
+		defer conn.Close()
+		n, buffer := 0, make([]byte, 8)
+		for {
+			select {
+			case <-stop:
+				lost <- n
+				return
+			default:
+			}
+			conn.Write([]byte("hello"))
+			conn.SetReadDeadline(time.Now().Add(time.Second))
+			if _, err := conn.Read(buffer); err != nil {
+				n++
+			}
+		}
+	}()
+	return func() int { close(stop); return <-lost }
+}
+
 // ear hears every frame that a host's eth0 gets, of one protocol.
 type ear struct {
 	fd, index int

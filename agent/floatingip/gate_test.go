@@ -83,7 +83,7 @@ func (k *knock) answers(a asker) [3]int {
 	return [3]int{k.arp.count(arpReplyTo(a.ip4, float4)), k.nd.count(advertTo(a.ip6, float6)), k.words[a.word]}
 }
 
-// settle waits until whatever the other host has sent so far has arrived: an
+// settle waits until what the other host has sent so far has arrived: an
 // answer of its own address comes after it.
 func (k *knock) settle() {
 	own := arpReplyTo(early.ip4, netip.MustParseAddr("10.9.8.1"))
@@ -92,7 +92,20 @@ func (k *knock) settle() {
 	within(k.t, "the other host answers for its own address", func() bool { return k.arp.count(own) > before })
 }
 
-// TestGateShutsInTime lets a lease run out with nobody there to drop the
+// across asks again and again until a lease ends, and for a while after it.
+func (k *knock) across(until time.Duration) {
+	for clock.Boot() < until {
+		k.once(early)
+		time.Sleep(500 * time.Microsecond)
+	}
+	for range 80 {
+		k.once(late)
+		time.Sleep(time.Millisecond)
+	}
+	k.settle()
+}
+
+// TestGateShutsInTime lets a lease run out with no process there to drop the
 // addresses, which is what a frozen host looks like to the kernel.
 func TestGateShutsInTime(t *testing.T) {
 	a, b := pair(t)
@@ -104,15 +117,7 @@ func TestGateShutsInTime(t *testing.T) {
 		if err := s.Take(until); err != nil {
 			t.Fatal(err)
 		}
-		for clock.Boot() < until {
-			k.once(early)
-			time.Sleep(500 * time.Microsecond)
-		}
-		for range 50 {
-			k.once(late)
-			time.Sleep(time.Millisecond)
-		}
-		k.settle()
+		k.across(until)
 		if got := k.answers(early); got[0] == 0 || got[1] == 0 || got[2] == 0 {
 			t.Fatalf("round %d: want answers of all kinds while the lease lasts, got %v", round, got)
 		}
@@ -125,6 +130,36 @@ func TestGateShutsInTime(t *testing.T) {
 		k.mu.Lock()
 		t.Logf("last answer %v before the end of the lease", (until - k.last).Round(100*time.Microsecond))
 		k.mu.Unlock()
+	}
+}
+
+// TestGateShutsInTimeAfterAStop stops the process between its look at the clock and the
+// order to the kernel, which counts from then.
+func TestGateShutsInTimeAfterAStop(t *testing.T) {
+	a, b := pair(t)
+	a.echo()
+	s := a.run("a")
+	var looks int
+	s.Set.mu.Lock()
+	s.cfg.Now = func() time.Duration {
+		now := clock.Boot()
+		if looks++; looks == 1 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		return now
+	}
+	s.Set.mu.Unlock()
+	k := b.knock()
+	until := clock.Boot() + 400*time.Millisecond
+	if err := s.Take(until); err != nil {
+		t.Fatal(err)
+	}
+	k.across(until)
+	if got := k.answers(early); got[0] == 0 {
+		t.Fatalf("want answers while the lease lasts, got %v", got)
+	}
+	if got := k.answers(late); got != [3]int{} {
+		t.Errorf("want no answer to questions after the lease, got %v", got)
 	}
 }
 
@@ -235,10 +270,10 @@ func TestWithoutGateAShortLeaseIsRefused(t *testing.T) {
 	a, _ := pair(t)
 	s := a.run("a")
 	withoutGate(t, a, s)
-	if err := s.Take(clock.Boot() + s.CutOff() - time.Millisecond); !errors.Is(err, ErrNotLeading) {
+	if err := s.Take(clock.Boot() + cutOff(false) - time.Millisecond); !errors.Is(err, ErrNotLeading) {
 		t.Errorf("want ErrNotLeading, got %v", err)
 	}
-	if err := s.Take(clock.Boot() + s.CutOff() + time.Minute); err != nil {
+	if err := s.Take(clock.Boot() + cutOff(false) + time.Minute); err != nil {
 		t.Error(err)
 	}
 }

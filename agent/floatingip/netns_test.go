@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // host is a network namespace with one link, eth0, to the other hosts.
 type host struct {
@@ -41,13 +41,18 @@ func pair(t *testing.T) (a, b *host) {
 // needRoot skips the test without root, or fails it where it is required.
 func needRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() == 0 {
-		return
+	if os.Geteuid() != 0 {
+		cannotRun(t, "needs root to make network namespaces")
 	}
+}
+
+// cannotRun skips the test for a reason, or fails it where it is required.
+func cannotRun(t *testing.T, why string) {
+	t.Helper()
 	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-		t.Fatal("needs root to make network namespaces")
+		t.Fatal(why)
 	}
-	t.Skip("needs root to make network namespaces")
+	t.Skip(why)
 }
 
 func newHost(t *testing.T) *host {

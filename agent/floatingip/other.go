@@ -16,15 +16,20 @@ type Set struct{}
 func New(Config) (*Set, error) { return nil, errNotLinux }
 
 // The methods of a Set do nothing on this system.
+func (*Set) Begin() error              { return errNotLinux }
 func (*Set) Take(time.Duration) error  { return errNotLinux }
 func (*Set) Renew(time.Duration) error { return errNotLinux }
+func (*Set) Cut() error                { return errNotLinux }
 func (*Set) Drop() error               { return nil }
+func (*Set) Change([]Address) error    { return errNotLinux }
 func (*Set) Check() error              { return errNotLinux }
 func (*Set) Announce()                 {}
-func (*Set) CutOff() time.Duration     { return 0 }
 func (*Set) Close() error              { return nil }
 
-// Links cannot be watched on this system; the nil one is that of no addresses.
+// IsOwn cannot tell on this system.
+func IsOwn(Address) bool { return false }
+
+// Links cannot be watched on this system; nil stands for no addresses.
 type Links struct{}
 
 // WatchLinks returns an error that says so.
@@ -33,6 +38,7 @@ func WatchLinks([]Address) (*Links, error) { return nil, errNotLinux }
 // The methods of Links do nothing on this system.
 func (*Links) Usable() error            { return nil }
 func (*Links) Changed() <-chan struct{} { return nil }
+func (*Links) Wait()                    {}
 func (*Links) Close()                   {}
 
 // Capable returns an error that says what is missing: Linux.

@@ -18,12 +18,12 @@ const (
 	// leastFrame is the least length of a frame without its check sequence
 	// (IEEE 802.3); ARP packets are shorter.
 	leastFrame = 60
-	// advertLength is that of a neighbour advertisement with one option.
+	// advertLength is the length of a neighbour advertisement with one option.
 	advertLength = 32
 )
 
 var (
-	everybody   = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	broadcast   = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	allNodes    = netip.IPv6LinkLocalAllNodes()
 	allNodesMAC = net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1} // RFC 2464, section 7
 )
@@ -51,7 +51,7 @@ func arp(a Address, mac net.HardwareAddr, op uint16) []byte {
 	if op == arpReply {
 		target = mac
 	}
-	f := frame(everybody, mac, unix.ETH_P_ARP)
+	f := frame(broadcast, mac, unix.ETH_P_ARP)
 	f = binary.BigEndian.AppendUint16(f, unix.ARPHRD_ETHER)
 	f = binary.BigEndian.AppendUint16(f, unix.ETH_P_IP)
 	f = append(f, 6, 4) // the lengths of the addresses

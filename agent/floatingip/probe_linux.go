@@ -11,7 +11,7 @@ import (
 // milliseconds with nftables, seconds without. The error then says what is
 // missing. It makes and removes a table of its own to find out.
 func CutOff(addrs []Address) (time.Duration, error) {
-	g, err := newGate(fmt.Sprintf("doyen_probe_%d", os.Getpid()), addrs)
+	g, err := newGate(fmt.Sprintf("%s%d_", probePrefix, os.Getpid()), addrs)
 	if err == nil {
 		err = g.remove()
 	}

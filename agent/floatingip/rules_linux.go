@@ -32,17 +32,12 @@ var (
 const reg = 1
 
 // addARP adds the rules that keep this host from answering, and from speaking,
-// ARP as one of the addresses.
-func (g *gate) addARP(t *nftables.Table, set *nftables.Set) {
-	in := g.chain(t, "in", arpIn, *nftables.ChainPriorityFilter)
-	out := g.chain(t, "out", arpOut, *nftables.ChainPriorityFilter)
-	for _, a := range g.addrs {
-		if !a.IP().Is4() {
-			continue
-		}
-		g.dropUnless(set, in, address(expr.PayloadBaseNetworkHeader, arpTargetIP, a.IP()))
-		g.dropUnless(set, out, address(expr.PayloadBaseNetworkHeader, arpSenderIP, a.IP()))
-	}
+// ARP as the address.
+func (g *gate) addARP(x *guard) {
+	in := g.chain(x.table, "in", arpIn, *nftables.ChainPriorityFilter)
+	out := g.chain(x.table, "out", arpOut, *nftables.ChainPriorityFilter)
+	g.dropUnless(x.set, in, address(expr.PayloadBaseNetworkHeader, arpTargetIP, x.addr.IP()))
+	g.dropUnless(x.set, out, address(expr.PayloadBaseNetworkHeader, arpSenderIP, x.addr.IP()))
 }
 
 // addINet adds the rules for IP packets and neighbour discovery. Packets to the
@@ -50,24 +45,22 @@ func (g *gate) addARP(t *nftables.Table, set *nftables.Set) {
 // and only where the address is this host's own: a host may route or bridge
 // between the true holder and others. Neighbour discovery is looked at where
 // only this host's own passes.
-func (g *gate) addINet(t *nftables.Table, set4, set6 *nftables.Set) {
-	pre := g.chain(t, "pre", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw)
-	post := g.chain(t, "post", nftables.ChainHookPostrouting, *nftables.ChainPrioritySELinuxLast)
-	in := g.chain(t, "in", nftables.ChainHookInput, *nftables.ChainPriorityRaw)
-	out := g.chain(t, "out", nftables.ChainHookOutput, *nftables.ChainPriorityRaw)
+func (g *gate) addINet(x *guard) {
+	pre := g.chain(x.table, "pre", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw)
+	post := g.chain(x.table, "post", nftables.ChainHookPostrouting, *nftables.ChainPrioritySELinuxLast)
 	const network, transport = expr.PayloadBaseNetworkHeader, expr.PayloadBaseTransportHeader
-	for _, a := range g.addrs {
-		ip := a.IP()
-		if ip.Is4() {
-			g.dropUnless(set4, pre, family(unix.NFPROTO_IPV4), address(network, ip4Dest, ip), own(false))
-			g.dropUnless(set4, post, family(unix.NFPROTO_IPV4), address(network, ip4Source, ip), own(true))
-			continue
-		}
-		g.dropUnless(set6, pre, family(unix.NFPROTO_IPV6), address(network, ip6Dest, ip), own(false))
-		g.dropUnless(set6, post, family(unix.NFPROTO_IPV6), address(network, ip6Source, ip), own(true))
-		g.dropUnless(set6, in, discovery(ndSolicit), address(transport, ndTarget, ip))
-		g.dropUnless(set6, out, discovery(ndAdvertise), address(transport, ndTarget, ip))
+	ip := x.addr.IP()
+	if ip.Is4() {
+		g.dropUnless(x.set, pre, family(unix.NFPROTO_IPV4), address(network, ip4Dest, ip), own(false))
+		g.dropUnless(x.set, post, family(unix.NFPROTO_IPV4), address(network, ip4Source, ip), own(true))
+		return
 	}
+	in := g.chain(x.table, "in", nftables.ChainHookInput, *nftables.ChainPriorityRaw)
+	out := g.chain(x.table, "out", nftables.ChainHookOutput, *nftables.ChainPriorityRaw)
+	g.dropUnless(x.set, pre, family(unix.NFPROTO_IPV6), address(network, ip6Dest, ip), own(false))
+	g.dropUnless(x.set, post, family(unix.NFPROTO_IPV6), address(network, ip6Source, ip), own(true))
+	g.dropUnless(x.set, in, discovery(ndSolicit), address(transport, ndTarget, ip))
+	g.dropUnless(x.set, out, discovery(ndAdvertise), address(transport, ndTarget, ip))
 }
 
 func (g *gate) chain(t *nftables.Table, name string, hook *nftables.ChainHook, priority nftables.ChainPriority) *nftables.Chain {

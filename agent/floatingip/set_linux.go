@@ -3,6 +3,7 @@ package floatingip
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -13,31 +14,47 @@ import (
 )
 
 // Set is the floating addresses of one agent. Its methods are safe for
-// concurrent use and take a few system calls each.
+// concurrent use and take a few system calls each. Renew and Cut ask nftables alone.
+// The others also wait for the kernel's lock of the network's configuration (rtnl_lock
+// in net/core/rtnetlink.c), which all namespaces of the machine share: others hold it
+// for seconds while containers start and end.
 type Set struct {
 	cfg   Config
 	links *Links
 	again chan struct{} // an announcement was asked for
-	done  chan struct{}
-	ended sync.WaitGroup
+	aging chan struct{} // the lifetimes are to follow the gate
+	// relink takes what watches the interfaces of other addresses; the goroutine
+	// that watches owns links while it runs.
+	relink chan *Links
+	done   chan struct{}
+	ended  sync.WaitGroup
 
 	closing sync.Once
 	closed  error
 
-	mu       sync.Mutex // for what follows
-	net      ifaces
-	voice    *announcer
-	gate     *gate // nil: no nftables here
-	held     bool
-	until    time.Duration
-	aged     time.Duration // when the lifetimes were last set
-	restored time.Duration // when addresses were last put back
+	// The locks are taken in the order of the fields.
+	mu        sync.Mutex // for what follows, and to read gate without cut
+	net       ifaces
+	announcer *announcer
+	begun     bool
+	own       map[string]string // the addresses that are the host's own: where
+	aged      time.Duration     // when the lifetimes were last set
+	restored  time.Duration     // when addresses were last put back
+
+	// cut is for what follows. No call that waits for the lock of the network's
+	// configuration is made with it, so that none delays a renewal.
+	cut   sync.Mutex
+	gate  *gate // nil: no nftables here, or not begun
+	held  bool
+	until time.Duration
+
+	shown sync.Mutex      // for what follows
+	found map[string]bool // the lasting findings that have been reported
+	state []State
 }
 
-// New prepares everything that Take needs, so that Take is fast: sockets, the
-// subscriptions, and the tables of nftables, shut. It changes no address; the
-// caller's first Drop clears what a crash left behind. The error says which
-// capability is missing.
+// New opens the sockets and subscriptions that Begin and Take need. It changes
+// nothing on the host. The error says which capability is missing.
 func New(cfg Config) (*Set, error) {
 	if err := Capable(); err != nil {
 		return nil, err
@@ -45,34 +62,90 @@ func New(cfg Config) (*Set, error) {
 	if cfg.Now == nil {
 		cfg.Now = clock.Boot
 	}
-	s := &Set{cfg: cfg, again: make(chan struct{}, 1), done: make(chan struct{})}
-	removals, err := s.open()
+	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), relink: make(chan *Links), done: make(chan struct{}), found: map[string]bool{}}
+	s.state = States(cfg.Addresses)
+	removals, err := s.openSockets()
 	if err != nil {
 		s.shutSockets()
 		return nil, fmt.Errorf("preparing floating addresses: %w", err)
-	}
-	s.gate, err = newGate(tableName(cfg.Cluster, cfg.Name), cfg.Addresses)
-	if err != nil {
-		s.say(Finding{
-			What:     "floating-ip-no-nftables",
-			Evidence: err.Error(),
-			Advice: "if agent and keeper both die or freeze, only the addresses' lifetime in whole seconds takes them off; " +
-				"load the kernel's nf_tables with inet, arp and fib support",
-		})
 	}
 	s.ended.Go(func() { s.watch(removals) })
 	return s, nil
 }
 
-// open opens the sockets and the subscriptions.
-func (s *Set) open() (<-chan netlink.AddrUpdate, error) {
+// Begin installs the tables of nftables, shut, and removes those of another name
+// that guard one of the addresses. The caller has taken the locks of the
+// addresses: tables that guard them were left behind. It changes no address; the
+// first Drop takes away what a crash left. It is called once, before Take.
+func (s *Set) Begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = true
+	err := s.guard()
+	s.cut.Lock()
+	defer s.cut.Unlock()
+	if s.gate != nil {
+		err = errors.Join(err, s.gate.clearOthers())
+	}
+	return err
+}
+
+// guard brings the tables in line with the addresses: one that is the host's own
+// has none, since a shut one would cut the host off.
+func (s *Set) guard() error {
+	if !s.begun {
+		return nil
+	}
+	own := map[string]string{}
+	var guarded []Address
+	for _, a := range s.cfg.Addresses {
+		where, err := s.net.own(a)
+		if err != nil {
+			return err
+		}
+		if where == "" {
+			guarded = append(guarded, a)
+			continue
+		}
+		own[a.String()] = where
+	}
+	if s.own != nil && maps.Equal(own, s.own) {
+		return nil
+	}
+	s.own = own
+	s.cut.Lock()
+	defer s.cut.Unlock()
+	if s.gate != nil {
+		if err := s.gate.remove(); err != nil {
+			return err
+		}
+		s.gate = nil
+	}
+	var err error
+	s.gate, err = newGate(tablePrefix, guarded)
+	s.lasting(NoNftables, err,
+		"if agent and keeper both die or freeze, only the addresses' lifetime in whole seconds takes them off; "+
+			"load the kernel's nf_tables with inet, arp and fib support")
+	return nil
+}
+
+// refused says which address cannot be taken because it is the host's own.
+func (s *Set) refused() error {
+	for a, where := range s.own {
+		return fmt.Errorf("floating address %s %w (%s)", a, ErrOwnAddress, where)
+	}
+	return nil
+}
+
+// openSockets opens the sockets and the subscriptions.
+func (s *Set) openSockets() (<-chan netlink.AddrUpdate, error) {
 	var err error
 	// Only this kind: kernels for virtual machines lack some that the library
 	// would open besides.
 	if s.net.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}
-	if s.voice, err = newAnnouncer(s.cfg.Leads); err != nil {
+	if s.announcer, err = newAnnouncer(s.cfg.Leads); err != nil {
 		return nil, err
 	}
 	if s.links, err = WatchLinks(s.cfg.Addresses); err != nil {
@@ -81,7 +154,7 @@ func (s *Set) open() (<-chan netlink.AddrUpdate, error) {
 	return s.subscribe()
 }
 
-// shutSockets closes what open has opened.
+// shutSockets closes what openSockets has opened.
 func (s *Set) shutSockets() error {
 	close(s.done)
 	s.ended.Wait()
@@ -91,10 +164,10 @@ func (s *Set) shutSockets() error {
 	if s.net.handle != nil {
 		s.net.handle.Close()
 	}
-	if s.voice == nil {
+	if s.announcer == nil {
 		return nil
 	}
-	return s.voice.close()
+	return s.announcer.close()
 }
 
 // Take puts the addresses on their interfaces until the boot time given (see
@@ -102,14 +175,22 @@ func (s *Set) shutSockets() error {
 func (s *Set) Take(until time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held, s.aged = true, 0
-	err := s.extend(until)
+	err := s.guard()
 	if err == nil {
+		err = s.refused()
+	}
+	if err == nil {
+		err = s.open(until)
+	}
+	if err == nil {
+		s.aged = s.cfg.Now()
 		err = s.putAll()
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("taking the floating addresses: %w", err), s.drop())
 	}
+	s.setHeld(true)
+	s.event(Event{What: Taken})
 	s.announce()
 	return nil
 }
@@ -117,18 +198,49 @@ func (s *Set) Take(until time.Duration) error {
 // Renew lets the addresses answer until the boot time given: the end of the
 // lease, or in available mode any time ahead that the caller comes back before.
 // It does nothing if they are not held, or held until then. An error that wraps
-// ErrNotLeading says that it came too late: the addresses are cut off then.
+// ErrNotLeading says that it came too late: the addresses are cut off then. The
+// lifetimes follow later.
 func (s *Set) Renew(until time.Duration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.cut.Lock()
+	defer s.cut.Unlock()
 	if !s.held || until <= s.until {
 		return nil
 	}
-	return s.extend(until)
+	late := s.cfg.Now() - s.until
+	if err := s.extendGate(until); err != nil {
+		return err
+	}
+	if s.gate != nil && late > 0 {
+		s.cutOffLate(fmt.Sprintf("no renewal came in time, and the kernel had cut the addresses off for %v", late.Round(time.Millisecond)))
+	}
+	s.until = until
+	select {
+	case s.aging <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
-// Drop cuts the addresses off and takes them away, whoever put them there.
-// With nil, this host does not answer for them any more.
+// Cut has the kernel cut the addresses off, where it has nftables, until they are
+// taken again. Drop takes them away.
+func (s *Set) Cut() error {
+	s.cut.Lock()
+	defer s.cut.Unlock()
+	return s.shut()
+}
+
+// shut ends what is held. The caller holds cut.
+func (s *Set) shut() error {
+	s.held, s.until = false, 0
+	if s.gate == nil {
+		return nil
+	}
+	return s.gate.shut()
+}
+
+// Drop cuts the addresses off and takes them away, where an agent has put them.
+// With nil, this host does not answer for them any more, except for one that is
+// the host's own.
 func (s *Set) Drop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +252,13 @@ func (s *Set) Drop() error {
 func (s *Set) Check() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.check()
+	if held, err := s.holds(); !held {
+		return err
+	}
+	if err := s.reopen(); err != nil {
+		return err
+	}
+	return s.restore()
 }
 
 // Announce tells the neighbours again where the addresses are, at once and some
@@ -152,19 +270,21 @@ func (s *Set) Announce() {
 	}
 }
 
-// CutOff is how long before the end of a lease the kernel's own cut-off must be
-// counted as beginning; see the function CutOff.
-func (s *Set) CutOff() time.Duration { return cutOff(s.gate != nil) }
-
-// Close drops the addresses and removes this agent's tables of nftables. If the
-// addresses cannot be dropped, the tables stay, shut. The Set is of no use then.
+// Close drops the addresses and removes their tables of nftables. If the
+// addresses cannot be dropped, the tables stay, shut. Before Begin it touches
+// neither: they may be another agent's. The Set is of no use then.
 func (s *Set) Close() error {
 	s.closing.Do(func() {
 		s.mu.Lock()
-		err := s.drop()
+		var err error
+		if s.begun {
+			err = s.drop()
+		}
+		s.cut.Lock()
 		if s.gate != nil && err == nil {
 			err = s.gate.remove()
 		}
+		s.cut.Unlock()
 		s.mu.Unlock()
 		s.closed = errors.Join(err, s.shutSockets())
 	})

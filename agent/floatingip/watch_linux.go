@@ -1,11 +1,14 @@
 package floatingip
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // subscribe asks the kernel for changes of addresses.
@@ -19,31 +22,35 @@ func (s *Set) subscribe() (<-chan netlink.AddrUpdate, error) {
 
 // watch puts back and announces until the Set is closed.
 func (s *Set) watch(updates <-chan netlink.AddrUpdate) {
-	// The sender of a subscription stops only once it is rid of what it has.
-	defer func() {
-		for updates != nil {
-			if _, ok := <-updates; !ok {
-				return
-			}
-		}
-	}()
-	voice := newSchedule()
+	announcements := newSchedule()
 	repair := time.NewTimer(0)
 	<-repair.C
+	s.links.Wait()
 	usable := s.links.Usable() == nil
 	for {
 		select {
 		case <-s.done:
+			// The sender of a subscription stops only once it is rid of what it
+			// has. This is not deferred: it would keep a panic from being seen.
+			for ok := updates != nil; ok; {
+				_, ok = <-updates
+			}
 			return
 		case update, ok := <-updates:
 			if !ok {
 				updates = s.resubscribe()
 			}
-			if !ok || !update.NewAddr && s.mine(update) {
+			if !ok || s.concerns(update) {
 				repair.Reset(s.pause())
 			}
 		case <-repair.C:
 			s.repair()
+		case <-s.aging:
+			s.age()
+		case links := <-s.relink:
+			s.links.Close()
+			links.Wait()
+			s.links, usable = links, links.Usable() == nil
 		case <-s.links.Changed():
 			was := usable
 			usable = s.links.Usable() == nil
@@ -52,11 +59,11 @@ func (s *Set) watch(updates <-chan netlink.AddrUpdate) {
 				s.Announce()
 			}
 		case <-s.again:
-			voice.restart()
-			s.speakUp()
-		case <-voice.timer.C:
-			voice.next()
-			s.speakUp()
+			announcements.restart()
+			s.announceNow()
+		case <-announcements.timer.C:
+			announcements.next()
+			s.announceNow()
 		}
 	}
 }
@@ -65,12 +72,9 @@ func (s *Set) watch(updates <-chan netlink.AddrUpdate) {
 // than they were read. Without one, only Check finds what is missing.
 func (s *Set) resubscribe() <-chan netlink.AddrUpdate {
 	updates, err := s.subscribe()
-	if err != nil {
-		s.say(Finding{
-			What: "floating-ip-not-watched", Evidence: err.Error(),
-			Advice: "restart the agent; until then addresses removed by hand are put back only at the next check",
-		})
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lasting(NotWatched, err, "restart the agent; until then addresses removed by hand are put back only at the next check")
 	return updates
 }
 
@@ -85,29 +89,42 @@ func (s *Set) pause() time.Duration {
 }
 
 func (s *Set) repair() {
-	if err := s.Check(); err != nil {
-		s.say(Finding{
-			What: "floating-ip-not-restored", Evidence: err.Error(),
-			Advice: "look at the interface; the addresses are tried again with the next check",
-		})
-	}
-}
-
-func (s *Set) speakUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.speak()
+	err := s.restore()
+	if errors.Is(err, ErrNotLeading) {
+		err = nil // there is nothing to restore any more
+	}
+	s.lasting(NotRestored, err, "look at the interface; the addresses are tried again with the next check")
 }
 
-// mine reports whether an update is of one of the addresses.
-func (s *Set) mine(u netlink.AddrUpdate) bool {
+func (s *Set) announceNow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.announceAll()
+}
+
+// concerns reports whether an update may call for a repair: one of the addresses
+// has gone or has been added by somebody else, or another address of its network
+// has come or gone, which decides about the form that it has. The renewals of
+// the addresses' lifetimes, several a second, do not.
+func (s *Set) concerns(u netlink.AddrUpdate) bool {
 	ip, _ := netip.AddrFromSlice(u.LinkAddress.IP)
+	ip = ip.Unmap()
+	renewal := u.NewAddr && u.Flags&unix.IFA_F_PERMANENT == 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, a := range s.cfg.Addresses {
-		if a.IP() == ip.Unmap() {
+		if a.IP() == ip && !renewal || a.IP() != ip && a.Prefix.Contains(ip) && !s.floats(ip) {
 			return true
 		}
 	}
 	return false
+}
+
+// floats reports whether ip is one of the addresses.
+func (s *Set) floats(ip netip.Addr) bool {
+	return slices.ContainsFunc(s.cfg.Addresses, func(a Address) bool { return a.IP() == ip })
 }
 
 // schedule says when to announce again: along the series, then now and then.

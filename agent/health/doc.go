@@ -6,7 +6,7 @@
 // hangs is noticed after at most Fall × max(Interval, Timeout).
 //
 // A [Monitor] runs one check at a time in a goroutine of its own. Its report is
-// always the whole: one that nobody has read is replaced by the next, so whoever
+// always the whole: one that was not read is replaced by the next, so a reader that
 // reads is never behind and delays nothing. A check whose processes cannot be
 // killed, as they wait for a disk or a server that is gone, counts as another
 // failure every Interval until it ends; none is started meanwhile.

@@ -78,7 +78,7 @@ func TestEveryInterval(t *testing.T) {
 		})
 }
 
-// Whoever does not read delays nothing, and reads the newest.
+// A reader that does not read delays nothing, and reads the newest.
 func TestOnlyTheNewestReport(t *testing.T) {
 	monitored(t, []run{{}, {err: errSick}}, func(t *testing.T, m *Monitor, _ *script, _ func(time.Time) time.Duration) {
 		time.Sleep(time.Second)

@@ -6,9 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"doyen/gossip/portable"
 )
 
 // RefusedError says why root does not run a program.
@@ -46,8 +45,17 @@ func CheckPath(path string) error {
 }
 
 // CheckUsable reports why a program could not be run by this user: for root
-// because CheckPath refuses it, else because it is not there or no program.
+// because CheckPath refuses it, because it is not there or no program, or
+// because what would run it is missing.
 func CheckUsable(path string) error {
+	if err := checkEntry(path); err != nil {
+		return err
+	}
+	return checkStart(path)
+}
+
+// checkEntry looks at path and file, and not at what is in the file.
+func checkEntry(path string) error {
 	if os.Geteuid() == 0 {
 		return CheckPath(path)
 	}
@@ -56,7 +64,7 @@ func CheckUsable(path string) error {
 		return err
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", path)
-	case unix.Access(path, unix.X_OK) != nil:
+	case portable.Executable(path) != nil:
 		return fmt.Errorf("%s may not be executed by this user", path)
 	}
 	return nil
@@ -78,7 +86,7 @@ func (w *walk) step() (done bool, err error) {
 	}
 	sticky := dir.Mode()&fs.ModeSticky != 0
 	switch {
-	case owner(dir) != 0:
+	case portable.Owner(dir) != 0:
 		return false, w.refuse(w.dir, "does not belong to root")
 	case othersWrite(dir) && !sticky:
 		return false, w.refuse(w.dir, "can be written by others than root")
@@ -92,7 +100,7 @@ func (w *walk) step() (done bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", w.path, err)
 	}
-	if othersWrite(dir) && owner(entry) != 0 {
+	if othersWrite(dir) && portable.Owner(entry) != 0 {
 		return false, w.refuse(next, "does not belong to root, and others can write "+w.dir)
 	}
 	w.rest = rest
@@ -127,7 +135,7 @@ func (w *walk) program(file string, info fs.FileInfo) error {
 	switch {
 	case strings.Trim(w.rest, "/") != "" || !info.Mode().IsRegular():
 		return w.refuse(file, "is not a regular file")
-	case owner(info) != 0:
+	case portable.Owner(info) != 0:
 		return w.refuse(file, "does not belong to root")
 	case othersWrite(info):
 		return w.refuse(file, "can be written by others than root")
@@ -142,8 +150,6 @@ func (w *walk) refuse(culprit, why string) error {
 }
 
 // othersWrite reports whether the mode lets others than the owner write. The
-// group counts whatever it is: with an access control list, its bits stand for
-// everybody named there.
+// group counts in any case: with an access control list, its bits stand for
+// all users named there.
 func othersWrite(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
-
-func owner(info fs.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }

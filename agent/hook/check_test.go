@@ -1,15 +1,20 @@
 package hook
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCheckPath(t *testing.T) {
 	if os.Geteuid() != 0 {
+		if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
+			t.Fatal("only root can make files of others")
+		}
 		t.Skip("only root can make files of others")
 	}
 	d := t.TempDir()
@@ -87,7 +92,7 @@ func TestCheckPath(t *testing.T) {
 func TestCheckUsable(t *testing.T) {
 	d := t.TempDir()
 	for name, mode := range map[string]os.FileMode{"good": 0o755, "plain": 0o644} {
-		if err := os.WriteFile(filepath.Join(d, name), nil, mode); err != nil {
+		if err := os.WriteFile(filepath.Join(d, name), []byte("#!/bin/sh\n"), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,6 +103,58 @@ func TestCheckUsable(t *testing.T) {
 		}
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: want %q, got %v", name, want, err)
+		}
+	}
+}
+
+// What the check says and what a run says are the same truth: a program that is
+// there is never called missing.
+func TestProgramsThatCannotStart(t *testing.T) {
+	self, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := bytes.Replace(self, []byte("/lib64/ld-linux-x86-64.so.2"), []byte("/lib64/ld-absnt-x86-64.so.2"), 1)
+	for _, c := range []struct {
+		text, want string
+		runs       bool // the kernel starts it all the same, and it fails then
+	}{
+		{"#!/bin/sh\n", "", true},
+		{"#! /bin/sh -e\n", "", true},
+		{"#!/usr/bin/env -S LANG=C sh\n", "", true},
+		{string(self), "", true},
+		{"", "is empty", false},
+		{"exit 0\n", "no first line such as #!/bin/sh", false},
+		{"\xef\xbb\xbf#!/bin/sh\n", "byte order mark", false},
+		{"#!/bin/sh\r\nexit 0\r\n", "carriage return", false},
+		{"#!/bin/sh -e\r\nexit 0\r\n", "carriage return", true},
+		{"#!/nonexistent/python -u\n", "is there, but its interpreter /nonexistent/python is not", false},
+		{"#!sh\n", "interpreter sh without its full path", false},
+		{"#!/etc/passwd\n", "interpreter /etc/passwd, which may not be executed", false},
+		{"#!\n", "no interpreter", false},
+		{"#!/usr/bin/env no-such-python\n", "no-such-python, which is nowhere in PATH", true},
+		{string(elsewhere), "dynamic linker /lib64/ld-absnt-x86-64.so.2 is not", false},
+	} {
+		if c.text == string(elsewhere) && c.text == string(self) {
+			continue // another kind of host, or a static binary
+		}
+		path := filepath.Join(t.TempDir(), "program")
+		if err := os.WriteFile(path, []byte(c.text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		says := func(err error) bool {
+			return (err == nil) == (c.want == "") && (err == nil || strings.Contains(err.Error(), c.want) && strings.Contains(err.Error(), path))
+		}
+		if err := CheckUsable(path); !says(err) {
+			t.Errorf("%.40q: want %q, got %v", c.text, c.want, err)
+		}
+		res := (&Runner{Path: path}).Run(t.Context(), Env{Event: Release})
+		if c.runs == res.Unusable || !c.runs && !says(res.Err) {
+			t.Errorf("%.40q run: want %q, got %+v", c.text, c.want, res)
+		}
+		health := (&Health{Path: path, Run: "test"}).Check(t.Context(), time.Second)
+		if c.runs == health.Unusable || !c.runs && !says(health.Err) {
+			t.Errorf("%.40q as a health check: want %q, got %+v", c.text, c.want, health)
 		}
 	}
 }

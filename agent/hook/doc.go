@@ -1,5 +1,6 @@
 // Package hook runs the hook program once: one event, one process group, one
-// limit, and nothing left behind. It runs the health check in the same way.
+// limit, and nothing left behind that its election does not hold. It runs the health
+// check and the command of an election in the same way.
 //
 // # What a run is
 //
@@ -9,26 +10,34 @@
 // ended and all of it has been killed. The caller starts the next run only then; so
 // no run ever overlaps another.
 //
-// Whatever the program leaves running when it exits is killed: a hook that
-// wants a service to run asks the service manager for it. Killing is SIGKILL at
-// once. The program's process group goes first, while the program, not yet
-// reaped, still reserves the number of the group; then everything that has left
-// the group.
+// What the program leaves running when it exits is killed and named, with one
+// exception: what an acquire that exits with status 0 leaves running is part of the
+// leadership, and lives until [Runner.EndLasting]. Killing is SIGKILL at once. The
+// program's process group goes first, while the program, not yet reaped, still
+// reserves the number of the group; then everything that has left the group.
 //
-// # Finding what has left the group
+// [Command.Run] runs the command of an election until it exits or is to end. It gets
+// SIGTERM first, with everything that it has started, and SIGKILL later. What it
+// prints is passed on in whole lines.
 //
-// In a keeper process (Runner.Subreaper) everything whose parent has died
-// becomes a child of this process, whatever setsid or double fork it tried;
-// children are killed until none is left. In another process (--keeper off)
-// and after a keeper has been killed itself, [Sweep] looks through /proc for
-// processes that carry this node's environment.
+// # Whose a process is
+//
+// In a keeper process (a [Reaper]) everything whose parent has died becomes a child
+// of this process, even after setsid or a double fork; those of an election are
+// killed until none is left. In another process (--keeper off) and after a keeper
+// has been killed itself, [Sweep] looks through /proc.
+//
+// A process is known to be an election's, and to come from acquire, the command or
+// another event, by two marks: variables in its environment, and a resource limit
+// that means nothing (RLIMIT_LOCKS) and that every process inherits. The second one
+// is there after env -i as well; only a Reaper sets it.
 //
 // # Health checks
 //
 // [Health.Check] runs a program without arguments in the agent's own process.
-// Its group is killed like that of a hook, and what has left the group when it
+// Its group is killed like a hook's, and what has left the group when it
 // had to be killed. When the agent is killed, the kernel kills the program, and
-// whoever outlives the agent the rest, by [SweepHealth]: a health check's
+// the keeper, which outlives the agent, the rest, by [SweepHealth]: a health check's
 // processes carry the run of the agent in their environment, which those of
 // hooks do not.
 //
@@ -49,8 +58,11 @@
 //     by an agent that is not root. The run then ends without it, and says so.
 //   - A process in uninterruptible sleep dies when the kernel lets it; the run
 //     lasts until then.
-//   - Sweep cannot know a process that has both left the group and cleared its
-//     environment, so with --keeper off such a process survives.
+//   - Without a Reaper only the environment tells: with --keeper off a process that
+//     has both left the group and cleared its environment survives, and so does one
+//     that acquire has left running and that has cleared its environment.
+//   - A process that has cleared its environment and set the limit anew is known only
+//     while its keeper serves one election.
 //   - The hook's interpreter and what it reads are not checked.
 //   - Elsewhere than on Linux only the process group is killed.
 package hook

@@ -16,9 +16,9 @@ import (
 
 func TestHealthEnvironment(t *testing.T) {
 	t.Setenv("DOYEN_HEALTH", "/from/the/flag")
-	h := Health{Path: script(t, `echo "args=$#"; env | grep ^DOYEN_ | sort; exit 3`), Cluster: "c", Node: "n", Addr: "a:1", Run: "r"}
+	h := Health{Path: script(t, `echo "args=$#"; env | grep ^DOYEN_ | sort; exit 3`), Cluster: "c", Node: "n", Addr: "a:1", API: "127.0.0.1:1", Run: "r"}
 	res := h.Check(t.Context(), 1500*time.Millisecond)
-	want := "args=0\nDOYEN_ADDR=a:1\nDOYEN_CLUSTER=c\nDOYEN_DEADLINE_MS=1500\nDOYEN_NODE=n\nDOYEN_RUN=r"
+	want := "args=0\nDOYEN_ADDR=a:1\nDOYEN_API=127.0.0.1:1\nDOYEN_CLUSTER=c\nDOYEN_DEADLINE_MS=1500\nDOYEN_NODE=n\nDOYEN_RUN=r"
 	if res.Exit != 3 || res.Output != want {
 		t.Errorf("want\n%s\ngot\n%s\n%+v", want, res.Output, res)
 	}
@@ -34,7 +34,7 @@ func TestHealthIsKilledWhole(t *testing.T) {
 	done := make(chan Result, 1)
 	go func() { done <- h.Check(ctx, time.Hour) }()
 	pids := awaitLine(t, d+"/pids")
-	if err := Sweep("c", t.Name()); err != nil { // of the hook
+	if err := Sweep(Owner{Cluster: "c", Node: t.Name()}); err != nil { // of the hook
 		t.Fatal(err)
 	}
 	select {
@@ -88,7 +88,7 @@ wait`))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for end := time.Now().Add(10 * time.Second); alive(program); time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(time.Minute); alive(program); time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("the program outlives the agent")
 				}

@@ -22,12 +22,19 @@ import (
 // TestMain is also the program of a keeper process, and of an agent that tests
 // can kill or stop.
 func TestMain(m *testing.M) {
+	if os.Getenv(diesAtOnce) != "" && len(os.Args) > 1 && os.Args[1] == Command {
+		os.Exit(7)
+	}
 	Init(Tools{Deliver: deliver})
 	if len(os.Args) == 3 && os.Args[1] == "agent" {
 		os.Exit(agentMain(os.Args[2]))
 	}
 	os.Exit(m.Run())
 }
+
+// diesAtOnce is the variable that makes a keeper process of a test end before it
+// has said a word.
+const diesAtOnce = "DOYEN_TEST_KEEPER_DIES"
 
 // deliver appends the will to the files that are its targets.
 func deliver(will []byte, targets []string) {
@@ -46,7 +53,7 @@ func appendLine(path, line string) {
 }
 
 // limit is how long tests wait for what must happen.
-const limit = 15 * time.Second
+const limit = 60 * time.Second
 
 // stage is a hook and what it writes to: each run first looks whether anything
 // of the runs before it lives, and then writes a line.
@@ -84,10 +91,13 @@ func newStage(t *testing.T, body string) *stage {
 	t.Setenv("D", dir)
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	return &stage{t: t, dir: dir, cfg: Config{
-		Node: t.Name(), Addr: "127.0.0.1:1", Cluster: "test", Rule: "seniority", Hook: path,
-		HookTimeout: 10 * time.Second, CheckInterval: -1, RetryAfter: ms,
+		Node: t.Name(), Addr: "127.0.0.1:1", Cluster: "test", RetryAfter: ms,
+		Elections: []Election{{Name: Group, Rule: "seniority", Hook: path, HookTimeout: 10 * time.Second, CheckInterval: -1}},
 	}}
 }
+
+// election is the only one, unless the test adds others.
+func (s *stage) election() *Election { return &s.cfg.Elections[0] }
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
@@ -108,6 +118,7 @@ func (s *stage) await(want ...string) {
 		if i := slices.IndexFunc(log, func(l string) bool { return strings.HasPrefix(l, "OVERLAP") }); i >= 0 {
 			s.t.Fatalf("%s in\n%s", log[i], strings.Join(log, "\n"))
 		}
+		log = counted(log, want)
 		if n := len(log) - len(want); n >= 0 && slices.Equal(log[n:], want) {
 			return
 		}
@@ -115,16 +126,21 @@ func (s *stage) await(want ...string) {
 	s.t.Fatalf("want the log to end with\n%s\ngot\n%s", strings.Join(want, "\n"), strings.Join(s.log(), "\n"))
 }
 
-// whole checks that the log is what is wanted, from its beginning. Runs of
+// counted returns the log as it is compared with what is wanted. Runs of
 // change, which come when nothing else is to be done, count only if some are
 // wanted.
+func counted(log, want []string) []string {
+	isChange := func(line string) bool { return strings.HasPrefix(line, "change ") }
+	if slices.ContainsFunc(want, isChange) {
+		return log
+	}
+	return slices.DeleteFunc(log, isChange)
+}
+
+// whole checks that the log is what is wanted, from its beginning.
 func (s *stage) whole(want ...string) {
 	s.t.Helper()
-	isChange := func(line string) bool { return strings.HasPrefix(line, "change ") }
-	got := s.log()
-	if !slices.ContainsFunc(want, isChange) {
-		got = slices.DeleteFunc(got, isChange)
-	}
+	got := counted(s.log(), want)
 	if !slices.Equal(got, want) {
 		s.t.Fatalf("want the log\n%s\ngot\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
 	}
@@ -175,7 +191,7 @@ func (s *stage) start(begin func(Config) (*Keeper, error)) *rig {
 
 func inProcess(cfg Config) (*Keeper, error) { return Local(cfg, Tools{Deliver: deliver}) }
 
-// close closes the keeper, whose last reports nobody reads.
+// close closes the keeper, whose last reports are not read.
 func (r *rig) close() {
 	r.s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -215,7 +231,7 @@ func (r *rig) lead(term uint64, lease ...time.Duration) Order {
 	if len(lease) > 0 {
 		left = lease[0]
 	}
-	if !r.Word().Extend(term, clock.Boot()+left) {
+	if !r.Deadline(Group).Extend(term, clock.Boot()+left) {
 		r.s.t.Fatalf("cannot lead term %d", term)
 	}
 	o := Order{
@@ -228,11 +244,11 @@ func (r *rig) lead(term uint64, lease ...time.Duration) Order {
 
 // stepDown ends the leadership.
 func (r *rig) stepDown(term uint64, by time.Duration) {
-	r.Word().Disarm()
+	r.Deadline(Group).Disarm()
 	r.Order(Order{Term: term, ReleaseTerm: term, ReleaseBy: by, Previous: r.s.cfg.Node, Reason: "requested"})
 }
 
-func (r *rig) leads() bool { return r.Word().Leads(clock.Boot()) }
+func (r *rig) leads() bool { return r.Deadline(Group).Leads(clock.Boot()) }
 
 // agentMain is an agent that leads term 1 until it is killed or too late. Its
 // configuration comes on the command line; it prints reports.
@@ -253,16 +269,16 @@ func agentMain(text string) int {
 		case r := <-k.Reports():
 			print.Encode(r)
 			if r.StartupDone && !a.Follow {
-				leading = k.Word().Extend(1, clock.Boot()+a.Lease)
+				leading = k.Deadline(Group).Extend(1, clock.Boot()+a.Lease)
 				k.Order(Order{
 					Lead: true, Term: 1, Leader: a.Node, Reason: "elected",
 					Will: []byte("of 1"), WillTargets: []string{a.Will},
 				})
 			}
 		case <-renew.C:
-			if leading && !k.Word().Extend(1, clock.Boot()+a.Lease) {
+			if leading && !k.Deadline(Group).Extend(1, clock.Boot()+a.Lease) {
 				leading = false
-				k.Word().Disarm()
+				k.Deadline(Group).Disarm()
 				k.Order(Order{Term: 1, ReleaseTerm: 1, Reason: "asleep"})
 			}
 		}
@@ -281,6 +297,7 @@ type agent struct {
 	*exec.Cmd
 	s       *stage
 	reports chan Report
+	printed chan string // what commands have printed on its standard output
 }
 
 // startAgent starts an agent that leads as soon as its keeper lets it.
@@ -299,7 +316,7 @@ func (s *stage) startAgentOf(c agentConfig) *agent {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	a := &agent{Cmd: exec.Command(exe, "agent", string(text)), s: s, reports: make(chan Report, 1000)}
+	a := &agent{Cmd: exec.Command(exe, "agent", string(text)), s: s, reports: make(chan Report, 1000), printed: make(chan string, 1000)}
 	out, err := a.StdoutPipe()
 	if err == nil {
 		err = a.Start()
@@ -313,6 +330,8 @@ func (s *stage) startAgentOf(c agentConfig) *agent {
 			var r Report
 			if json.Unmarshal(lines.Bytes(), &r) == nil {
 				a.reports <- r
+			} else {
+				a.printed <- lines.Text()
 			}
 		}
 	}()
@@ -337,6 +356,18 @@ func (a *agent) kill() {
 	for _, pid := range keepers {
 		awaitDeath(a.s.t, pid)
 	}
+}
+
+// killBoth kills the agent and its keeper, so that neither sees the other die.
+func (a *agent) killBoth() {
+	both := append(keepersOf(a.Process.Pid), a.Process.Pid)
+	for _, pid := range both {
+		syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	for _, pid := range both {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	a.Wait()
 }
 
 // until waits for a report of the agent.

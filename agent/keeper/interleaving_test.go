@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// This file runs the word's own code under every interleaving of its atomic
+// This file runs the deadline's own code under every interleaving of its atomic
 // steps: loads, swaps, and readings of the clock.
 
 // world is what the actors share, and the checker of every step.
@@ -31,7 +31,7 @@ func (w *world) wrong(format string, args ...any) {
 func (w *world) hasFired(gen uint32) bool { return w.fired&(1<<gen) != 0 }
 
 // actor is one party. Before each of its steps it yields, so that the others
-// may come first. What it has seen so far, and nothing else, decides what it
+// may come first. Only what was seen so far decides what it
 // does next; so a hash of that stands for its state.
 type actor struct {
 	*world
@@ -75,7 +75,7 @@ func (a *actor) CompareAndSwap(old, new uint64) bool {
 	return true
 }
 
-// check holds every transition against the table in the comment of Word.
+// check holds every transition against the table in the comment of Deadline.
 func (a *actor) check(old, next cell) {
 	ok := false
 	switch {
@@ -101,9 +101,9 @@ func (a *actor) check(old, next cell) {
 	}
 }
 
-func (a *actor) word() *Word { return &Word{bits: a, term: new(atomic.Uint64), now: a.clock} }
+func (a *actor) word() *Deadline { return &Deadline{bits: a, term: new(atomic.Uint64), now: a.clock} }
 
-// ask does what everybody does who says "I lead": the clock first, then the
+// ask does what every caller does that says "I lead": the clock first, then the
 // word.
 func (a *actor) ask() {
 	now := a.clock()
@@ -131,7 +131,7 @@ func (c cast) play(order []int, tracing bool) (w *world, key string, able []int)
 		actors[i] = a
 		n, stop := iter.Pull(func(yield func(struct{}) bool) {
 			defer func() {
-				if r := recover(); r != nil && r != a { // a: nobody wants more
+				if r := recover(); r != nil && r != a { // a: no more is wanted
 					panic(r)
 				}
 			}()

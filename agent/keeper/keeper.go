@@ -1,24 +1,23 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"doyen/agent/hook"
 )
 
 // Keeper is the agent's side of a keeper: of a process (Start) or of one that
-// lives in this process (Local). Order, and the word's Extend and Disarm,
-// belong to one goroutine; the rest is safe for concurrent use.
+// lives in this process (Local). The orders of one election, and its deadline's
+// Extend and Disarm, belong to one goroutine; the rest is safe for concurrent use.
 type Keeper struct {
-	word    *Word
 	log     *slog.Logger
-	box     *mailbox
+	orders  *orders // for the keeper process
+	node    *node   // with Local, else nil
 	out     *outbox
 	reports chan Report
 	pid     atomic.Int64
@@ -27,12 +26,19 @@ type Keeper struct {
 	closing chan struct{} // closed by Close: clean up and end
 	abandon chan struct{} // closed when Close has waited long enough
 	ended   chan struct{} // closed when nothing of the keeper runs in this process
+
+	mu      sync.Mutex // for what follows
+	cfg     Config
+	wanted  map[string]*place
+	changes []message // of wanted, that the keeper process was not told
+	memory  *memory
 }
 
-func newKeeper(cfg *Config, word *Word, box *mailbox, out *outbox) *Keeper {
+func newKeeper(cfg Config, m *memory) *Keeper {
 	return &Keeper{
-		word: word, log: cfg.Logger, box: box, out: out, reports: make(chan Report),
+		log: cfg.Logger, orders: newOrders(), reports: make(chan Report),
 		closing: make(chan struct{}), abandon: make(chan struct{}), ended: make(chan struct{}),
+		cfg: cfg, wanted: map[string]*place{}, memory: m,
 	}
 }
 
@@ -43,15 +49,22 @@ func Local(cfg Config, tools Tools) (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	now, _ := cfg.bootClock()
-	word := NewWord(now)
-	h, err := newHands(cfg, tools, word, false)
-	if err != nil {
-		return nil, err
+	k := newKeeper(cfg, newLocalMemory(cfg.Now))
+	k.node = newNode(cfg, tools, nil)
+	k.out = k.node.out
+	for _, e := range cfg.Elections {
+		p, err := k.place(e)
+		if err == nil {
+			err = k.node.add(p)
+		}
+		if err != nil {
+			gone := make(chan struct{})
+			close(gone)
+			k.node.run(gone)
+			return nil, err
+		}
 	}
-	word.shut()
-	k := newKeeper(&cfg, word, h.box, h.out)
-	go h.loop(k.closing)
+	go k.node.run(k.closing)
 	go func() {
 		defer close(k.ended)
 		k.pump()
@@ -59,19 +72,100 @@ func Local(cfg Config, tools Tools) (*Keeper, error) {
 	return k, nil
 }
 
-// Word returns the deadline word.
-func (k *Keeper) Word() *Word { return k.word }
+// place gives an election a deadline, which stays its own as long as the process
+// lives: code that still asks it is never answered for another election. It is
+// shut until the release at start. The caller holds mu, or is alone.
+func (k *Keeper) place(e Election) (*place, error) {
+	slot, d, err := k.memory.deadline(e.Name)
+	if err != nil {
+		return nil, err
+	}
+	if k.wanted[e.Name] == nil {
+		d.shut()
+	}
+	p := &place{Election: e, Slot: slot, deadline: d}
+	k.wanted[e.Name] = p
+	return p, nil
+}
+
+// Configure has the keeper act for the elections of cfg from now on. It starts and
+// ends only what has changed. An election that is not in cfg any more is released
+// first, like one whose agent has ended; so is one that had nothing to hold before, or
+// has nothing any more. New addresses are taken, and old ones dropped, while those that
+// stay are left alone. Another hook runs its acquire at once, without a
+// release of the former one. The rest of cfg must be as it was.
+func (k *Keeper) Configure(cfg Config) error {
+	cfg, err := cfg.checked()
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if cfg.Node != k.cfg.Node || cfg.Addr != k.cfg.Addr || cfg.Cluster != k.cfg.Cluster || cfg.Quorum != k.cfg.Quorum {
+		return errors.New("the node's name, address, cluster and mode cannot change while it runs")
+	}
+	var changes []message
+	keep := map[string]bool{}
+	for _, e := range cfg.Elections {
+		keep[e.Name] = true
+		if old := k.wanted[e.Name]; old != nil && reflect.DeepEqual(old.Election, e) {
+			continue
+		}
+		p, err := k.place(e)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, message{Place: p})
+	}
+	for name := range k.wanted {
+		if !keep[name] {
+			delete(k.wanted, name)
+			k.orders.forget(name)
+			changes = append(changes, message{Drop: name})
+		}
+	}
+	k.cfg.Elections = cfg.Elections
+	if k.node == nil {
+		k.changes = append(k.changes, changes...)
+		k.orders.wake()
+		return nil
+	}
+	for _, c := range changes {
+		k.node.obey(c)
+	}
+	return nil
+}
+
+// Deadline returns the deadline of an election, "" meaning Group; nil: the keeper
+// acts for no such election.
+func (k *Keeper) Deadline(election string) *Deadline {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.wanted[cmp.Or(election, Group)]; p != nil {
+		return p.deadline
+	}
+	return nil
+}
 
 // PID is the number of the keeper process; 0 if there is none at the moment.
 func (k *Keeper) PID() int { return int(k.pid.Load()) }
 
-// Order says what is wanted from now on. It never blocks.
+// Order says what is wanted of one election from now on. It never blocks. An
+// order for an election that the keeper does not act for is dropped.
 func (k *Keeper) Order(o Order) {
-	o.Gen = 0
-	if o.Lead {
-		o.Gen = k.word.mine
+	o.Election = cmp.Or(o.Election, Group)
+	d := k.Deadline(o.Election)
+	if d == nil {
+		return
 	}
-	k.box.put(o)
+	if o.Gen = 0; o.Lead {
+		o.Gen = d.mine
+	}
+	if k.node != nil {
+		k.node.take(o)
+		return
+	}
+	k.orders.put(o)
 }
 
 // Reports is what has happened, in order. A slow reader delays nothing but
@@ -97,7 +191,7 @@ func (k *Keeper) Close(ctx context.Context) error {
 }
 
 // pump hands the reports to the reader, until the box is closed. Once Close
-// has been called nobody need read any more.
+// has been called no reader is needed any more.
 func (k *Keeper) pump() {
 	for {
 		r, ok := k.out.take()
@@ -105,7 +199,7 @@ func (k *Keeper) pump() {
 			return
 		}
 		if r.Note != "" {
-			k.log.Warn("keeper: " + r.Note)
+			k.log.Warn("keeper: "+r.Note, "election", r.Election)
 			continue
 		}
 		select {
@@ -114,75 +208,3 @@ func (k *Keeper) pump() {
 		}
 	}
 }
-
-// ReleaseNow runs the hook's release once more from outside an agent, as a
-// service manager does after the agent has ended (ExecStopPost), and takes the
-// floating addresses off. It waits until no keeper of this node runs, and gives
-// up after twice the HookTimeout. Its DOYEN_REASON is "stop".
-func ReleaseNow(ctx context.Context, cfg Config, tools Tools) error {
-	cfg, err := cfg.checked()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*cfg.HookTimeout, errLimit)
-	defer cancel()
-	lock, err := lockNode(ctx, &cfg, func(err error) { cfg.Logger.Info(errText(err)) })
-	if err != nil {
-		return fmt.Errorf("waiting for the keeper of %s to end: %w", cfg.Node, err)
-	}
-	defer lock.Close()
-	if err := hook.Sweep(cfg.Cluster, cfg.Node); err != nil {
-		return err
-	}
-	err = dropAddresses(&cfg, tools)
-	if cfg.Hook != "" {
-		err = errors.Join(err, releaseUntilDone(ctx, &cfg))
-	}
-	return err
-}
-
-// dropAddresses takes the floating addresses off, and the rules that cut them
-// off with them.
-func dropAddresses(cfg *Config, tools Tools) error {
-	if len(cfg.Addresses) == 0 {
-		return nil
-	}
-	if tools.Addresses == nil {
-		return errNoAddresses
-	}
-	a, err := tools.Addresses(*cfg, func() bool { return false })
-	if err != nil {
-		return err
-	}
-	return errors.Join(a.Drop(), a.Close())
-}
-
-// releaseUntilDone tries release until it succeeds or its time is over.
-func releaseUntilDone(ctx context.Context, cfg *Config) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.HookTimeout, errLimit)
-	defer cancel()
-	end := time.Now().Add(cfg.HookTimeout)
-	runner := hook.Runner{Path: cfg.Hook}
-	for failures := 1; ; failures++ {
-		res := runner.Run(ctx, hook.Env{
-			Event: hook.Release, Node: cfg.Node, Addr: cfg.Addr, Rule: cfg.Rule, Cluster: cfg.Cluster,
-			Reason: reasonStop, Limit: time.Until(end),
-		})
-		if res.Output != "" {
-			cfg.Logger.Info("hook", "event", string(hook.Release), "output", res.Output)
-		}
-		if res.Err == nil {
-			return nil
-		}
-		if res.Unusable {
-			return res.Err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the hook's release has failed: %w", res.Err)
-		case <-time.After(cfg.backoff(failures)):
-		}
-	}
-}
-
-const reasonStop = "stop"

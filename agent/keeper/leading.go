@@ -4,23 +4,26 @@ import "doyen/agent/hook"
 
 // leadNext does what leading needs: acquire, then check now and then. False:
 // nothing is due.
-func (h *hands) leadNext() bool {
-	if h.tenure == nil {
-		if !h.successor() {
+func (e *executor) leadNext() bool {
+	if e.leadership == nil {
+		if !e.successor() {
 			return false
 		}
-		h.tenure = &tenure{gen: h.order.Gen}
-		h.look()
+		e.leadership = &leadership{gen: e.order.Gen}
+		e.look()
 	}
-	t, now := h.tenure, h.now()
+	t, now := e.leadership, e.now()
 	switch {
 	case t.over:
 		return false
-	case !t.held && now >= t.retryAt:
-		h.acquire()
+	case !t.held && t.lasting: // each acquire starts from nothing
+		e.beginEnding()
 		return true
-	case t.held && (now >= t.checkAt && t.checkAt != 0 || t.seen != h.order.CheckNow || t.seenTerm != t.term):
-		h.check()
+	case !t.held && now >= t.retryAt:
+		e.acquire()
+		return true
+	case t.held && (now >= t.checkAt && t.checkAt != 0 || t.seen != e.order.CheckNow || t.seenTerm != t.term):
+		e.check()
 		return true
 	}
 	return false
@@ -28,82 +31,87 @@ func (h *hands) leadNext() bool {
 
 // acquire puts the addresses on, and then runs the hook. A check asked for
 // meanwhile comes after it.
-func (h *hands) acquire() {
-	t := h.tenure
-	t.seen, t.seenTerm = h.order.CheckNow, t.term
-	var err error
-	if h.addresses != nil {
-		err = h.addresses.Take(h.leaseEnd(t))
+func (e *executor) acquire() {
+	t := e.leadership
+	t.seen, t.seenTerm = e.order.CheckNow, t.term
+	err := e.arm()
+	var with around
+	if a, until := e.addresses, e.leaseEnd(t); a != nil {
+		with.before = func() error { return a.Take(until) }
 	}
-	h.begin(hook.Acquire, hook.Env{Term: t.term, Reason: h.order.Reason}, h.now()+h.cfg.HookTimeout, err)
+	e.begin(hook.Acquire, hook.Env{Term: t.term, Reason: e.order.Reason}, e.now()+e.cfg.HookTimeout, err, with)
 }
 
 // acquired takes in the outcome of acquire, and returns the failures in a row.
-func (h *hands) acquired(err error) int {
-	t := h.tenure
+func (e *executor) acquired(err error) int {
+	t := e.leadership
+	t.lasting = err == nil && e.cfg.Hook != ""
 	switch {
 	case t.over:
 		return 0
 	case err != nil:
 		t.failures++
-		t.retryAt = h.now() + h.cfg.backoff(t.failures)
+		t.retryAt = e.now() + e.node.cfg.backoff(t.failures)
 		return t.failures
 	}
 	t.held, t.failures, t.retryAt = true, 0, 0
-	h.setCheck()
+	e.setCheck()
 	return 0
 }
 
 // check asks whether this node still holds what is its. One that was asked for
 // also tells the neighbours again, since somebody may have told them otherwise.
-func (h *hands) check() {
-	t := h.tenure
-	asked := t.seen != h.order.CheckNow || t.seenTerm != t.term
-	t.seen, t.seenTerm = h.order.CheckNow, t.term
-	var err error
-	if h.addresses != nil {
-		err = h.addresses.Check()
-		if err == nil && asked {
-			h.addresses.Announce()
+func (e *executor) check() {
+	t := e.leadership
+	asked := t.seen != e.order.CheckNow || t.seenTerm != t.term
+	t.seen, t.seenTerm = e.order.CheckNow, t.term
+	var with around
+	if a := e.addresses; a != nil {
+		with.before = func() error {
+			err := a.Check()
+			if err == nil && asked {
+				a.Announce()
+			}
+			return err
 		}
 	}
-	h.begin(hook.Check, hook.Env{Term: t.term, Reason: h.order.Reason}, h.now()+h.cfg.HookTimeout, err)
+	e.begin(hook.Check, hook.Env{Term: t.term, Reason: e.order.Reason}, e.now()+e.cfg.HookTimeout, nil, with)
 }
 
 // checked takes in the outcome of check: a failure brings acquire again, at once.
-func (h *hands) checked(err error) {
-	if t := h.tenure; !t.over {
+func (e *executor) checked(err error) {
+	if t := e.leadership; !t.over {
 		t.held = err == nil
-		h.setCheck()
+		e.setCheck()
 	}
 }
 
 // setCheck says when the next check is due.
-func (h *hands) setCheck() {
-	h.tenure.checkAt = 0
-	if h.cfg.CheckInterval > 0 {
-		h.tenure.checkAt = h.now() + h.cfg.CheckInterval
+func (e *executor) setCheck() {
+	e.leadership.checkAt = 0
+	if e.cfg.CheckInterval > 0 {
+		e.leadership.checkAt = e.now() + e.cfg.CheckInterval
 	}
 }
 
 // renew moves the addresses' own limit on with the deadline, halfway to it.
-func (h *hands) renew() {
-	t := h.tenure
-	if h.addresses == nil || t == nil || t.over || h.now() < t.renewAt {
+func (e *executor) renew() {
+	t := e.leadership
+	if e.addresses == nil || t == nil || t.over || e.now() < t.renewAt {
 		return
 	}
-	h.note(h.addresses.Renew(h.leaseEnd(t)))
-	t.renewAt = h.now() + max(t.deadline-h.now(), 0)/2 + 1
+	e.note(e.addresses.Renew(e.leaseEnd(t)))
+	t.renewAt = e.now() + max(t.deadline-e.now(), 0)/2 + 1
 }
 
 // answer reports a release that the agent waits for and that needs no run: of
 // a leadership that the keeper never heard of, or of one long over.
-func (h *hands) answer() {
-	term := h.order.ReleaseTerm
-	pending := h.release != nil && !h.release.reported || h.tenure != nil && !h.tenure.over && h.tenure.term == term
-	if term == 0 || term == h.answered || !h.started || pending {
+func (e *executor) answer() {
+	term := e.order.ReleaseTerm
+	pending := e.release != nil && !e.release.reported || e.leadership != nil && !e.leadership.over && e.leadership.term == term
+	if term == 0 || term == e.answered || !e.started || pending {
 		return
 	}
-	h.answered = term
-	h.report(Report{Term: term, Released: term})
+	e.answered = term
+	e.report(Report{Term: term, Released: term})
 }

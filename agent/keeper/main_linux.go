@@ -11,7 +11,8 @@ import (
 	"syscall"
 
 	"doyen/agent/hook"
-	"doyen/agent/journal"
+	"doyen/agent/journald"
+	"doyen/agent/realtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,7 +37,7 @@ func serve(tools Tools) error {
 	}
 	socket := os.NewFile(socketFD, "agent")
 	buf := make([]byte, maxMessage)
-	h, err := newServing(socket, buf, tools)
+	n, err := newServing(socket, buf, tools)
 	if err != nil {
 		return writeMessage(socket, &Report{Err: errText(err)})
 	}
@@ -44,34 +45,55 @@ func serve(tools Tools) error {
 		return err
 	}
 	gone := make(chan struct{})
-	go listen(socket, buf, h.box, gone)
+	go listen(socket, buf, n, gone)
 	var teller sync.WaitGroup
-	teller.Go(func() { tell(socket, h) })
+	teller.Go(func() { tell(socket, n) })
 	debug.FreeOSMemory()
-	h.loop(gone)
-	if run := h.cfg.HealthRun; run != "" {
+	n.run(gone)
+	for run := range n.healthRuns {
 		if err := hook.SweepHealth(run); err != nil {
-			logger(&h.cfg).Warn("a health check goes on", "error", err)
+			n.cfg.Logger.Warn("a health check goes on", "error", err)
 		}
 	}
 	teller.Wait()
 	return nil
 }
 
-// newServing makes the hands of this process, as its agent wants them.
-func newServing(socket *os.File, buf []byte, tools Tools) (*hands, error) {
-	var cfg Config
-	if err := readMessage(socket, buf, &cfg); err != nil {
+// newServing makes the node of this process, as its agent wants it.
+func newServing(socket *os.File, buf []byte, tools Tools) (*node, error) {
+	var hello message
+	if err := readMessage(socket, buf, &hello); err != nil {
 		return nil, err
 	}
-	word, err := mapWord(memoryFD)
+	if hello.Config == nil {
+		return nil, errors.New("the agent gave no configuration")
+	}
+	hello.Config.Logger = logger(hello.Config)
+	shared, err := mapMemory(memoryFD)
 	if err != nil {
 		return nil, err
 	}
-	if err := hook.Adopt(); err != nil {
+	reaper, err := hook.Adopt()
+	if err != nil {
 		return nil, err
 	}
-	return newHands(cfg, tools, word, true)
+	n := newNode(*hello.Config, tools, reaper)
+	n.shared = shared
+	if n.cfg.LockMemory {
+		if err := realtime.LockMemory(); err != nil {
+			n.cfg.Logger.Warn("memory may be paged out", "error", err)
+		}
+	}
+	for range hello.Places {
+		var m message
+		if err := readMessage(socket, buf, &m); err != nil {
+			return nil, err
+		}
+		if err := n.add(m.Place); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
 }
 
 // surviveSignals keeps signals that are meant for the agent from ending the
@@ -91,28 +113,27 @@ func staySmall() {
 	debug.SetMemoryLimit(12 << 20)
 }
 
-// listen takes orders until the agent is gone, which closes its end.
-func listen(socket *os.File, buf []byte, box *mailbox, gone chan<- struct{}) {
+// listen takes what the agent says until it is gone, which closes its end.
+func listen(socket *os.File, buf []byte, n *node, gone chan<- struct{}) {
 	defer close(gone)
 	for {
-		var o Order
-		if err := readMessage(socket, buf, &o); err != nil {
+		var m message
+		if err := readMessage(socket, buf, &m); err != nil {
 			return
 		}
-		box.put(o)
+		n.obey(m)
 	}
 }
 
-// tell reports to the agent or, once it is gone, to whoever reads the log.
-func tell(socket *os.File, h *hands) {
-	log := logger(&h.cfg)
+// tell reports to the agent or, once it is gone, to the log.
+func tell(socket *os.File, n *node) {
 	for {
-		r, ok := h.out.take()
+		r, ok := n.out.take()
 		if !ok {
 			return
 		}
 		if writeMessage(socket, &r) != nil && r.Seen == 0 {
-			r.log(log)
+			r.log(n.cfg.Logger)
 		}
 	}
 }
@@ -124,23 +145,38 @@ func logger(cfg *Config) *slog.Logger {
 	switch {
 	case cfg.LogJSON:
 		handler = slog.NewJSONHandler(os.Stderr, o)
-	case journal.Takes(os.Stderr):
-		handler = journal.NewHandler(os.Stderr, o)
+	case journald.Takes(os.Stderr):
+		handler = journald.NewHandler(os.Stderr, o)
 	}
 	return slog.New(handler).With("node", cfg.Node, "from", "keeper")
 }
 
 // log logs a report that no agent is left to take.
 func (r *Report) log(log *slog.Logger) {
+	log = log.With("election", r.Election)
 	term := slog.Uint64("term", r.Term)
 	switch {
 	case r.Note != "":
 		log.Warn(r.Note)
+	case r.Address != nil:
+		r.Address.Log(log)
+	case r.Command != nil && !r.Command.Running:
+		log.Info("the command has ended", term, slog.Int("pid", r.Command.PID), slog.Int("exit", r.Command.Exit), slog.String("error", r.Command.Err))
 	case r.Fired != 0:
 		log.Warn("the agent is gone or too late, so its leadership has been ended", term)
 	case r.Event != "" && !r.Running:
-		log.Info("hook", slog.String("event", r.Event), term, slog.Int("exit", r.Exit), slog.String("error", r.Err),
-			slog.Duration("took", r.Duration), slog.String("output", r.Output))
+		if len(r.Left) > 0 {
+			log.Warn("the hook left processes running, which were killed", slog.String("event", r.Event), term, slog.Any("processes", r.Left))
+		}
+		attrs := []any{slog.String("event", r.Event), term, slog.Int("exit", r.Exit), slog.Duration("took", r.Duration)}
+		if r.Output != "" {
+			attrs = append(attrs, slog.String("output", r.Output))
+		}
+		if r.Err == "" {
+			log.Info("hook done", attrs...)
+			return
+		}
+		log.Warn("hook failed", append(attrs, slog.String("error", r.Err))...)
 	case r.Released != 0 && r.ReleaseFailed:
 		log.Error("release has failed; this node may still hold something", term)
 	case r.Released != 0:

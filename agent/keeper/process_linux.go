@@ -4,13 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
-	"unsafe"
-
-	"doyen/agent/clock"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,8 +16,6 @@ import (
 const (
 	// mark tells a keeper process that it is one. Hooks never see it.
 	mark = "DOYEN_KEEPER"
-	// wordSize is the size of the shared memory: the word, and its term.
-	wordSize = 16
 	// maxMessage limits one message between agent and keeper; the largest is
 	// a report with MaxOutput bytes, each escaped.
 	maxMessage = 128 << 10
@@ -31,26 +27,42 @@ const (
 type process struct {
 	*os.Process
 	socket *os.File
-	// What it has told last: the order it has taken in, and the term it has
-	// released. told receives when that has changed.
-	seen, released atomic.Uint64
-	told           chan struct{}
+	// Its last words on each election. told receives when that has changed.
+	mu   sync.Mutex
+	said map[string]said
+	told chan struct{}
+}
+
+// said is what a keeper process has told of one election: the order that it has
+// taken in last, and the term that it has released last.
+type said struct{ seen, released uint64 }
+
+// of returns what the process has told of an election.
+func (p *process) of(election string) said {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said[election]
 }
 
 // note keeps what the process tells about the orders it was given.
 func (p *process) note(r *Report) {
-	p.seen.Store(max(r.Seen, p.seen.Load()))
+	p.mu.Lock()
+	s := p.said[r.Election]
+	s.seen = max(r.Seen, s.seen)
 	if r.Released != 0 {
-		p.released.Store(r.Released)
+		s.released = r.Released
 	}
+	p.said[r.Election] = s
+	p.mu.Unlock()
 	select {
 	case p.told <- struct{}{}:
 	default:
 	}
 }
 
-// spawn starts a keeper process and waits until it says that it is one.
-func spawn(cfg *Config, memory *os.File) (*process, error) {
+// spawn starts a keeper process for the places and waits until it says that it is
+// one.
+func spawn(cfg *Config, places []*place, memory *os.File) (*process, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, fmt.Errorf("starting the keeper: %w", err)
@@ -66,32 +78,50 @@ func spawn(cfg *Config, memory *os.File) (*process, error) {
 	// its closing, reaches the agent alone.
 	proc, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], Command, cfg.Node}, &os.ProcAttr{
 		Env:   append(os.Environ(), mark+"=1"),
-		Files: []*os.File{null, null, os.Stderr, theirs, memory},
+		Files: []*os.File{null, stdoutOr(null), os.Stderr, theirs, memory},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("starting the keeper: %w", err)
 	}
-	p := &process{Process: proc, socket: ours, told: make(chan struct{}, 1)}
-	if err := p.greet(cfg); err != nil {
-		p.Kill()
-		p.Wait()
+	theirs.Close() // now its end is that of the process alone
+	p := &process{Process: proc, socket: ours, said: map[string]said{}, told: make(chan struct{}, 1)}
+	if err := p.greet(cfg, places); err != nil {
+		p.Kill() // which changes nothing if it has ended already
+		state, _ := p.Wait()
 		ours.Close()
-		return nil, fmt.Errorf("starting the keeper: %w", err)
+		return nil, fmt.Errorf("starting the keeper: %w (%v)", err, state)
 	}
 	return p, nil
 }
 
+// stdoutOr returns standard output, or other if this process was started without.
+func stdoutOr(other *os.File) *os.File {
+	if _, err := unix.FcntlInt(uintptr(unix.Stdout), unix.F_GETFD, 0); err != nil {
+		return other
+	}
+	return os.Stdout
+}
+
 // greet hands the configuration over and waits for the first report.
-func (p *process) greet(cfg *Config) error {
+func (p *process) greet(cfg *Config, places []*place) error {
 	p.socket.SetDeadline(time.Now().Add(helloLimit))
 	defer p.socket.SetDeadline(time.Time{})
-	if err := p.write(cfg); err != nil {
-		return err
+	shared := *cfg
+	shared.Elections = nil
+	err := p.write(message{Config: &shared, Places: len(places)})
+	for i := 0; err == nil && i < len(places); i++ {
+		err = p.write(message{Place: places[i]})
 	}
 	var hello Report
-	if err := p.read(make([]byte, maxMessage), &hello); err != nil {
+	if err == nil {
+		err = p.read(make([]byte, maxMessage), &hello)
+	}
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		return errors.New("it ended before it answered; main must call keeper.Init first")
+	case err != nil:
 		return fmt.Errorf("it does not answer; main must call keeper.Init first: %w", err)
 	}
 	if hello.Err != "" {
@@ -142,14 +172,14 @@ func writeMessage(to *os.File, v any) error {
 }
 
 // newMemory returns memory to share with keeper processes, of a size that
-// nobody can change: a smaller one would kill whoever reads it.
+// no process can change: a smaller one would kill its readers.
 func newMemory() (*os.File, error) {
 	fd, err := unix.MemfdCreate("doyen-deadline", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("creating shared memory: %w", err)
 	}
 	file := os.NewFile(uintptr(fd), "doyen-deadline")
-	if err := file.Truncate(wordSize); err != nil {
+	if err := file.Truncate(maxSlots * slotSize); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("creating shared memory: %w", err)
 	}
@@ -160,16 +190,11 @@ func newMemory() (*os.File, error) {
 	return file, nil
 }
 
-// mapWord returns the word in shared memory. It stays mapped for as long as the
-// process lives, because somebody may ask at any time whether this node leads.
-func mapWord(fd int) (*Word, error) {
-	b, err := unix.Mmap(fd, 0, wordSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+// mapMemory maps the shared memory.
+func mapMemory(fd int) ([]byte, error) {
+	b, err := unix.Mmap(fd, 0, maxSlots*slotSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("mapping shared memory: %w", err)
 	}
-	return &Word{
-		bits: (*atomic.Uint64)(unsafe.Pointer(&b[0])),
-		term: (*atomic.Uint64)(unsafe.Pointer(&b[8])),
-		now:  clock.Boot,
-	}, nil
+	return b, nil
 }

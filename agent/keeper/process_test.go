@@ -27,7 +27,7 @@ echo "released" >>$D/log`)
 	}
 	r := &rig{Keeper: k, s: s}
 	r.until("the start of release", func(r Report) bool { return r.Event == "release" })
-	if k.Word().Extend(1, clock.Boot()+time.Hour) {
+	if k.Deadline(Group).Extend(1, clock.Boot()+time.Hour) {
 		t.Error("a leadership began before the release at start")
 	}
 	s.touch("go")
@@ -51,10 +51,24 @@ echo "released" >>$D/log`)
 		t.Error("the keeper still runs")
 	}
 	if r.leads() {
-		t.Error("the word says that this node leads, after Close")
+		t.Error("the deadline says that this node leads, after Close")
 	}
 	s.whole("release 0 startup", "released", "acquire 1 elected", "release 1 requested", "released",
 		"acquire 2 elected", "release 2 leader-died", "released", "will of 2")
+}
+
+// A keeper that dies while it starts is noticed when it does, and the error says
+// how it ended.
+func TestKeeperDiesWhileStarting(t *testing.T) {
+	t.Setenv(diesAtOnce, "1")
+	began := time.Now()
+	_, err := Start(newStage(t, "exit 0").cfg)
+	if err == nil || !strings.Contains(err.Error(), "exit status 7") {
+		t.Errorf("want the exit status in the error, got %v", err)
+	}
+	if took := time.Since(began); took >= helloLimit {
+		t.Errorf("want the end noticed, got it after the time-out, %v", took)
+	}
 }
 
 func TestAgentKilled(t *testing.T) {
@@ -81,13 +95,7 @@ func TestAgentAndKeeperKilledDuringAcquire(t *testing.T) {
 `+stubborn)
 	a := s.startAgent(time.Hour)
 	s.awaitFile("hangs")
-	for _, pid := range append(keepersOf(a.Process.Pid), a.Process.Pid) {
-		syscall.Kill(pid, syscall.SIGSTOP) // so that neither sees the other die
-	}
-	for _, pid := range append(keepersOf(a.Process.Pid), a.Process.Pid) {
-		syscall.Kill(pid, syscall.SIGKILL)
-	}
-	a.Wait()
+	a.killBoth()
 	// The hook goes on without them, until the next start.
 	s.start(Start)
 	s.whole("release 0 startup", "acquire 1 elected", "release 0 startup")
@@ -114,6 +122,19 @@ func TestAgentStopped(t *testing.T) {
 	a.until("the end of change", func(r Report) bool { return r.Event == "change" && !r.Running })
 	a.kill()
 	s.whole("release 0 startup", "acquire 1 elected", "change 1 elected", "release 1 lease-lost", "will of 1", "change 1 asleep")
+}
+
+// A release that was killed because its time was over may have given up nothing: the
+// will, which lets the others lead at once, waits for one that succeeds.
+func TestNoWillWhileSomethingIsHeld(t *testing.T) {
+	s := newStage(t, `[ $DOYEN_EVENT$DOYEN_TERM = release1 ] || exit 0
+[ -e $D/again ] || { : >$D/again; sleep 1000; }
+echo released >>$D/log`)
+	s.cfg.Quorum, s.election().ReleaseBudget = true, 100*ms
+	a := s.startAgent(time.Second)
+	s.await("release 0 startup", "acquire 1 elected", "change 1 elected")
+	a.kill()
+	s.whole("release 0 startup", "acquire 1 elected", "change 1 elected", "release 1 leader-died", "release 1 leader-died", "released", "will of 1")
 }
 
 func TestStoppedAgentDoesNotHoldTheKeeperUp(t *testing.T) {
@@ -165,7 +186,7 @@ func TestKeeperKilled(t *testing.T) {
 	if r.leads() {
 		t.Error("the node leads without a keeper")
 	}
-	if r.Word().Extend(1, clock.Boot()+time.Hour) {
+	if r.Deadline(Group).Extend(1, clock.Boot()+time.Hour) {
 		t.Error("a leadership whose keeper died was extended")
 	}
 	s.wantNothingLeft()
@@ -246,28 +267,33 @@ echo done >>$D/log`)
 }
 
 func TestStartSaysWhatIsWrong(t *testing.T) {
+	one := func(e Election) Config { return Config{Node: "n", Elections: []Election{e}} }
 	for name, c := range map[string]struct {
 		cfg  Config
 		want string
 	}{
 		"no name":        {Config{}, "no name"},
-		"relative hook":  {Config{Node: "n", Hook: "hook"}, "hook hook is not an absolute path"},
-		"no addresses":   {Config{Node: "n", Addresses: []string{"192.0.2.1/24@lo"}}, "floating-ip"},
-		"negative limit": {Config{Node: "n", HookTimeout: -1}, "hook-timeout"},
+		"no election":    {Config{Node: "n"}, "no election"},
+		"relative hook":  {one(Election{Hook: "hook"}), "hook hook is not an absolute path"},
+		"no addresses":   {one(Election{Addresses: []string{"192.0.2.1/24@lo"}}), "floating-ip"},
+		"negative limit": {one(Election{HookTimeout: -1}), "hook-timeout"},
+		"bad name":       {one(Election{Name: "Web"}), `"Web"`},
+		"twice":          {Config{Node: "n", Elections: make([]Election, 2)}, "two elections of the name group"},
+		"too many":       {Config{Node: "n", Elections: make([]Election, 130)}, "129"},
 	} {
 		if _, err := Start(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: want an error with %q, got %v", name, c.want, err)
 		}
 	}
 	t.Setenv(mark, "1")
-	if _, err := Start(Config{Node: "n"}); err == nil || !strings.Contains(err.Error(), "keeper.Init") {
+	if _, err := Start(one(Election{})); err == nil || !strings.Contains(err.Error(), "keeper.Init") {
 		t.Errorf("a keeper that starts a keeper: got %v", err)
 	}
 }
 
 func TestMissingHookEndsTheReleaseAtStart(t *testing.T) {
 	s := newStage(t, "")
-	s.cfg.Hook = s.path("nowhere")
+	s.election().Hook = s.path("nowhere")
 	r := s.start(Start)
 	rep := r.got[len(r.got)-1]
 	if !rep.ReleaseFailed || !strings.Contains(r.got[len(r.got)-2].Err, "no such file") {

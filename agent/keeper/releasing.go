@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"errors"
 	"time"
 
 	"doyen/agent/hook"
@@ -12,100 +11,159 @@ import (
 const killMargin = 10 * time.Millisecond
 
 // orderWait is how long a release waits for the order that says why: the agent
-// changes the word first, and the keeper may see that before the order comes.
+// changes the deadline first, and the keeper may see that before the order comes.
 const orderWait = 10 * time.Millisecond
 
-// release is a release under way: of the tenure or, without one, the release
+// release is a release under way: of the leadership or, without one, the release
 // at start. It is tried until it succeeds or its time is over.
 type release struct {
 	until    time.Duration // boot time of its end
 	failures int
 	retryAt  time.Duration
-	// late: another node may lead already. It goes on all the same, for nobody
+	// cut: the addresses have been cut off, and are to go before the hook's release.
+	cut bool
+	// late: another node may lead already. It goes on all the same, for no other
 	// else can give up what this node holds; a new leadership here ends it.
 	late     bool
 	reported bool // the agent knows of its end
 }
 
 // newRelease returns a release that begins now.
-func (h *hands) newRelease() *release {
-	now, end := h.now(), h.releaseEnd()
-	return &release{until: now + h.cfg.HookTimeout, late: end != 0 && now >= end}
+func (e *executor) newRelease() *release {
+	now, end := e.now(), e.releaseEnd()
+	return &release{until: now + e.cfg.HookTimeout, late: end != 0 && now >= end}
 }
 
-// endTenure ends the leadership: from now on it is only to be released.
-func (h *hands) endTenure() {
-	t := h.tenure
+// endLeadership ends the leadership: from now on it is only to be released.
+func (e *executor) endLeadership() {
+	t := e.leadership
 	t.over, t.held = true, false
-	h.release = h.newRelease()
-	if h.releaseEnd() != 0 && h.addresses != nil {
-		// The addresses go first: the hook may use up all the time there is.
-		h.note(h.addresses.Drop())
+	e.release = e.newRelease()
+	if t.fired || e.orphaned || !e.orderIsStale() {
+		e.cutEarly()
+	}
+}
+
+// cutEarly cuts the addresses off before the hook's release if time is short: the hook
+// may use up all that there is. On a planned hand-over it may still need them.
+func (e *executor) cutEarly() {
+	if r := e.release; e.addresses != nil && !r.cut && e.releaseEnd() != 0 && e.planned() == 0 {
+		r.cut = true
+		e.note(e.addresses.Cut())
 	}
 }
 
 // leaseEnd is when another node may lead, if t is not extended.
-func (h *hands) leaseEnd(t *tenure) time.Duration {
-	if h.cfg.Quorum {
-		return t.deadline + h.cfg.ReleaseBudget
+func (e *executor) leaseEnd(t *leadership) time.Duration {
+	if e.node.cfg.Quorum {
+		return t.deadline + e.cfg.ReleaseBudget
 	}
 	return t.deadline
 }
 
 // releaseEnd is when another node may lead, so that the release must have
 // ended; 0 if it just takes its time.
-func (h *hands) releaseEnd() time.Duration {
-	t := h.tenure
-	if term := h.order.ReleaseTerm; term != 0 && (t == nil || t.term == term) {
-		return h.order.ReleaseBy
+func (e *executor) releaseEnd() time.Duration {
+	t := e.leadership
+	if term := e.order.ReleaseTerm; term != 0 && (t == nil || t.term == term) {
+		return e.order.ReleaseBy
 	}
-	if t != nil && h.cfg.Quorum {
-		return h.leaseEnd(t)
+	if t != nil && e.node.cfg.Quorum {
+		return e.leaseEnd(t)
 	}
 	return 0
 }
 
+// planned is the limit of the release if it is part of a planned hand-over, else 0.
+func (e *executor) planned() time.Duration {
+	o, t := &e.order, e.leadership
+	if o.ReleaseTerm == 0 || t != nil && t.term != o.ReleaseTerm {
+		return 0
+	}
+	return o.ReleaseUntil
+}
+
+// releaseUntil is when the release has had its time, wherever another leads.
+func (e *executor) releaseUntil() time.Duration {
+	if end := e.planned(); end != 0 && !e.release.late {
+		return end
+	}
+	return e.release.until
+}
+
 // hard reports whether the release must have ended before another node leads.
-func (h *hands) hard() bool { return h.releaseEnd() != 0 && !h.release.late }
+func (e *executor) hard() bool { return e.releaseEnd() != 0 && !e.release.late }
 
 // releaseLimit is when a try that runs now is killed.
-func (h *hands) releaseLimit() time.Duration {
-	if h.hard() {
-		return h.releaseEnd() - killMargin
+func (e *executor) releaseLimit() time.Duration {
+	switch {
+	case !e.hard():
+		return e.releaseUntil()
+	case e.planned() != 0:
+		return min(e.planned(), e.releaseEnd()-killMargin)
 	}
-	return h.release.until
+	return e.releaseEnd() - killMargin
+}
+
+// promisedLimit is the limit that a try is told when it starts: that of a planned
+// hand-over does not move.
+func (e *executor) promisedLimit() time.Duration {
+	if e.planned() != 0 {
+		return e.releaseUntil()
+	}
+	return e.releaseLimit()
 }
 
 // releaseNext does what the release needs next; no run is under way. False: no
 // release is.
-func (h *hands) releaseNext() bool {
-	r, now := h.release, h.now()
+func (e *executor) releaseNext() bool {
+	r, now := e.release, e.now()
 	switch {
 	case r == nil:
 		return false
-	case h.tenure == nil && h.orphaned:
-		h.release = nil // the next start repeats it
-	case now >= h.releaseLimit() && h.hard():
-		h.reportRelease(false)
-		r.late, r.until = true, now+h.cfg.HookTimeout
-	case now >= h.releaseLimit(), r.late && h.successor():
-		h.settle(false)
+	case e.leadership == nil && e.orphaned:
+		e.release = nil // the next start repeats it
+	case now >= e.releaseLimit() && e.hard():
+		r.late, r.until = true, now+e.cfg.HookTimeout
+		e.reportRelease(false)
+	case e.commandRuns(): // it has been told to end
+	case e.leadership != nil && e.leadership.lasting:
+		e.beginEnding()
+	case now >= e.releaseLimit(), r.late && e.successor():
+		e.settle(false)
 		return false
-	case now >= r.retryAt, r.failures == 0 && !h.unheard():
-		h.begin(hook.Release, h.releaseEnv(), h.releaseLimit(), nil)
+	case now >= r.retryAt, r.failures == 0 && !e.orderIsStale():
+		e.cutEarly()
+		e.begin(hook.Release, e.releaseEnv(), e.promisedLimit(), nil, e.dropping())
 	}
 	return true
 }
 
+// dropping is what a release does with the addresses: they are taken off after the
+// hook's release, and before it, too, if they have been cut off already.
+func (e *executor) dropping() around {
+	a := e.addresses
+	switch {
+	case a == nil:
+		return around{}
+	case !e.release.cut || e.release.failures > 0:
+		return around{after: a.Drop}
+	}
+	return around{
+		before: func() error { _ = a.Drop(); return nil }, // what fails does so again after the hook
+		after:  a.Drop,
+	}
+}
+
 // releaseEnv says what is released, and why.
-func (h *hands) releaseEnv() hook.Env {
-	switch t := h.tenure; {
-	case h.unheard():
+func (e *executor) releaseEnv() hook.Env {
+	switch t := e.leadership; {
+	case e.orderIsStale():
 		return hook.Env{Term: t.term, Reason: t.endReason}
 	case t != nil:
-		return hook.Env{Term: t.term, Reason: h.order.Reason}
-	case h.order.ReleaseTerm != 0: // a keeper before this one has died
-		return hook.Env{Term: h.order.ReleaseTerm, Reason: h.order.Reason}
+		return hook.Env{Term: t.term, Reason: e.order.Reason}
+	case e.order.ReleaseTerm != 0: // a keeper before this one has died
+		return hook.Env{Term: e.order.ReleaseTerm, Reason: e.order.Reason}
 	}
 	return hook.Env{Reason: reasonStartup}
 }
@@ -114,55 +172,52 @@ func (h *hands) releaseEnv() hook.Env {
 const reasonStartup = "startup"
 
 // tried takes in the outcome of one try.
-func (h *hands) tried(err error, unusable bool) {
-	if h.addresses != nil {
-		if dropped := h.addresses.Drop(); dropped != nil {
-			h.note(dropped)
-			err = errors.Join(err, dropped)
-		}
-	}
-	switch r := h.release; {
+func (e *executor) tried(err error, unusable bool) {
+	switch r := e.release; {
 	case err == nil || unusable:
-		h.settle(err == nil)
+		e.settle(err == nil)
 	default:
 		r.failures++
-		r.retryAt = h.now() + h.cfg.backoff(r.failures)
+		r.retryAt = e.now() + e.node.cfg.backoff(r.failures)
 	}
 }
 
 // settle ends the release.
-func (h *hands) settle(ok bool) {
-	h.reportRelease(ok)
-	h.release, h.tenure = nil, nil
+func (e *executor) settle(ok bool) {
+	e.reportRelease(ok)
+	e.release, e.leadership = nil, nil
+	e.disarm()
 }
 
 // reportRelease tells that a release has ended, as the agent must see it. Only
 // now may a leadership begin again, here or, by the will, elsewhere.
-func (h *hands) reportRelease(ok bool) {
-	r, t := h.release, h.tenure
+func (e *executor) reportRelease(ok bool) {
+	r, t := e.release, e.leadership
 	if r.reported {
 		return
 	}
 	r.reported = true
 	rep := Report{ReleaseFailed: !ok}
 	if t == nil {
-		h.started, rep.StartupDone = true, true
-		rep.Term = h.order.ReleaseTerm
+		e.started, rep.StartupDone = true, true
+		rep.Term = e.order.ReleaseTerm
 	} else {
 		rep.Term = t.term
 	}
-	rep.Released, h.answered = rep.Term, rep.Term
-	h.word.reopen()
-	h.report(rep)
-	if t != nil && (t.fired || h.orphaned) {
-		h.sendWill(t.gen, t.will, t.targets)
+	rep.Released, e.answered = rep.Term, rep.Term
+	if !e.orphaned {
+		e.deadline.reopen()
+	}
+	e.report(rep)
+	// Where the time was not enough, something may still be held, and the others wait
+	// for the end of the lease.
+	if t != nil && (t.fired || e.orphaned) && !r.late {
+		e.sendWill(t.gen, t.will, t.targets)
 	}
 }
 
 // sendWill lets the others know that a leadership is over, as its agent cannot.
-func (h *hands) sendWill(gen uint32, will []byte, targets []string) {
-	h.willed = gen
-	if h.deliver != nil && len(will) > 0 {
-		h.wills.Go(func() { h.deliver(will, targets) })
-	}
+func (e *executor) sendWill(gen uint32, will []byte, targets []string) {
+	e.willed = gen
+	e.node.deliver(will, targets)
 }

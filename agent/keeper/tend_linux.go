@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"doyen/agent/clock"
@@ -14,20 +17,22 @@ import (
 )
 
 const (
-	// patience is how long a keeper process may take to take an order in: far
-	// longer than any scheduler delays it, unless it is stopped.
+	// patience is the longest time that a keeper process may take to take an order
+	// in: far longer than any scheduler delays it, unless it is stopped.
 	patience = 2 * time.Second
-	// prodding is how often it is told even if there is nothing new.
-	prodding = 5 * time.Second
-	// excuse is how much longer it may take if this process was stopped too.
-	excuse = 100 * time.Millisecond
+	// keepAlive is the longest time between two orders: without news the last one
+	// is sent again, so that a keeper that has stopped is noticed.
+	keepAlive = 5 * time.Second
+	// stallGrace is how much longer the keeper may take if this process was
+	// stopped too.
+	stallGrace = 100 * time.Millisecond
 	// The pause before a keeper that died is replaced doubles with each failure,
 	// and begins anew for one that has lived for longer than the longest.
 	minRespawn, maxRespawn = 10 * time.Millisecond, 10 * time.Second
 )
 
 // Start starts a keeper process: this program once more, whose main must call
-// Init. The word is shut until the keeper's release at start has ended.
+// Init. The deadlines are shut until the keeper's releases at start have ended.
 func Start(cfg Config) (*Keeper, error) {
 	cfg, err := cfg.checked()
 	if err != nil {
@@ -36,28 +41,34 @@ func Start(cfg Config) (*Keeper, error) {
 	if os.Getenv(mark) != "" {
 		return nil, errors.New("this process was itself started as a keeper, but its main does not call keeper.Init first")
 	}
-	memory, err := newMemory()
+	file, err := newMemory()
 	if err != nil {
 		return nil, err
 	}
-	word, err := mapWord(int(memory.Fd()))
+	shared, err := mapMemory(int(file.Fd()))
 	if err != nil {
-		memory.Close()
+		file.Close()
 		return nil, err
 	}
-	word.shut()
-	p, err := spawn(&cfg, memory)
+	k := newKeeper(cfg, &memory{shared: shared, slots: map[string]int{}})
+	k.out = newOutbox()
+	for _, e := range cfg.Elections {
+		if _, err := k.place(e); err != nil {
+			file.Close()
+			return nil, err
+		}
+	}
+	p, err := k.spawn(file)
 	if err != nil {
-		memory.Close()
+		file.Close()
 		return nil, err
 	}
-	k := newKeeper(&cfg, word, newMailbox(), newOutbox())
 	var parts sync.WaitGroup
 	parts.Go(k.pump)
 	parts.Go(func() {
-		defer memory.Close()
+		defer file.Close()
 		defer k.out.close()
-		k.tend(p, &cfg, memory)
+		k.tend(p, file)
 	})
 	go func() {
 		parts.Wait()
@@ -66,32 +77,61 @@ func Start(cfg Config) (*Keeper, error) {
 	return k, nil
 }
 
+// spawn starts a keeper process for the elections that are wanted now.
+func (k *Keeper) spawn(file *os.File) (*process, error) {
+	k.mu.Lock()
+	cfg, places := k.cfg, slices.Collect(maps.Values(k.wanted))
+	k.changes = nil
+	k.mu.Unlock()
+	return spawn(&cfg, places, file)
+}
+
+// shut fires every deadline, because nothing watches them any more.
+func (k *Keeper) shut() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, d := range k.memory.known {
+		d.shut()
+	}
+}
+
+// holds reports whether this node may hold anything.
+func (k *Keeper) holds() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range k.wanted {
+		if p.Election.holds() {
+			return true
+		}
+	}
+	return false
+}
+
 // tend talks to the keeper process, and replaces it when it dies.
-func (k *Keeper) tend(p *process, cfg *Config, memory *os.File) {
+func (k *Keeper) tend(p *process, file *os.File) {
 	pause := minRespawn
 	for p != nil {
 		began := time.Now()
 		err := k.talk(p)
 		k.pid.Store(0)
-		// Nobody watches the deadline any more, so nobody may lead.
-		k.word.shut()
+		k.shut() // without a keeper that watches, this node must not lead
 		if isClosed(k.closing) {
 			return
 		}
-		if cfg.Hook != "" {
-			err = errors.Join(err, hook.Sweep(cfg.Cluster, cfg.Node))
+		if k.holds() {
+			err = errors.Join(err, hook.Sweep(hook.Owner{Cluster: k.cfg.Cluster, Node: k.cfg.Node}))
 		}
 		k.out.add(Report{KeeperDied: true, Err: errText(err)})
 		if time.Since(began) > maxRespawn {
 			pause = minRespawn
 		}
-		p, pause = k.respawn(cfg, memory, pause)
+		p, pause = k.respawn(file, pause)
 	}
 }
 
 // respawn starts another keeper process, after a pause, and returns the pause
 // before the next; no process if Close was called.
-func (k *Keeper) respawn(cfg *Config, memory *os.File, pause time.Duration) (*process, time.Duration) {
+func (k *Keeper) respawn(file *os.File, pause time.Duration) (*process, time.Duration) {
 	for {
 		select {
 		case <-k.closing:
@@ -99,7 +139,7 @@ func (k *Keeper) respawn(cfg *Config, memory *os.File, pause time.Duration) (*pr
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, maxRespawn)
-		p, err := spawn(cfg, memory)
+		p, err := k.spawn(file)
 		if err == nil {
 			return p, pause
 		}
@@ -119,7 +159,7 @@ func (k *Keeper) talk(p *process) error {
 	k.hear(p)
 	abandoned := isClosed(k.abandon)
 	if !abandoned && !isClosed(k.closing) {
-		p.Kill() // whoever has closed its end of the socket does nothing useful
+		p.Kill() // a keeper that has closed its end of the socket does nothing useful
 	}
 	close(ended)
 	p.socket.Close()
@@ -149,66 +189,149 @@ func (k *Keeper) hear(p *process) {
 	}
 }
 
-// dictate writes the newest order whenever there is one, and every now and then
-// although there is none. A process that does not take it in, or has not
-// released in time, is stopped or hangs: it is killed, because the one that
-// replaces it can clean up. The error says so.
+// dictate writes what is new: changed elections, and the newest order of each; and
+// now and then an order again although there is nothing new. A process that does
+// not take an order in, or has not released in time, is stopped or hangs: it is
+// killed, because the one that replaces it can clean up. The error says so. Once
+// Close is called nothing more is written: the socket is shut for writing, and the
+// process cleans up and ends.
 func (k *Keeper) dictate(p *process, ended <-chan struct{}) error {
 	alarm := clock.NewAlarm()
 	defer alarm.Close()
-	var order Order
-	var sent, since, excused time.Duration // since when an order has not been taken in
-	for fresh := true; ; {
-		now := clock.Boot()
-		if fresh {
-			seq := order.Seq + 1
-			order, sent, fresh = k.box.take(), now, false
-			order.Seq = seq
-			since = cmp.Or(since, now)
-			p.socket.SetWriteDeadline(time.Now().Add(patience))
-			if err := p.write(&order); err != nil {
-				p.Kill() // which the reader notices, as it does its death
+	d := dictation{p: p, given: map[string]*given{}}
+	closing := (<-chan struct{})(k.closing)
+	for fresh := k.orders.all(); ; {
+		if !isClosed(k.closing) {
+			err := d.write(k.takeChanges(), fresh)
+			if errors.Is(err, syscall.EPIPE) {
+				return nil // it has ended, or Close was called: the reader sees either
+			}
+			if err != nil {
+				p.Kill() // which the reader notices
 				return fmt.Errorf("giving it an order: %w", err)
 			}
 		}
-		if p.seen.Load() >= order.Seq {
-			since = 0
-		}
-		due := max(p.due(&order, sent, since), excused)
+		fresh = nil
+		now, due := clock.Boot(), d.due()
 		switch {
 		case now < due:
-		case now > due+excuse/2: // this process was itself stopped
-			excused = now + excuse
+		case now > due+stallGrace/2: // this process was itself stopped
+			d.excusedUntil = now + stallGrace
 			continue
 		default:
 			p.Kill()
 			return errors.New("it did not do what it was told in time, and was killed")
 		}
-		alarm.Set(min(due, sent+prodding))
+		alarm.Set(min(due, d.sent+keepAlive))
 		select {
-		case <-k.box.full:
-			fresh = true
+		case <-closing:
+			closing = nil
+		case <-k.orders.full:
+			fresh = k.orders.take()
 		case <-p.told:
 		case <-alarm.C():
-			fresh = clock.Boot() >= sent+prodding
+			if clock.Boot() >= d.sent+keepAlive {
+				fresh = d.again()
+			}
 		case <-ended:
 			return nil
 		}
 	}
 }
 
+// takeChanges returns what has changed of the elections.
+func (k *Keeper) takeChanges() []message {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	changes := k.changes
+	k.changes = nil
+	return changes
+}
+
+// dictation is what a keeper process has been told.
+type dictation struct {
+	p            *process
+	seq          uint64
+	sent         time.Duration // when an order was written last
+	given        map[string]*given
+	turns        []string      // the elections in the order in which they are told again
+	excusedUntil time.Duration // no order is late before
+}
+
+// given is the order given last for one election.
+type given struct {
+	order Order
+	sent  time.Duration
+	since time.Duration // since when an order has not been taken in; 0: all have
+}
+
+// write tells the process of changes and orders.
+func (d *dictation) write(changes []message, orders []Order) error {
+	for i := range changes {
+		if name := changes[i].Drop; name != "" {
+			delete(d.given, name)
+		}
+		if err := d.send(&changes[i]); err != nil {
+			return err
+		}
+	}
+	for i := range orders {
+		o, now := &orders[i], clock.Boot()
+		g := d.given[o.Election]
+		if g == nil {
+			g = &given{}
+			d.given[o.Election] = g
+		}
+		d.seq++
+		o.Seq, d.sent = d.seq, now
+		g.order, g.sent, g.since = *o, now, cmp.Or(g.since, now)
+		if err := d.send(&message{Order: o}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dictation) send(m *message) error {
+	d.p.socket.SetWriteDeadline(time.Now().Add(patience))
+	return d.p.write(m)
+}
+
+// again returns the order to write although there is nothing new: that of each
+// election in turn. Without one there is nothing to watch.
+func (d *dictation) again() []Order {
+	d.sent = clock.Boot()
+	if len(d.turns) == 0 {
+		d.turns = slices.Sorted(maps.Keys(d.given))
+	}
+	for len(d.turns) > 0 {
+		g := d.given[d.turns[0]]
+		d.turns = d.turns[1:]
+		if g != nil {
+			return []Order{g.order}
+		}
+	}
+	return nil
+}
+
 // due is when the process must at the latest have taken in an order that waits
-// since then or, which its own limit should have seen to, released.
-func (p *process) due(o *Order, sent, since time.Duration) time.Duration {
+// or, which its own limit should have seen to, released.
+func (d *dictation) due() time.Duration {
 	due := time.Duration(math.MaxInt64)
-	if since != 0 {
-		due = since + patience
+	for name, g := range d.given {
+		said := d.p.of(name)
+		if said.seen >= g.order.Seq {
+			g.since = 0
+		}
+		if g.since != 0 {
+			due = min(due, g.since+patience)
+		}
+		end := g.order.ReleaseBy - killMargin/2
+		if term := g.order.ReleaseTerm; term != 0 && term != said.released && g.sent < end {
+			due = min(due, end)
+		}
 	}
-	end := o.ReleaseBy - killMargin/2
-	if o.ReleaseTerm != 0 && o.ReleaseTerm != p.released.Load() && sent < end {
-		due = min(due, end)
-	}
-	return due
+	return max(due, d.excusedUntil)
 }
 
 // partWith lets the process clean up and end once Close is called.

@@ -1,5 +1,5 @@
 // Drawing: small helpers over the DOM. Text goes in as text only, never as
-// markup, because names are chosen by whoever runs a member.
+// markup, because names are chosen by the operators of members.
 
 export const $ = (id) => document.getElementById(id);
 

@@ -1,5 +1,5 @@
 // History: the leaderships as a ribbon in true scale and as a list, with why
-// each began and ended, and how long nobody led in between.
+// each began and ended, and how long no member led in between.
 
 import { $, hue, keep, make, put, set } from "./draw.js";
 import { model, now } from "./model.js";
@@ -31,7 +31,7 @@ function drawEntry(node, h) {
   hue(who, h.leader);
   put(node, "data-now", h.end === null ? "" : null);
   const without = h.end === null ? 0 : (h.newer ? Date.parse(h.newer.from) : now()) - h.end;
-  set(gap, without >= 1 ? `nobody led for ${h.newer ? span(without) : age(without)}` : "");
+  set(gap, without >= 1 ? `no member led for ${h.newer ? span(without) : age(without)}` : "");
   set(who, h.leader);
   const long = (h.end ?? now()) - h.start;
   set(when, `${clock(h.start, now())} – ${h.end === null ? "now" : clock(h.end, now())} · ${h.end === null ? age(long) : span(long)}`);

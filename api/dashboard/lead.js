@@ -11,16 +11,25 @@ export function drawLead() {
   const panel = $("lead");
   if (!l) return put(panel, "data-tone", "wait");
   const from = since();
-  put(panel, "data-tone", model.stale ? "stale" : l.leader ? "good" : l.electing ? "wait" : "bad");
+  const split = !model.outdated && model.verdict?.findings.some((f) => f.what === "split-possible" && f.degrades);
+  put(panel, "data-tone", model.stale ? "stale" : l.leader ? (split ? "warn" : "good") : l.electing ? "wait" : "bad");
   hue(panel, l.leader);
-  set($("leader"), l.leader ?? (l.electing ? "Electing …" : "Nobody"));
+  set($("leader"), l.leader ?? (l.electing ? "Electing …" : "No leader"));
   const when = from === null ? "" : `since ${clock(from, now())}`;
-  // While nothing is heard, nobody knows how long it has gone on.
+  // While nothing is heard, it is not known how long it has gone on.
   const long = from === null || model.stale ? "" : age(now() - from);
   let parts;
-  if (l.leader) parts = [when && `leads ${when}`, long && `for ${long}`, began(l), `term ${l.term}`];
+  if (l.leader) parts = [when && `leads ${when}`, long && `for ${long}`, began(l), `term ${l.term}`, holds(l)];
   else parts = [`no leader${when && ` ${when}`}`, long && `for ${long}`];
   set($("leader-about"), parts.filter(Boolean).join(" · "));
+}
+
+// holds says which floating addresses the leader has, as it said when it was asked
+// last.
+function holds(l) {
+  const addresses = (l.is_leader ? model.self : model.states[l.leader])?.addresses ?? [];
+  const said = (held) => addresses.filter((a) => a.held === held).map((a) => `${a.address} on ${a.interface}`).join(", ");
+  return [said(true) && `holds ${said(true)}`, said(false) && `does not hold ${said(false)}`].filter(Boolean).join(" · ");
 }
 
 // began says why the present leadership began.

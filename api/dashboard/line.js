@@ -15,7 +15,7 @@ export function drawLine() {
   if (line.length === 0) return;
   const answering = line.filter((w) => w.answers).length;
   set($("line-about"), `${plural(line.length, "member")}, ${answering === line.length ? "all answer" : `${answering} answer`}. `
-    + "Each is asked whom it takes for the leader.");
+    + "Each is asked which leader it follows.");
   drawVoters(line);
   // A long list is not to push the history out of sight.
   const column = $(all && line.length > few ? "feed" : "line").parentElement;
@@ -49,7 +49,7 @@ function says(w) {
   if (!w.asked) return "…";
   if (!w.answers) return "does not answer";
   if (w.leads) return "leads";
-  return w.says ? `follows ${w.says}` : w.state.electing ? "names nobody, electing" : "names nobody";
+  return w.says ? `follows ${w.says}` : w.state.electing ? "names no leader, electing" : "names no leader";
 }
 
 function row() {
@@ -101,6 +101,7 @@ function drawDetails(dl, w) {
     ["lease left", s?.is_leader && s.lease_ms ? span(s.lease_ms) : null],
     ["heard its leader", s && !s.is_leader && s.leader_heard_ms >= 0 ? `${span(s.leader_heard_ms)} before it answered` : null],
     ["sees", s ? plural(s.members.length, "member") : null],
+    ["floating addresses", s?.addresses?.length ? s.addresses.map((a) => `${a.address} on ${a.interface}: ${a.held ? `held since ${clock(Date.parse(a.since), now())}` : "not held"}`).join(", ") : null],
     ["hook", s?.hook ? hook(s.hook) : null],
     ["rule", s && s.rule !== model.self?.rule ? s.rule : null],
     ["mode", s && s.mode !== model.self?.mode ? s.mode : null],
@@ -127,7 +128,7 @@ function drawVoters(line) {
   if (voters.length === 0) return;
   const needed = Math.floor(voters.length / 2) + 1;
   const there = voters.map((v) => {
-    const w = line.find((m) => m.name === v || m.addr === v);
+    const w = line.find((m) => m.voter === v);
     return { voter: v, up: w?.answers ?? false, holds: w?.says ?? null };
   }).sort((a, b) => b.up - a.up);
   const up = there.filter((v) => v.up).length;

@@ -13,7 +13,7 @@ const reopen = 8000;
 // the matter, and so often when all is well.
 const leastPause = 2000, troubledPause = 3000, calmPause = 10000;
 
-const kinds = ["state", "leader", "member", "election", "hook", "health", "maintenance", "lease"];
+const kinds = ["state", "leader", "member", "election", "hook", "address", "health", "maintenance", "lease"];
 
 // follow keeps the model up to date and calls changed with what has changed.
 export function follow(changed) {

@@ -1,6 +1,7 @@
 // Main: puts the parts together and draws what has changed, once a frame.
 
 import { $, plain, put, set } from "./draw.js";
+import { drawElections } from "./elections.js";
 import { drawFeed } from "./feed.js";
 import { drawHistory } from "./history.js";
 import { drawLead, drawLease } from "./lead.js";
@@ -30,6 +31,7 @@ function draw() {
   drawLead();
   drawVerdict();
   drawLine();
+  drawElections();
   drawFeed();
   drawHistory();
   speak();

@@ -44,17 +44,20 @@ export function hear(kind, e) {
   switch (kind) {
     case "state":
       if (model.self !== null) note("gap", { ms: silent, restarted: model.self.pid !== e.pid || model.self.start_time !== e.start_time }, at);
-      if (model.self === null || model.self.leader !== e.leader) model.leaderSince = null;
+      model.leaderSince = e.leader_since ? Date.parse(e.leader_since) : null;
       model.self = e;
       model.lease = { ...leaseOf(e), left_ms: 0, of_ms: 0 };
       model.outdated = true;
       return true;
+    case "address":
+      model.self = { ...model.self, addresses: e.addresses };
+      break;
     case "lease":
       model.lease = e;
       return false;
     case "leader":
       model.lease = { ...model.lease, leader: e.leader, term: e.term, is_leader: e.self, left_ms: 0, of_ms: 0 };
-      model.leaderSince = at;
+      model.leaderSince = e.since ? Date.parse(e.since) : at;
       model.outdated = true;
       record(e, at);
   }
@@ -65,17 +68,17 @@ export function hear(kind, e) {
 
 const leaseOf = (s) => ({ leader: s.leader, term: s.term, is_leader: s.is_leader, electing: s.electing, phase: s.phase });
 
-// record keeps the history up with the stream until it is asked for again.
+// record keeps the history up with the stream until it is asked for again. One
+// leadership is one row: its leader may raise the term, or be out of sight for a
+// while.
 function record(e, at) {
   const [latest] = model.history, time = new Date(at).toISOString();
-  if (latest && latest.to === null && (latest.leader !== e.leader || latest.term !== e.term)) {
-    model.history[0] = { ...latest, to: time, end_reason: e.reason };
-  }
-  if (e.leader === null) return;
-  if (latest?.leader === e.leader && latest.term === e.term) {
-    model.history[0] = { ...latest, to: null, end_reason: "" }; // it was out of sight for a while
+  if (latest && e.leader === latest.leader && (latest.to === null || e.term === latest.term)) {
+    model.history[0] = { ...latest, term: e.term, to: null, end_reason: "" };
     return;
   }
+  if (latest && latest.to === null) model.history[0] = { ...latest, to: time, end_reason: e.reason };
+  if (e.leader === null) return;
   model.history.unshift({ term: e.term, leader: e.leader, from: time, to: null, reason: e.reason, detection_ms: 0, confirm_ms: 0, hook_ms: 0 });
 }
 
@@ -102,7 +105,7 @@ export function learn({ diag, members, history, ready }, asked, current) {
   if (current) model.outdated = false;
 }
 
-// views is what each member says: the line of succession first, then whoever
+// views is what each member says: the line of succession first, then those that
 // else was asked, such as a voter that is not there.
 export function views() {
   const listed = model.members.map((m) => m.name);
@@ -121,7 +124,6 @@ function view(m, favourite) {
     ...m, own, asked: s !== null, answers, error: s?.error ?? null, state: answers ? s : null,
     leads: answers && s.is_leader, says: answers ? s.leader : null,
     differs: answers && !model.outdated && (s.leader ?? null) !== (favourite ?? null),
-    voter: (model.self?.voters ?? []).some((v) => v === m.name || v === m.addr),
     next: answers && !model.outdated && model.ready?.would_lead === m.name && model.lease?.leader != null,
   };
 }
@@ -133,12 +135,11 @@ function most(values) {
   return [...count].sort((a, b) => b[1] - a[1])[0]?.[0];
 }
 
-// since is when the present leadership began, as exactly as is known; without
-// a leader, when the last one ended; null if that is not known.
+// since is when the present leadership began; without a leader, when the last
+// one ended; null if that is not known.
 export function since() {
   const latest = model.history[0];
   const leader = model.lease?.leader ?? null;
-  if (latest && leader !== null && latest.leader === leader && latest.term === model.lease.term) return Date.parse(latest.from);
-  if (latest && leader === null && latest.to && !model.leaderSince) return Date.parse(latest.to);
+  if (leader === null && latest?.to && !model.leaderSince) return Date.parse(latest.to);
   return model.leaderSince;
 }

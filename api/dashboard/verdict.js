@@ -31,11 +31,11 @@ export function drawVerdict() {
 const asked = (ms) => (ms < 2000 ? "asked just now" : `asked ${age(ms)} ago`);
 
 function list(parent, findings) {
-  keep(parent, findings, (f) => `${f.what} ${f.member} ${f.evidence}`,
+  keep(parent, findings, (f) => `${f.what} ${f.member} ${f.election ?? ""} ${f.evidence}`,
     () => make("li", "", make("p", "what"), make("p", "evidence"), make("p", "advice")),
     (node, f) => {
       const [what, evidence, advice] = node.children;
-      set(what, [f.what.replaceAll("-", " "), f.member].filter(Boolean).join(" · "));
+      set(what, [f.what.replaceAll("-", " "), f.member, f.election && `election ${f.election}`].filter(Boolean).join(" · "));
       set(evidence, f.evidence);
       set(advice, f.advice);
     });

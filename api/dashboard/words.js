@@ -26,11 +26,14 @@ const reasons = {
   "departed": "left the group",
   "lease-lost": "could not renew its lease",
   "keeper-fired": "its keeper ended it",
+  "handing-over": "it hands over",
   "leader-silent": "fell silent",
   "leader-died": "its agent died",
   "carrier-lost": "lost the link of its floating address",
-  "alone": "nobody else was there to ask",
+  "alone": "no other member was there to ask",
   "outvoted": "not enough voters confirmed",
+  "clock-beyond": "its clock is beyond the year 2255, where terms end",
+  "terms-used-up": "no term is left to claim",
 };
 
 // because says a reason; one this page does not know is shown as it came.
@@ -43,7 +46,7 @@ export const plural = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
 
 // names lists a few names as in a sentence.
 export function names(list, most = 3) {
-  if (list.length === 0) return "nobody";
+  if (list.length === 0) return "no member";
   const shown = list.slice(0, most);
   const rest = list.length - shown.length;
   if (rest > 0) return `${shown.join(", ")} and ${plural(rest, "other")}`;
@@ -65,16 +68,18 @@ export function span(ms) {
 // age is a span that counts up once a second: no more than the eye can follow.
 export const age = (ms) => (ms < 60000 ? `${Math.floor(Math.max(ms, 0) / 1000)} s` : span(ms));
 
-const clockForm = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const dayForm = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const yearForm = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+// All times are in UTC, as those in findings and in the log of a host are.
+const clockForm = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", timeZone: "UTC" });
+const dayForm = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
+const yearForm = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+const dateOf = (t) => t.toISOString().slice(0, 10);
 
 // clock says when, with the day unless it is today's.
 export function clock(time, now = Date.now()) {
   const t = new Date(time), today = new Date(now);
-  if (t.toDateString() === today.toDateString()) return clockForm.format(t);
-  const day = t.getFullYear() === today.getFullYear() ? dayForm : yearForm;
-  return `${day.format(t)}, ${clockForm.format(t)}`;
+  if (dateOf(t) === dateOf(today)) return `${clockForm.format(t)} UTC`;
+  const day = t.getUTCFullYear() === today.getUTCFullYear() ? dayForm : yearForm;
+  return `${day.format(t)}, ${clockForm.format(t)} UTC`;
 }
 
 // verdict is a verdict as a headline and a tone. views is what each member says.
@@ -84,14 +89,19 @@ export function verdict(v, views) {
     case "agreed":
       return ["good", views.length === 1 ? `All is well. ${v.leader} is alone and leads.`
         : `All is well. All ${plural(views.length, "member")} say that ${v.leader} leads.`];
-    case "degraded":
+    case "degraded": {
+      const split = v.findings.find((f) => f.what === "split-possible" && f.degrades);
+      const out = views.filter((w) => !w.died && (w.error !== null || w.alive === false)).length;
+      if (split && answering.length === 1) return ["warn", `${v.leader} leads alone. ${plural(out, "member")} ${out === 1 ? "is" : "are"} out of reach and may have a leader of their own.`];
+      if (split) return ["warn", `${v.leader} leads here. ${plural(out, "member")} ${out === 1 ? "is" : "are"} out of reach and may have a leader of their own.`];
       return ["warn", `${v.leader} leads, but something needs a hand.`];
+    }
     case "disagreed":
       return ["bad", "The members do not agree who leads."];
     case "two-leaders":
       return ["bad", `${names(answering.filter((w) => w.leads).map((w) => w.name))} each say that they lead.`];
     case "no-leader":
-      return ["bad", "Nobody leads."];
+      return ["bad", "No member leads."];
   }
   return ["warn", String(v.status)];
 }
@@ -123,7 +133,15 @@ export function step(kind, e, self) {
       if (e.event === "check" && !e.error && (e.running || e.exit === 0)) return null;
       if (e.running) return ["plain", `${at} runs`, ""];
       if (e.exit === 0 && !e.error) return ["plain", `${at} is done`, span(e.duration_ms)];
+      if (e.overtaken) return ["plain", `${at} was ended`, "something newer has made it pointless"];
       return ["bad", `${at} failed`, e.error || `exit status ${e.exit}`];
+    }
+    case "address": {
+      const names = e.addresses.map((a) => a.address).join(", ");
+      if (e.over) return ["plain", `${self}: ${e.what} has ended`, names];
+      if (e.evidence) return ["bad", `${self}: ${e.what}`, e.evidence];
+      const said = { taken: "took and announced", "put-back": "put back and announced", "given-up": "gave up" }[e.what];
+      return said ? ["plain", `${self} ${said} ${names}`, ""] : null;
     }
     case "health":
       if (e.healthy) return ["plain", `${self} is healthy`, ""];
@@ -156,7 +174,7 @@ function election(e, self) {
     case "lost": return e.peer ? ["bad", `${e.peer} leads no more`, why] : ["warn", `${self} gives its claim up`, why];
     case "other-leader": return ["bad", `${e.peer} leads as well`, ""];
     case "awoke": return ["warn", `${self} was paused for longer than a lease`, ""];
-    case "stayed": return ["warn", `${self} goes on leading, because nobody else may`, why];
+    case "stayed": return ["warn", `${self} goes on leading, because no other member may`, why];
     case "numbered": return null;
   }
   return ["plain", [e.what, e.peer].filter(Boolean).join(" "), why];

@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"doyen/agent"
-	"doyen/agent/journal"
+	"doyen/agent/journald"
 
 	"github.com/urfave/cli/v2"
 )
@@ -26,16 +28,29 @@ const (
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := newApp(stdout, stderr).RunContext(ctx, args)
+	app, values := newApp(stdout, stderr)
+	args, command, err := splitCommand(app, args)
+	if err == nil {
+		values["run"].values = command
+	}
+	if completeValue(ctx, app, args, stdout) {
+		return exitOK
+	}
+	if err == nil {
+		err = app.RunContext(ctx, flagsAfterCommand(app, storeFlagsFirst(app, args)))
+	}
 	if err == nil {
 		return exitOK
 	}
 	if text := err.Error(); text != "" {
 		priority := ""
-		if journal.Takes(stderr) {
-			priority = journal.Priority(slog.LevelError)
+		if journald.Takes(stderr) {
+			priority = journald.Priority(slog.LevelError)
 		}
-		fmt.Fprintf(stderr, "%sagent: %s\n", priority, text)
+		// A configuration with several faults has a line for each.
+		for line := range strings.Lines(text) {
+			fmt.Fprintf(stderr, "%sagent: %s\n", priority, strings.TrimSuffix(line, "\n"))
+		}
 	}
 	if coder, ok := errors.AsType[cli.ExitCoder](err); ok {
 		return coder.ExitCode()
@@ -43,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-func newApp(stdout, stderr io.Writer) *cli.App {
+func newApp(stdout, stderr io.Writer) (*cli.App, flagValues) {
 	flags, values := newFlags()
 	// Both the bare program and its command run take the settings; the values
 	// of both go to the same place.
@@ -56,7 +71,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:                 "agent",
 		Usage:                "elects one leader among the members of a group, and acts on it",
-		UsageText:            "agent [flags]            run the agent\nagent COMMAND [flags]    ask or tell a running agent, or work without one",
+		UsageText:            "agent [flags] [-- PROGRAM [ARG…]]    run the agent, and PROGRAM while it leads\nagent COMMAND [flags]                ask or tell a running agent, or work without one",
 		Description:          "Each flag NAME of the agent can also be given by the environment variable DOYEN_NAME\n(capitals, - becomes _) or in the YAML file named by --config. A flag overrides the\nenvironment, the environment the file, the file the default.",
 		Version:              agent.Version,
 		Flags:                flags,
@@ -81,18 +96,39 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		c.OnUsageError = usageError
 		c.HideHelpCommand = true
 	}
-	return app
+	return app, values
 }
+
+// badValue is what package flag says of a value that it cannot parse.
+var badValue = regexp.MustCompile(`^invalid (boolean )?value "(.*)" for (?:flag )?-+([a-z-]+): `)
 
 // usageError turns what package flag says into one sentence that names the
 // flag as the user writes it.
-func usageError(_ *cli.Context, err error, _ bool) error {
+func usageError(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		text = fmt.Sprintf("unknown flag --%s", strings.TrimPrefix(name, "-"))
+		name = "--" + strings.TrimPrefix(name, "-")
+		if known := flagNames(c); slices.Contains(known, name) {
+			text = fmt.Sprintf("%s belongs to a command, such as 'agent leader'", name)
+		} else {
+			text = fmt.Sprintf("unknown flag %s%s", name, didYouMean(name, known))
+		}
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		text = fmt.Sprintf("--%s needs a value", strings.TrimPrefix(name, "-"))
+	}
+	if flag, ok := strings.CutPrefix(text, "bad flag syntax: "); ok {
+		text = fmt.Sprintf("%q is no flag", flag)
+	}
+	if m := badValue.FindStringSubmatch(text); m != nil {
+		wanted := "a duration such as 500ms, 10s or 1m30s"
+		switch {
+		case m[1] != "":
+			wanted = "true or false"
+		case takesNumber(c, m[3]):
+			wanted = "a whole number, 0 or more"
+		}
+		text = fmt.Sprintf("--%s: %q is not %s", m[3], m[2], wanted)
 	}
 	return cli.Exit(text, exitUsage)
 }
@@ -103,11 +139,22 @@ func noArguments(c *cli.Context) error {
 	if !c.Args().Present() {
 		return nil
 	}
-	what := "argument"
+	what, hint := "argument", ""
 	if c.Command.Name == c.App.Name {
-		what = "command"
+		what, hint = "command", didYouMean(c.Args().First(), commandNames(c.App))
 	}
-	return cli.Exit(fmt.Sprintf("unknown %s %q; see 'agent help'", what, c.Args().First()), exitUsage)
+	if hint == "" {
+		hint = "; see 'agent help'"
+	}
+	return cli.Exit(fmt.Sprintf("unknown %s %q%s", what, c.Args().First(), hint), exitUsage)
+}
+
+// takesNumber reports whether a flag of the command takes a whole number.
+func takesNumber(c *cli.Context, name string) bool {
+	return slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool {
+		_, number := f.(*cli.Uint64Flag)
+		return number && slices.Contains(f.Names(), name)
+	})
 }
 
 // loadOptions reads the configuration, with the exit code for one that is bad.

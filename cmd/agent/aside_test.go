@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -15,7 +18,11 @@ import (
 // tell runs a client command and expects it to succeed.
 func (n *node) tell(args ...string) string {
 	n.g.t.Helper()
-	out, err := exec.Command(n.g.exe, append(args, "--addr", n.name)...).CombinedOutput()
+	line := slices.Concat(n.within, []string{n.g.exe}, args)
+	if n.within == nil { // else it is the one at the command's default address
+		line = append(line, "--addr", n.name)
+	}
+	out, err := exec.Command(line[0], line[1:]...).CombinedOutput()
 	if err != nil {
 		n.g.t.Fatalf("agent %q at %s: %v: %s", args, n.name, err, out)
 	}
@@ -55,7 +62,25 @@ func TestMaintenance(t *testing.T) {
 	g.eventually(func() error {
 		var r agent.Readiness
 		if !b.get("/ready", &r, http.StatusServiceUnavailable) || r.WouldLead != nil {
-			return fmt.Errorf("%s: got /ready %+v, want nobody to lead next", b.name, r)
+			return fmt.Errorf("%s: got /ready %+v, want no member to lead next", b.name, r)
+		}
+		return nil
+	})
+	// The line of succession marks the leader, and says why the others may not lead.
+	g.eventually(func() error {
+		states := map[string]string{}
+		out := b.tell("members")
+		for line := range strings.Lines(out) {
+			for _, n := range g.nodes {
+				if strings.Contains(line, " "+n.name+" ") {
+					columns := strings.Split(strings.TrimSpace(line), "  ")
+					states[n.name] = columns[len(columns)-1]
+				}
+			}
+		}
+		const aside = "alive, may not lead: stood-aside"
+		if want := map[string]string{a.name: aside, b.name: "leads", c.name: aside}; !maps.Equal(states, want) {
+			return fmt.Errorf("agent members: got %v, want %v, of\n%s", states, want, out)
 		}
 		return nil
 	})
@@ -64,7 +89,7 @@ func TestMaintenance(t *testing.T) {
 			t.Errorf("agent diag: got %q, want %q in it", out, part)
 		}
 	}
-	// Nobody is left to hand over to.
+	// No member is left to hand over to.
 	if out, err := exec.Command(g.exe, "step-down", "--for", "1h", "--addr", b.name).CombinedOutput(); err == nil || !strings.Contains(string(out), "nothing has changed") {
 		t.Errorf("agent step-down --for of the last candidate: got %q, want it refused", out)
 	}
@@ -91,6 +116,54 @@ func TestMaintenance(t *testing.T) {
 	g.eventually(func() error {
 		if l := b.leader(); l == b.name || l == "" {
 			return fmt.Errorf("%s: got leader %q, want another", b.name, l)
+		}
+		return nil
+	})
+}
+
+// What step-down prints is who leads then, and under which term. Of all members
+// told to stand aside at the same instant, one stays a candidate.
+func TestStepDownsAtTheSameInstant(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3)
+	g.start()
+	a, b, c := g.nodes[0], g.nodes[1], g.nodes[2]
+	g.checkLeader(a, a, b, c)
+	g.checkHeir(b, a, b, c)
+	out := a.tell("step-down")
+	g.checkLeader(b, a, b, c)
+	if want := fmt.Sprintf("%s leads (term %d)", b.name, b.state().Term); !strings.Contains(out, want) {
+		t.Errorf("step-down: want %q, got %q", want, out)
+	}
+	a.tell("resume")
+	for round := range 5 {
+		for _, n := range g.nodes {
+			n.aside(false)
+		}
+		var all sync.WaitGroup
+		for _, n := range g.nodes {
+			all.Go(func() { g.command("step-down", "--for", "1h", "--addr", n.name) }) // one may be refused
+		}
+		all.Wait()
+		if !slices.ContainsFunc(g.nodes, func(n *node) bool { return n.state().Eligible }) {
+			t.Errorf("round %d: every member stands aside", round)
+		}
+		g.agreed()
+		for _, n := range g.nodes {
+			n.tell("resume")
+		}
+	}
+}
+
+// agreed waits until all members follow one leader.
+func (g *group) agreed() {
+	g.t.Helper()
+	g.eventually(func() error {
+		leader := g.nodes[0].leader()
+		for _, n := range g.nodes {
+			if got := n.leader(); leader == "" || got != leader {
+				return fmt.Errorf("%s follows %q, and %s %q", g.nodes[0].name, leader, n.name, got)
+			}
 		}
 		return nil
 	})

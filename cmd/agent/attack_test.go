@@ -58,7 +58,7 @@ func newAttack(t *testing.T, nodes []*node, p *tap, encrypted bool) *attack {
 	packet("random packets", often, func(r *rand.Rand) []byte { return random(r, 4000) })
 	packet("random packets behind the label", often, func(r *rand.Rand) []byte { return behind(label, random(r, 2000)) })
 	packet("packets of ours with rubbish", often, func(r *rand.Rand) []byte { return behind(label+"\x08", random(r, 1000)) })
-	packet("wills of nobody", often, func(r *rand.Rand) []byte { return behind("\xda"+label[1:], random(r, 200)) })
+	packet("wills of no member", often, func(r *rand.Rand) []byte { return behind("\xda"+label[1:], random(r, 200)) })
 	packet("packets under a wrong key", often, func(r *rand.Rand) []byte { return behind(label, sealed(random(r, 1000), label[2:])) })
 	packet("packets sent again", often, func(r *rand.Rand) []byte { return p.seen(&p.packets, r.Int()) })
 	packet("packets sent again, cut short", often, func(r *rand.Rand) []byte { return cut(r, p.seen(&p.packets, r.Int())) })
@@ -96,7 +96,7 @@ func newAttack(t *testing.T, nodes []*node, p *tap, encrypted bool) *attack {
 	a.hold("bodies that never come", func(*rand.Rand) string {
 		return "POST /leave HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 4000\r\n\r\n"
 	})
-	a.hold("event streams that nobody reads", func(*rand.Rand) string { return "GET /events?lease=100ms HTTP/1.1\r\nHost: x\r\n\r\n" })
+	a.hold("event streams that are not read", func(*rand.Rand) string { return "GET /events?lease=100ms HTTP/1.1\r\nHost: x\r\n\r\n" })
 	a.hold("exchanges that never end", func(r *rand.Rand) string { return label + string(exchange(r, 100))[:200] })
 	return a
 }
@@ -217,7 +217,7 @@ func oldSeal(b []byte, at int) []byte {
 	return b
 }
 
-// sealed encrypts as memberlist does, with a key that is nobody's.
+// sealed encrypts as memberlist does, with a key that is of no member.
 func sealed(b []byte, label string) []byte {
 	block, err := aes.NewCipher(make([]byte, keySize))
 	if err != nil {
@@ -233,7 +233,7 @@ func sealed(b []byte, label string) []byte {
 }
 
 // hostileNode is a member as memberlist writes one, with a name that is none or
-// a meta that is none, so that nobody takes it in.
+// a meta that is none, so that no member takes it in.
 func hostileNode(r *rand.Rand, nameKey string) []byte {
 	str := func(b []byte, s string) []byte { return append(append(b, 0xda, byte(len(s)>>8), byte(len(s))), s...) }
 	b := []byte{0x87}

@@ -61,7 +61,7 @@ func (c *certificate) config() *tls.Config {
 }
 
 // tell logs for how long the certificate is good. One that is not good now is
-// used nevertheless: no election should fail because nobody renewed it.
+// used nevertheless: no election should fail because it was not renewed it.
 func (c *certificate) tell(log *slog.Logger) {
 	leaf := c.current.Load().Leaf
 	switch now := time.Now(); {

@@ -10,13 +10,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"doyen/agent"
+	"doyen/gossip/portable"
 
 	"github.com/urfave/cli/v2"
 )
@@ -33,6 +34,16 @@ type client struct {
 	timeout time.Duration // of one call; a stream only has to begin within it
 	json    bool
 	out     io.Writer
+	// election is the one that the calls are about; "": the group's own, or none.
+	election string
+}
+
+// where is what --addr of another command would have to say to ask the same agent.
+func (c *client) where() string {
+	if c.tls != nil {
+		return "https://" + c.addr
+	}
+	return c.addr
 }
 
 // An answer is what the agent said.
@@ -43,15 +54,17 @@ type answer struct {
 
 // newClient reads the flags that all client commands share.
 func newClient(c *cli.Context) (*client, error) {
-	if err := noArguments(c); err != nil {
-		return nil, err
+	if c.Command.ArgsUsage == "" {
+		if err := noArguments(c); err != nil {
+			return nil, err
+		}
 	}
 	addr, secure := strings.CutPrefix(c.String("addr"), "https://")
 	addr, err := clientAddr(strings.TrimSuffix(strings.TrimPrefix(addr, "http://"), "/"))
 	if err != nil {
 		return nil, cli.Exit(err, exitUsage)
 	}
-	cl := &client{addr: addr, timeout: c.Duration("timeout"), json: c.Bool("json"), out: c.App.Writer}
+	cl := &client{addr: addr, timeout: c.Duration("timeout"), json: c.Bool("json"), out: c.App.Writer, election: c.String("election")}
 	if cl.tls, err = clientTLS(secure, c.String("tls-ca-file")); err != nil {
 		return nil, cli.Exit(err, exitUsage)
 	}
@@ -66,7 +79,7 @@ func newClient(c *cli.Context) (*client, error) {
 	return cl, nil
 }
 
-// clientTLS returns whom to trust: the authorities in the file, else those that
+// clientTLS returns what to trust: the authorities in the file, else those that
 // this host knows; nil for plain HTTP.
 func clientTLS(secure bool, caFile string) (*tls.Config, error) {
 	switch {
@@ -108,6 +121,30 @@ func (c *client) get(ctx context.Context, path string, want ...int) (answer, err
 	return c.call(ctx, http.MethodGet, path, want...)
 }
 
+// askAgain is the pause between two questions of --wait.
+const askAgain = 100 * time.Millisecond
+
+// getUntil asks for path until the answer is 200 or the time of --wait is over,
+// and returns the last answer: 200 or 503. An agent that cannot be asked may be
+// starting, so that is waited for, too.
+func (c *client) getUntil(cc *cli.Context, path string) (answer, error) {
+	wait := cc.Duration("wait")
+	if wait < 0 {
+		return answer{}, cli.Exit(fmt.Sprintf("--wait: %v is negative", wait), exitUsage)
+	}
+	for end := time.Now().Add(wait); ; {
+		a, err := c.get(cc.Context, path, http.StatusOK, http.StatusServiceUnavailable)
+		if err == nil && a.status == http.StatusOK || !time.Now().Add(askAgain).Before(end) {
+			return a, err
+		}
+		select {
+		case <-cc.Context.Done():
+			return answer{}, errors.New("interrupted")
+		case <-time.After(askAgain):
+		}
+	}
+}
+
 func (c *client) post(ctx context.Context, path string, want ...int) (answer, error) {
 	return c.call(ctx, http.MethodPost, path, want...)
 }
@@ -134,13 +171,33 @@ func (c *client) call(ctx context.Context, method, path string, want ...int) (an
 
 // open sends one request and returns the response once its head has arrived.
 func (c *client) open(ctx context.Context, method, path string) (*http.Response, error) {
+	return c.openBy(ctx, &http.Transport{DisableKeepAlives: true, TLSClientConfig: c.tls}, method, path)
+}
+
+// openBy is open with a transport of the caller's.
+func (c *client) openBy(ctx context.Context, transport *http.Transport, method, path string) (*http.Response, error) {
+	return c.openWith(ctx, transport, method, path, nil, nil)
+}
+
+// openWith does the same with a body and more headers, if any.
+func (c *client) openWith(ctx context.Context, transport *http.Transport, method, path string, body io.Reader, head http.Header) (*http.Response, error) {
 	scheme := "http://"
 	if c.tls != nil {
 		scheme = "https://"
 	}
-	req, err := http.NewRequestWithContext(ctx, method, scheme+c.addr+path, nil)
+	if c.further() != "" {
+		separator := "?"
+		if strings.Contains(path, "?") {
+			separator = "&"
+		}
+		path += separator + "election=" + url.QueryEscape(c.election)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, scheme+c.addr+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("--addr %s: %w", c.addr, err)
+	}
+	for name, values := range head {
+		req.Header[name] = values
 	}
 	req.Header.Set("Accept", "application/json")
 	if c.token != "" {
@@ -148,7 +205,6 @@ func (c *client) open(ctx context.Context, method, path string) (*http.Response,
 	}
 	// An agent is asked directly: a proxy would be asked from another address
 	// than loopback, and is seldom where the agents are.
-	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: c.tls}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return nil, c.unreachable(err)
@@ -164,7 +220,7 @@ func (c *client) unreachable(err error) error {
 	switch {
 	case errors.As(err, &untrusted):
 		return fmt.Errorf("%s is not trusted: %w; --tls-ca-file names the authority to trust", c.addr, untrusted.Err)
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, portable.Refused):
 		return fmt.Errorf("cannot reach %s: connection refused: is the agent running?", c.addr)
 	case errors.As(err, &dns):
 		return fmt.Errorf("cannot reach %s: no address is known for %s", c.addr, dns.Name)
@@ -172,9 +228,9 @@ func (c *client) unreachable(err error) error {
 		return fmt.Errorf("%s did not answer within %s", c.addr, c.timeout)
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
-	case c.tls != nil && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+	case c.tls != nil && (errors.Is(err, io.EOF) || errors.Is(err, portable.Reset)):
 		return fmt.Errorf("%s closed the connection: is that an agent, and does it answer HTTPS there (--tls-cert-file)?", c.addr)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, portable.Reset):
 		return fmt.Errorf("%s closed the connection: is that an agent, and does it answer HTTP there (--http)?", c.addr)
 	}
 	return fmt.Errorf("cannot reach %s: %w", c.addr, err)
@@ -197,6 +253,14 @@ func (a answer) decode(into any) error {
 		return fmt.Errorf("the answer is not what an agent says: %w", err)
 	}
 	return nil
+}
+
+// further is the further election that the calls are about; "": the group's own.
+func (c *client) further() string {
+	if c.election == agent.GroupElection {
+		return ""
+	}
+	return c.election
 }
 
 // print writes the answer as the agent gave it, for --json, or as show has it

@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -83,8 +85,8 @@ func TestCommands(t *testing.T) {
 		{"status", "GET /status", 200, state("a", "a", `,"lease_ms":600`), exitOK, []string{"a (itself)", "600 ms"}, ""},
 		{"status", "GET /status", 200, state("a", "b"), exitOK, []string{"leader", "b"}, ""},
 		{"status", "GET /status", 200, state("a", "", `,"electing":true`), exitNoLeader, []string{"none (electing)"}, ""},
-		{"members", "GET /members", 200, `[{"name":"a","addr":"x","rank":1,"alive":true,"eligible":true},{"name":"b","rank":2,"alive":true}]`,
-			exitOK, []string{"RANK", "a ", "alive", "b ", "not eligible"}, ""},
+		{"members", "GET /members", 200, `[{"name":"a","addr":"x","rank":1,"alive":true,"eligible":true,"leads":true},{"name":"b","rank":2,"alive":true},{"name":"c","rank":3,"alive":true,"unfit":"stood-aside"},{"name":"d","rank":4}]`,
+			exitOK, []string{"RANK", "a ", "leads\n", "b ", "alive, may not lead: not eligible\n", "alive, may not lead: stood-aside\n", "silent\n"}, ""},
 		{"diag", "GET /diag", 200, diagBody("agreed"), exitOK, []string{"agreed: a leads", "no answer in 2s", "look at b"}, ""},
 		{"diag", "GET /diag", 200, diagBody("degraded"), exitOK, []string{"degraded: a leads"}, ""},
 		{"diag", "GET /diag", 200, diagBody("no-leader"), exitNoLeader, []string{"no-leader"}, ""},
@@ -94,13 +96,18 @@ func TestCommands(t *testing.T) {
 		{"history", "GET /history", 200, `[{"term":7,"leader":"a","from":"2026-01-02T03:04:05Z","to":null,"reason":"elected","confirm_ms":1.5}]`,
 			exitOK, []string{"elected", "1.5ms", "now"}, ""},
 		{"ready", "GET /ready", 200, `{"ready":true,"would_lead":"b","worst_failover_ms":1400,"least_failover_ms":667,"usual_failover_ms":1010,"reasons":[]}`, exitOK, []string{"ready: b would lead", "cut off: after 667ms to 1.01s, at worst 1.4s"}, ""},
-		{"ready", "GET /ready", 503, `{"ready":false,"would_lead":null,"reasons":["nobody else"]}`, exitNoLeader, []string{"not ready\n  nobody else"}, ""},
+		{"ready", "GET /ready", 503, `{"ready":false,"would_lead":null,"reasons":["no other member"]}`, exitNoLeader, []string{"not ready\n  no other member"}, ""},
 		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"b","term":8}`, exitOK, []string{"done; b leads (term 8)"}, ""},
-		{"step-down", "POST /step-down", 409, `{"error":"refused: nobody to hand over to"}`, exitFailed, nil, "nobody to hand over to"},
+		{"step-down", "POST /step-down", 409, `{"error":"refused: no member to hand over to"}`, exitFailed, nil, "no member to hand over to"},
 		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"b","term":8,"until":"2026-01-02T03:04:05Z"}`, exitOK, []string{"done; b leads (term 8); no candidate until 2026-01-02 "}, ""},
 		{"resume", "POST /resume", 200, `{"ok":true,"note":"back"}`, exitOK, []string{"back\n"}, ""},
 		{"status", "GET /status", 200, state("a", "b", `,"health":{"healthy":true,"in_a_row":2}`), exitOK, []string{"healthy: success, 2 in a row"}, ""},
 		{"status", "GET /status", 200, state("a", "b", `,"eligible":false,"maintenance_until":"2026-01-02T03:04:05Z"`), exitOK, []string{"stands aside", "until 2026-01-02 ", "eligible", "no\n"}, ""},
+		{"elections", "GET /elections", 200, `{"web":{"leader":"b","term":3,"candidates":["b","a"],"placed":"a"},"group":{"leader":null,"term":2,"candidates":[]}}`,
+			exitOK, []string{"group ", "none ", "web ", "b a"}, ""},
+		{"is-leader", "GET /is-leader", 200, "OK", exitOK, []string{"this member leads\n"}, ""},
+		{"is-leader", "GET /is-leader", 503, `{"error":"this member does not lead"}`, exitNoLeader, []string{"does not lead\n"}, ""},
+		{"is-leader", "GET /x", 200, "", exitFailed, nil, "is that an agent?"},
 		{"leave", "POST /leave", 200, `{"ok":true,"note":"left"}`, exitOK, []string{"left\n"}, ""},
 		{"leave", "POST /leave", 401, `{"error":"needs the token"}`, exitFailed, nil, "needs the token"},
 	} {
@@ -121,6 +128,49 @@ func TestCommands(t *testing.T) {
 		}
 		if len(test.stdout) > 0 && !json.Valid([]byte(jsonOut)) {
 			t.Errorf("%s --json: got %q, want JSON", test.command, jsonOut)
+		}
+	}
+}
+
+// A command that waits asks again until the answer is yes, or the time is over.
+func TestWait(t *testing.T) {
+	var asked atomic.Int32
+	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) < 4 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"error":"not yet"}`)
+			return
+		}
+		fmt.Fprint(w, "OK")
+	}))
+	if _, stderr, code := command(t, "is-leader", "--wait", "1m", "--addr", addr); code != exitOK || asked.Load() != 4 {
+		t.Errorf("got exit %d (%s) after %d questions, want 0 after 4", code, stderr, asked.Load())
+	}
+	none := serveFake(t, fakeAgent{"GET /is-leader": {503, `{"error":"no"}`}})
+	if _, _, code := command(t, "is-leader", "--wait", "300ms", "--addr", none); code != exitNoLeader {
+		t.Errorf("waiting in vain: got exit %d, want %d", code, exitNoLeader)
+	}
+	if _, stderr, code := command(t, "leader", "--wait", "-1s", "--addr", none); code != exitUsage || !strings.Contains(stderr, "--wait") {
+		t.Errorf("a negative wait: got exit %d, %q", code, stderr)
+	}
+}
+
+// join names each seed in a call of its own.
+func TestJoin(t *testing.T) {
+	var asked []string
+	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path+" "+r.URL.Query().Get("addr"))
+		fmt.Fprint(w, `{"ok":true,"note":"dialled"}`)
+	}))
+	if stdout, stderr, code := command(t, "join", "--addr", addr, "10.0.0.4:4000", "fd00::1"); code != exitOK || stdout != "dialled\ndialled\n" {
+		t.Errorf("got exit %d, %q, %q", code, stdout, stderr)
+	}
+	if want := []string{"POST /join 10.0.0.4:4000", "POST /join fd00::1"}; !slices.Equal(asked, want) {
+		t.Errorf("got %q, want %q", asked, want)
+	}
+	for _, args := range [][]string{{"join"}, {"join", "a", "--addr"}} {
+		if _, stderr, code := command(t, args...); code != exitUsage || !strings.Contains(stderr, "seed") {
+			t.Errorf("%q: got exit %d, %q", args, code, stderr)
 		}
 	}
 }
@@ -237,6 +287,9 @@ func TestStepDownFor(t *testing.T) {
 		"/step-down?for=1h30m0s":  {"--for", "90m"},
 		"/step-down?for=720h0m0s": {"--for=720h"},
 		"/step-down?for=500ms":    {"--for", "0.5s"},
+		"/step-down?to=b%3A4000":  {"--to", "b:4000"},
+		"/step-down?for=1s&to=b":  {"--to=b", "--for=1s"},
+		"/step-down?election=web": {"--election", "web"},
 	} {
 		if _, stderr, code := command(t, append([]string{"step-down", "--addr", addr}, args...)...); code != exitOK {
 			t.Fatalf("step-down %q: got exit %d and %q", args, code, stderr)
@@ -258,12 +311,28 @@ func TestWatch(t *testing.T) {
 		"event: maintenance\nid: 6\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"until\":null}\n\n" +
 		"event: health\nid: 7\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"healthy\":false,\"error\":\"exit status 1\",\"in_a_row\":3}\n\n" +
 		"event: new\nid: 8\ndata: {\"time\":\"2026-01-02T03:04:06Z\",\"x\":1}\n\n"
-	addr := serveFake(t, fakeAgent{"GET /events": {200, stream}})
-	stdout, stderr, code := command(t, "watch", "--addr", addr)
-	if code != exitFailed || !strings.Contains(stderr, "ended the stream") {
-		t.Errorf("watch of a stream that ends: got exit %d and %q", code, stderr)
+	// The stream ends after a first time; what is asked for again never does.
+	watched := func(args ...string) (stdout, stderr string) {
+		t.Helper()
+		ctx, stop := context.WithCancel(t.Context())
+		calls := 0
+		addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if calls++; calls == 1 {
+				fmt.Fprint(w, stream)
+				return
+			}
+			stop()
+			<-r.Context().Done()
+		}))
+		var out, errs bytes.Buffer
+		code := run(ctx, append([]string{"agent", "watch", "--addr", addr}, args...), &out, &errs)
+		if want := addr + " ended the stream: its agent has stopped, or is out of reach; asking again every 2s\nagent: interrupted\n"; code != exitFailed || errs.String() != "agent: "+want {
+			t.Errorf("watch of a stream that ends: got exit %d and %q, want %q", code, errs.String(), want)
+		}
+		return out.String(), errs.String()
 	}
-	for _, want := range []string{"a knows 1 members; leader: none (term 1)", "b leads (term 2); before: nobody; reason: elected",
+	stdout, _ := watched()
+	for _, want := range []string{"a knows 1 members; leader: none (term 1)", "b leads (term 2); before: none; reason: elected",
 		"join: c", "objected, c, term 3, stale-term", "acquire: exit 1 after 12ms", "stands aside no longer", "sick: exit status 1, 3 in a row", `"x":1`} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("watch: got %q, want %q in it", stdout, want)
@@ -272,7 +341,7 @@ func TestWatch(t *testing.T) {
 	if got := strings.Count(stdout, "\n"); got != 8 {
 		t.Errorf("watch: got %d lines, want 8", got)
 	}
-	stdout, _, _ = command(t, "watch", "--addr", addr, "--json")
+	stdout, _ = watched("--json")
 	for line := range strings.Lines(stdout) {
 		var e struct {
 			Event string
@@ -327,5 +396,40 @@ func TestKeygenValidates(t *testing.T) {
 	}
 	if _, stderr, code := command(t, "validate", "--encrypt-key-file", file); code != exitOK {
 		t.Errorf("validate with a new key: got exit %d and %q", code, stderr)
+	}
+}
+
+// A condition of a change of the store is sent when it is given, 0 too: without it
+// the change would be made. What cannot be meant is refused.
+func TestStoreConditions(t *testing.T) {
+	var asked []string
+	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path+" if="+r.Header.Get("If-Match")+" fence="+r.Header.Get("Doyen-Fence"))
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"error":"refused"}`)
+	}))
+	for _, args := range [][]string{
+		{"put", "--if", "0", "--addr", addr, "k", "v"}, {"put", "--fence", "0", "--addr", addr, "k", "v"}, {"delete", "--if", "0", "--addr", addr, "k"},
+	} {
+		if _, _, code := command(t, append([]string{"store"}, args...)...); code != exitFailed {
+			t.Errorf("store %q: got exit %d, want %d", args, code, exitFailed)
+		}
+	}
+	if want := []string{`PUT /store/k if="0" fence=`, `PUT /store/k if= fence=0`, `DELETE /store/k if="0" fence=`}; !slices.Equal(asked, want) {
+		t.Errorf("want %q, got %q", want, asked)
+	}
+	asked = nil
+	for said, args := range map[string][]string{
+		"--request":                    {"put", "--request", "", "--addr", addr, "k", "v"},
+		"does not end with a slash":    {"put", "--addr", addr, "k/", "v"},
+		"is not a whole number":        {"put", "--fence", "abc", "--addr", addr, "k", "v"},
+		`--if: "x" is not a whole num`: {"put", "--if", "x", "--addr", addr, "k", "v"},
+	} {
+		if _, stderr, code := command(t, append([]string{"store"}, args...)...); code == exitOK || !strings.Contains(stderr, said) {
+			t.Errorf("store %q: got exit %d and %q, want %q", args, code, stderr, said)
+		}
+	}
+	if len(asked) > 0 {
+		t.Errorf("what is refused was sent: %q", asked)
 	}
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"doyen/agent"
@@ -26,7 +29,7 @@ func clientCommands(settings flagValues) []*cli.Command {
 		return &cli.Command{
 			Name: name, Usage: usage, Category: "ask or tell a running agent",
 			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "addr", Value: "127.0.0.1:4000", EnvVars: []string{envName("addr")}, Usage: "`HOST[:PORT]` of the agent, after https:// if it has a certificate"},
+				&cli.StringFlag{Name: "addr", Value: "127.0.0.1:4000", EnvVars: []string{"DOYEN_API", envName("addr")}, Usage: "`HOST[:PORT]` of the agent, after https:// if it has a certificate"},
 				&cli.StringFlag{Name: "tls-ca-file", EnvVars: []string{envName("tls-ca-file")}, Usage: "PEM `FILE` with the authorities to trust for HTTPS; without it those that this host knows"},
 				&cli.BoolFlag{Name: "json", Usage: "print the answer as JSON"},
 				&cli.DurationFlag{Name: "timeout", Value: wait, Usage: "how long (`DURATION`) to wait for the answer"},
@@ -43,34 +46,51 @@ func clientCommands(settings flagValues) []*cli.Command {
 			},
 		}
 	}
-	tell := func(name, usage string, path func(*cli.Context) (string, error)) *cli.Command {
-		c := ask(name, usage, handOverTime, func(c *cli.Context, cl *client) error { return tellAgent(c, cl, path) })
+	tell := func(name, usage string, act func(*cli.Context, *client) error) *cli.Command {
+		c := ask(name, usage, handOverTime, act)
 		c.Flags = append(c.Flags, &cli.StringFlag{Name: "api-token-file", EnvVars: []string{envName("api-token-file")},
 			Usage: "`FILE` with the agent's token; needed from another host"})
 		return c
 	}
-	always := func(path string) func(*cli.Context) (string, error) {
-		return func(*cli.Context) (string, error) { return path, nil }
+	post := func(path string) func(*cli.Context, *client) error {
+		return func(c *cli.Context, cl *client) error { return tellAgent(c, cl, path) }
 	}
-	stepDown := tell("step-down", "make this member hand its leadership over; with --for, make it stand aside, leader or not", stepDownPath)
-	stepDown.Flags = append(stepDown.Flags, &cli.DurationFlag{Name: "for",
+	handOver := tell("step-down", "make this member hand its leadership over; with --for, make it stand aside, leader or not", stepDown)
+	handOver.Flags = append(handOver.Flags, &cli.StringFlag{Name: "to", Usage: "hand over to this `MEMBER`, if it may lead"}, &cli.DurationFlag{Name: "for",
 		Usage: "no candidate for so long (`DURATION`, at most 720h) or until resume; with --state-dir across restarts too"})
+	waiting := func(c *cli.Command) *cli.Command {
+		c.Flags = append(c.Flags, &cli.DurationFlag{Name: "wait", Usage: "ask again for so long (`DURATION`) until the answer is yes"})
+		return c
+	}
+	of := func(c *cli.Command) *cli.Command {
+		c.Flags = append(c.Flags, &cli.StringFlag{Name: "election", Value: agent.GroupElection, Usage: "`NAME` of the election"})
+		return c
+	}
+	history := ask("history", "list past leaderships, newest first", answerTime, askHistory)
+	history.Description = "DETECTION counts from the last sign of the old leader, a renewal, which is up to a third of the lease before its end;\nCONFIRM from the claim to the win; HOOK is how long acquire took. Only the member that won knows the first two."
+	join := tell("join", "dial more seeds until this agent ends", joinSeeds)
+	join.ArgsUsage = "HOST[:PORT]…"
 	return []*cli.Command{
-		ask("leader", "print the leader's address; exit 2 if there is none", answerTime, askLeader),
-		ask("members", "list the members in the line of succession", answerTime, askMembers),
-		ask("status", "show what this member believes", answerTime, askStatus),
-		ask("diag", "ask every member and give a verdict; exit 3 if they disagree", answerTime, askDiag),
-		ask("watch", "print events as they happen: leader, member, election, hook, health and maintenance", answerTime, watch),
-		ask("history", "list past leaderships, newest first", answerTime, askHistory),
-		ask("ready", "say whether failover would work now; exit 2 if not", answerTime, askReady),
-		stepDown,
-		tell("resume", "let this member stand aside no longer", always("/resume")),
-		tell("leave", "make this member hand over and leave; its agent ends", always("/leave")),
+		of(waiting(ask("leader", "print the leader's address; exit 2 if there is none", answerTime, askLeader))),
+		of(waiting(ask("is-leader", "say whether this member leads; exit 2 if it does not", answerTime, askIsLeader))),
+		of(ask("members", "list the members in the line of succession", answerTime, askMembers)),
+		ask("elections", "list the elections over this group, and where each is led", answerTime, askElections),
+		of(ask("status", "show what this member believes", answerTime, askStatus)),
+		of(ask("diag", "ask every member and give a verdict; exit 3 if they disagree", answerTime, askDiag)),
+		of(ask("watch", "print events as they happen: leader, member, election, hook, health and maintenance", answerTime, watch)),
+		of(history),
+		of(waiting(ask("ready", "say whether failover would work now; exit 2 if not", answerTime, askReady))),
+		of(handOver),
+		join,
+		of(tell("resume", "let this member stand aside no longer", post("/resume"))),
+		execCommand(ask),
+		storeCommand(tell),
+		tell("leave", "make this member hand over and leave; its agent ends", post("/leave")),
 	}
 }
 
 func askLeader(c *cli.Context, cl *client) error {
-	a, err := cl.get(c.Context, "/leader?format=json", http.StatusOK, http.StatusServiceUnavailable)
+	a, err := cl.getUntil(c, "/leader?format=json")
 	if err != nil {
 		return err
 	}
@@ -84,6 +104,26 @@ func askLeader(c *cli.Context, cl *client) error {
 	return cl.print(a, &l, func(w io.Writer) { fmt.Fprintln(w, clean(l.Addr)) })
 }
 
+func askIsLeader(c *cli.Context, cl *client) error {
+	a, err := cl.getUntil(c, "/is-leader")
+	if err != nil {
+		return err
+	}
+	leads := a.status == http.StatusOK
+	switch {
+	case cl.json:
+		fmt.Fprintf(cl.out, "{\"is_leader\":%t}\n", leads)
+	case leads:
+		fmt.Fprintln(cl.out, "this member leads")
+	default:
+		fmt.Fprintln(cl.out, "this member does not lead")
+	}
+	if !leads {
+		return cli.Exit("", exitNoLeader)
+	}
+	return nil
+}
+
 func askMembers(c *cli.Context, cl *client) error {
 	a, err := cl.get(c.Context, "/members", http.StatusOK)
 	if err != nil {
@@ -93,13 +133,22 @@ func askMembers(c *cli.Context, cl *client) error {
 	return cl.print(a, &members, func(w io.Writer) { showMembers(w, members) })
 }
 
+func askElections(c *cli.Context, cl *client) error {
+	a, err := cl.get(c.Context, "/elections", http.StatusOK)
+	if err != nil {
+		return err
+	}
+	var elections map[string]agent.ElectionInfo
+	return cl.print(a, &elections, func(w io.Writer) { showElections(w, elections) })
+}
+
 func askStatus(c *cli.Context, cl *client) error {
 	a, err := cl.get(c.Context, "/status", http.StatusOK)
 	if err != nil {
 		return err
 	}
 	var s agent.State
-	if err := cl.print(a, &s, func(w io.Writer) { showState(w, s) }); err != nil {
+	if err := cl.print(a, &s, func(w io.Writer) { showState(w, s, cl.further()) }); err != nil {
 		return err
 	}
 	if s.Leader == nil {
@@ -113,8 +162,8 @@ func askDiag(c *cli.Context, cl *client) error {
 	if err != nil {
 		return err
 	}
-	var d diagnosis
-	if err := cl.print(a, &d, func(w io.Writer) { showDiag(w, d) }); err != nil {
+	var d diagAnswer
+	if err := cl.print(a, &d, func(w io.Writer) { showDiag(w, d, cl.further()) }); err != nil {
 		return err
 	}
 	switch d.Verdict.Status {
@@ -138,7 +187,7 @@ func askHistory(c *cli.Context, cl *client) error {
 }
 
 func askReady(c *cli.Context, cl *client) error {
-	a, err := cl.get(c.Context, "/ready", http.StatusOK, http.StatusServiceUnavailable)
+	a, err := cl.getUntil(c, "/ready")
 	if err != nil {
 		return err
 	}
@@ -152,25 +201,48 @@ func askReady(c *cli.Context, cl *client) error {
 	return nil
 }
 
-// stepDownPath is the call of step-down.
-func stepDownPath(c *cli.Context) (string, error) {
-	if !c.IsSet("for") {
-		return "/step-down", nil
+// stepDown hands the lead over, to the member of --to if one is named, and
+// stands aside for the time of --for.
+func stepDown(c *cli.Context, cl *client) error {
+	query := url.Values{}
+	if to := c.String("to"); to != "" {
+		query.Set("to", to)
 	}
-	aside := c.Duration("for")
-	if err := agent.CheckAside(aside); err != nil {
-		return "", cli.Exit(fmt.Errorf("--for: %w", err), exitUsage)
+	if c.IsSet("for") {
+		aside := c.Duration("for")
+		if err := agent.CheckAside(aside); err != nil {
+			return cli.Exit(fmt.Errorf("--for: %w", err), exitUsage)
+		}
+		query.Set("for", aside.String())
 	}
-	return "/step-down?for=" + aside.String(), nil
+	path := "/step-down"
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return tellAgent(c, cl, path)
+}
+
+// joinSeeds adds the seeds that are the arguments. All are tried; the first
+// error is returned.
+func joinSeeds(c *cli.Context, cl *client) error {
+	if !c.Args().Present() {
+		return cli.Exit("join: name at least one seed, as HOST[:PORT]", exitUsage)
+	}
+	var faults []error
+	for _, seed := range c.Args().Slice() {
+		if strings.HasPrefix(seed, "-") {
+			return cli.Exit(fmt.Sprintf("join: %q is no seed; flags stand before the seeds", seed), exitUsage)
+		}
+	}
+	for _, seed := range c.Args().Slice() {
+		faults = append(faults, tellAgent(c, cl, "/join?addr="+url.QueryEscape(seed)))
+	}
+	return cmp.Or(faults...)
 }
 
 // tellAgent makes a call that changes something and says what came of it.
-func tellAgent(c *cli.Context, cl *client, path func(*cli.Context) (string, error)) error {
-	call, err := path(c)
-	if err != nil {
-		return err
-	}
-	a, err := cl.post(c.Context, call, http.StatusOK)
+func tellAgent(c *cli.Context, cl *client, path string) error {
+	a, err := cl.post(c.Context, path, http.StatusOK)
 	if err != nil {
 		return err
 	}

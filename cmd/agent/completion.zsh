@@ -3,6 +3,14 @@
 # directory of $fpath as _agent. It asks the program itself what may follow.
 _doyen_agent() {
 	local -a words_before choices
+	local dashes=${words[(i)--]}
+	if (( dashes < CURRENT )); then
+		# What follows is the command of another program, with a completion of its own.
+		shift $dashes words
+		(( CURRENT -= dashes ))
+		_normal
+		return
+	fi
 	words_before=(${words[1,CURRENT-1]})
 	if [[ ${words[CURRENT]} == -- ]]; then
 		words_before+=(-) # -- itself would end the flags

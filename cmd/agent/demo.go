@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,7 +22,6 @@ import (
 	"doyen/agent"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -53,7 +53,7 @@ type demonstration struct {
 }
 
 func demo(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := cmp.Or(noArguments(c), needsLinux()); err != nil {
 		return err
 	}
 	// The agents get a signal when the thread that started them ends, so this
@@ -277,7 +277,7 @@ func (d *demonstration) leader(ctx context.Context, n *demoNode) string {
 func (d *demonstration) agreed(count int) func(context.Context) bool {
 	return func(ctx context.Context) bool {
 		a, err := d.nodes[0].client().get(ctx, "/diag", http.StatusOK)
-		var diag diagnosis
+		var diag diagAnswer
 		if err != nil || a.decode(&diag) != nil {
 			return false
 		}
@@ -334,9 +334,4 @@ func pause(ctx context.Context, t time.Duration) bool {
 	case <-time.After(t):
 		return true
 	}
-}
-
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

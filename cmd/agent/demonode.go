@@ -105,7 +105,7 @@ func (d *demonstration) start(n *demoNode) error {
 	n.cmd.Env = withoutSettings(os.Environ())
 	// A process group of its own keeps the terminal's ^C from the agents, which
 	// the demonstration stops in good order; if it is killed itself, they end.
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	n.cmd.SysProcAttr = dieTogether()
 	if err := n.cmd.Start(); err != nil {
 		return fmt.Errorf("starting an agent: %w", err)
 	}
@@ -116,7 +116,7 @@ func (d *demonstration) start(n *demoNode) error {
 		close(exited)
 		select {
 		case d.ended <- n:
-		default: // nobody reads any more: the demonstration is stopping
+		default: // no reader is there any more: the demonstration is stopping
 		}
 	}()
 	return nil

@@ -12,7 +12,8 @@
 // environment variable and a key in the YAML file of --config, all of one name
 // and checked by one function. A flag overrides the environment, that the file,
 // that the default; of a list, the first source that has any entries counts. A
-// key that is unknown or given twice is an error. Secrets come only from files,
+// key that is unknown or given twice is an error. All faults are named at once, a
+// line each. Secrets come only from files,
 // and from none that others can read; see doyen/gossip/secretfile.
 //
 // # Exit codes

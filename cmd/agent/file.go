@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -36,8 +37,11 @@ func readFile(path string) (map[string]given, error) {
 // places. The YAML tree itself is walked, because decoding into a map would
 // lose line numbers.
 func parseFile(path string, data []byte) (map[string]given, error) {
+	fault := func(line int, format string, args ...any) error {
+		return fmt.Errorf("--config: %s line %d: %s", path, line, fmt.Sprintf(format, args...))
+	}
 	fail := func(line int, format string, args ...any) (map[string]given, error) {
-		return nil, fmt.Errorf("--config: %s line %d: %s", path, line, fmt.Sprintf(format, args...))
+		return nil, fault(line, format, args...)
 	}
 	var doc, more yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
@@ -45,13 +49,13 @@ func parseFile(path string, data []byte) (map[string]given, error) {
 	case errors.Is(err, io.EOF): // nothing but comments
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("--config: %s: %w", path, err)
+		return nil, notYAML(path, err)
 	}
 	switch err := decoder.Decode(&more); {
 	case err == nil:
 		return fail(more.Line, "there is more than one YAML document")
 	case !errors.Is(err, io.EOF):
-		return nil, fmt.Errorf("--config: %s: %w", path, err)
+		return nil, notYAML(path, err)
 	}
 	root := doc.Content[0]
 	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
@@ -61,22 +65,42 @@ func parseFile(path string, data []byte) (map[string]given, error) {
 		return fail(root.Line, "this is not a list of lines such as 'bind-port: 4000'")
 	}
 	values := make(map[string]given)
+	var faults []error
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		s, known := find(key.Value)
 		if !known || s.name == "config" {
-			return fail(key.Line, "unknown key %q", key.Value)
+			faults = append(faults, fault(key.Line, "unknown key %q%s", key.Value, didYouMean(key.Value, settingNames())))
+			continue
 		}
 		if _, twice := values[s.name]; twice {
-			return fail(key.Line, "%s is given twice", s.name)
+			faults = append(faults, fault(key.Line, "%s is given twice", s.name))
+			continue
 		}
-		scalars, ok := scalarsOf(value, s.list)
-		if !ok {
-			return fail(value.Line, "%s is not %s", s.name, wanted(s.list))
+		from := fmt.Sprintf("%s line %d", path, value.Line)
+		if s.name == "elections" && value.Kind == yaml.MappingNode {
+			names, own, err := electionMap(value, fault)
+			faults = append(faults, err)
+			values[s.name] = given{values: names, own: own, from: from}
+			continue
 		}
-		values[s.name] = given{values: scalars, from: fmt.Sprintf("%s line %d", path, value.Line)}
+		scalars, err := s.valuesOf(value)
+		if err != nil {
+			faults = append(faults, fault(value.Line, "%v", err))
+		}
+		values[s.name] = given{values: scalars, from: from}
 	}
-	return values, nil
+	return values, errors.Join(faults...)
+}
+
+// notYAML puts the parser's error into the form of the others.
+func notYAML(path string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		line, why, _ := strings.Cut(rest, ": ")
+		return fmt.Errorf("--config: %s line %s: this is not YAML: %s", path, line, why)
+	}
+	return fmt.Errorf("--config: %s is not YAML: %s", path, text)
 }
 
 // scalarsOf returns the scalar that n is or, where a list may stand, those it
@@ -96,8 +120,12 @@ func scalarsOf(n *yaml.Node, list bool) ([]string, bool) {
 	return out, true
 }
 
-func wanted(list bool) string {
-	if list {
+// wanted is what may stand for the setting in the file.
+func (s setting) wanted() string {
+	switch {
+	case s.argv:
+		return "a list such as [COMMAND, ARG]"
+	case s.list:
 		return "a value or a list of values"
 	}
 	return "one value"

@@ -61,7 +61,7 @@ func (n *node) healthy(want bool) {
 	})
 }
 
-// A sick leader hands over; with nobody healthy the leader stays and says so;
+// A sick leader hands over; with no member healthy the leader stays and says so;
 // and who is healthy again leads.
 func TestHealth(t *testing.T) {
 	t.Parallel()
@@ -79,7 +79,7 @@ func TestHealth(t *testing.T) {
 	g.eventually(func() error {
 		var r agent.Readiness
 		if !b.get("/ready", &r, http.StatusServiceUnavailable) || r.Ready || r.WouldLead != nil {
-			return fmt.Errorf("%s: got /ready %+v, want nobody to lead next", b.name, r)
+			return fmt.Errorf("%s: got /ready %+v, want no member to lead next", b.name, r)
 		}
 		return nil
 	})
@@ -87,7 +87,7 @@ func TestHealth(t *testing.T) {
 	b.healthy(false)
 	g.checkLeader(b, a, b, c)
 	g.eventually(func() error {
-		var d diagnosis
+		var d diagAnswer
 		if !a.get("/diag", &d) || d.Verdict.Status != "degraded" {
 			return fmt.Errorf("/diag: got %+v, want degraded", d.Verdict)
 		}
@@ -107,7 +107,7 @@ func TestHealth(t *testing.T) {
 	g.checkLeader(a, a, b, c)
 }
 
-// A check that hangs is a failure; and whoever kills the agent leaves nothing
+// A check that hangs is a failure; and killing the agent leaves nothing
 // of it behind, which the end of each test looks for.
 func TestHealthThatHangs(t *testing.T) {
 	t.Parallel()

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"doyen/agent/process"
 )
 
 // hostileFor is how long the agents are under hostile traffic; ten minutes
@@ -23,7 +24,7 @@ const (
 )
 
 // Three real processes are sent everything that a stranger on the network can
-// send: nobody loses the lead or is lost, health checks are answered, memory and
+// send: no member loses the lead or is lost, health checks are answered, memory and
 // logs stay small.
 func TestHostile(t *testing.T) {
 	for name, keys := range map[string]string{"plain": "", "encrypted": keyOf(1)} {
@@ -103,7 +104,7 @@ func hostile(t *testing.T, keys string) {
 	// The finding about rubbish from this very host may stay for a minute.
 	g.checkLeader(leader, g.nodes...)
 	for _, n := range g.nodes {
-		var d diagnosis
+		var d diagAnswer
 		if !n.get("/diag", &d) || d.Verdict.Status != "agreed" && d.Verdict.Status != "degraded" {
 			t.Errorf("%s: got the verdict %+v, want the members to agree", n.name, d.Verdict)
 		}
@@ -137,17 +138,7 @@ func memoryOf(t *testing.T, nodes []*node) []int64 {
 
 // pids are the agent's process and those that it has started.
 func (n *node) pids() []int {
-	all := []int{n.cmd.Process.Pid}
-	children, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", all[0]))
-	for _, c := range children {
-		text, _ := os.ReadFile(c) // a thread may have ended
-		for _, f := range strings.Fields(string(text)) {
-			if pid, err := strconv.Atoi(f); err == nil {
-				all = append(all, pid)
-			}
-		}
-	}
-	return all
+	return append(process.Children(n.cmd.Process.Pid), n.cmd.Process.Pid)
 }
 
 func pss(pid int) int64 {

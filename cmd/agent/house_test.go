@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,12 +18,16 @@ var rooms = []struct {
 	may    []string
 }{
 	{"doyen/seniority", []string{"doyen/seniority"}},
+	{"doyen/gossip/findings", nil},
+	{"doyen/gossip/portable", nil},
+	{"doyen/gossip/transport", []string{"doyen/gossip/findings"}},
 	{"doyen/gossip", []string{"doyen/gossip", "doyen/seniority"}},
-	{"doyen/agent/", []string{"doyen/agent/", "doyen/seniority"}},
+	{"doyen/agent/", []string{"doyen/agent/", "doyen/gossip/findings", "doyen/gossip/portable", "doyen/seniority"}},
 	{"doyen/agent", []string{"doyen/agent/", "doyen/gossip", "doyen/seniority"}},
+	{"doyen/api/diagnosis", []string{"doyen/api/diagnosis", "doyen/agent"}},
 	{"doyen/api", []string{"doyen/api", "doyen/agent", "doyen/gossip", "doyen/seniority"}},
 	{"doyen/cmd/", []string{"doyen/"}},
-	{"doyen/examples/", []string{"doyen/agent", "doyen/api"}},
+	{"doyen/examples/", []string{"doyen/agent", "doyen/api", "doyen/examples/internal/"}},
 }
 
 // Imports go one way only: cmd, api, agent, gossip, seniority.
@@ -45,6 +50,9 @@ func TestImports(t *testing.T) {
 		may, ok := allowed(p.ImportPath)
 		if !ok {
 			t.Errorf("%s is in no room of the house", p.ImportPath)
+		}
+		if p.ImportPath == "doyen/api/diagnosis" && slices.Contains(p.Imports, "net/http") {
+			t.Errorf("%s judges answers and speaks no HTTP, and imports net/http", p.ImportPath)
 		}
 		for _, i := range p.Imports {
 			if strings.HasPrefix(i, "doyen/") && !within(i, may) {

@@ -31,6 +31,7 @@ func localCommands() []*cli.Command {
 			Flags: []cli.Flag{
 				&cli.BoolFlag{Name: "keep", Usage: "stay up afterwards even if this is no terminal"},
 			}, Action: demo},
+		importCommand(category),
 		{Name: "keygen", Usage: "print a new key for --encrypt-key-file", Category: category, Action: keygen},
 		{Name: "version", Usage: "print the version", Category: category,
 			Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print it as JSON"}}, Action: version},
@@ -70,7 +71,10 @@ func completion(c *cli.Context) error {
 	scripts := map[string]func() (string, error){
 		"bash": func() (string, error) { return completionBash, nil },
 		"zsh":  func() (string, error) { return completionZsh, nil },
-		"fish": c.App.ToFishCompletion,
+		"fish": func() (string, error) {
+			flags, err := c.App.ToFishCompletion()
+			return flags + "\n" + fishValues(), err
+		},
 	}
 	script, ok := scripts[c.Args().First()]
 	if !ok || c.NArg() != 1 {

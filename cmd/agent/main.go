@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"doyen/agent"
+	"doyen/agent/supervise"
 )
 
 // gcPercent has the garbage collected earlier than Go's usual 100: the agent
@@ -17,9 +18,10 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	// The keeper is this program again: it must not wait for, or fail on,
+	// The keeper is this program again, and so is the guard of a command: they must not wait for, or fail on,
 	// anything that a command line needs.
 	agent.Init()
+	supervise.Init()
 	if os.Getpid() == 1 {
 		os.Exit(runFirst(os.Args, os.Stderr))
 	}

@@ -36,6 +36,9 @@ func man(c *cli.Context) error {
 // man is a setting's paragraph.
 func (s setting) man() string {
 	names := []string{"--" + s.name}
+	if s.argv {
+		names[0] = "--"
+	}
 	if s.alias != "" {
 		names = append(names, "--"+s.alias)
 	}

@@ -12,8 +12,6 @@ import (
 
 	"doyen/agent"
 	"doyen/api"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -29,7 +27,7 @@ const (
 
 // A notifier tells the service manager how the agent is (sd_notify(3)): that it
 // has joined, in words what it does, that it reads its files again or leaves,
-// and, for a watchdog, that the election loop turns. The nil one tells nobody.
+// and, for a watchdog, that the election loop turns. The nil one tells no manager.
 type notifier struct {
 	conn     net.Conn
 	watchdog time.Duration // 0: none
@@ -169,11 +167,11 @@ func (n *notifier) whileReloading(reload func()) {
 // reloading is the message that a reload begins; its time tells the service
 // manager which of its requests is being answered.
 func reloading() []string {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+	now, err := monotonic()
+	if err != nil {
 		return []string{"RELOADING=1"}
 	}
-	return []string{"RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000)}
+	return []string{"RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Microseconds())}
 }
 
 func (n *notifier) sayIfReady(lines ...string) bool {

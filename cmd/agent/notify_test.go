@@ -116,7 +116,7 @@ func TestHookIsNotTheService(t *testing.T) {
 	}
 }
 
-// doll is an agent in whatever state a test wants.
+// doll is an agent in any state that a test wants.
 type doll struct {
 	live, joined error
 	status       agent.Status

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,12 +23,24 @@ type options struct {
 	tlsKeyFile  string
 	logLevel    slog.Level
 	logFormat   string
+	loopRate    string   // without effect
+	prefer      []string // of an election
+}
+
+// notes is what of the configuration is accepted and may not be what was meant.
+func (o *options) notes(environ []string) []string {
+	notes := append(misspelt(environ), o.Config.Warnings()...)
+	if o.loopRate != "" {
+		notes = append(notes, "--loop-rate has no effect: the agent acts on events, and nothing in it loops")
+	}
+	return notes
 }
 
 // A given holds the values that one source gave for one setting, unchecked.
 type given struct {
 	values []string
-	from   string // where, if not on the command line; "" there
+	own    map[string]map[string]given // of elections: what each is told, by name
+	from   string                      // where, if not on the command line; "" there
 }
 
 // flagValues collects the command line: the values given for each setting, by
@@ -53,6 +67,9 @@ func newFlags() ([]cli.Flag, flagValues) {
 	for _, s := range settings {
 		v := &flagValue{bool: s.flag}
 		values[s.name] = v
+		if s.argv {
+			continue
+		}
 		flags = append(flags, &cli.GenericFlag{Name: s.name, Usage: s.usage, DefaultText: s.text, Value: v})
 		if s.alias != "" {
 			flags = append(flags, &cli.GenericFlag{Name: s.alias, Usage: "the same as --" + s.name, Value: v})
@@ -72,40 +89,34 @@ func (f flagValues) first() string {
 }
 
 // load lays flag over environment over file over default and checks the
-// outcome. Every error is one sentence that names the flag.
+// outcome. The error has a line for each fault, a sentence that names the flag;
+// the options are then what is good.
 func load(flags flagValues, getenv func(string) string) (options, error) {
 	o := options{logFormat: logText}
 	sources := []func(setting) given{
 		func(s setting) given { return given{values: flags[s.name].values} },
 		func(s setting) given {
-			// An empty variable counts as unset, as in a unit file that passes
-			// on what may not be there.
-			if v := getenv(s.env()); v != "" {
-				return given{values: []string{v}, from: s.env()}
+			for _, name := range s.envs() {
+				// An empty variable counts as unset, as in a unit file that
+				// passes on what may not be there.
+				if v := getenv(name); v != "" {
+					return given{values: []string{v}, from: name}
+				}
 			}
 			return given{}
 		},
 	}
 	config, _ := find("config")
-	if err := o.take(config, sources); err != nil {
-		return options{}, err
-	}
+	faults := []error{o.take(config, sources)}
 	if o.configFile != "" {
 		file, err := readFile(o.configFile)
-		if err != nil {
-			return options{}, err
-		}
+		faults = append(faults, err)
 		sources = append(sources, func(s setting) given { return file[s.name] })
 	}
 	for _, s := range settings {
-		if err := o.take(s, sources); err != nil {
-			return options{}, err
-		}
+		faults = append(faults, o.take(s, sources))
 	}
-	if err := o.Config.Validate(); err != nil {
-		return options{}, err
-	}
-	return o, nil
+	return o, errors.Join(append(faults, o.Config.Validate())...)
 }
 
 // take stores the value of one setting from the first source that has it.
@@ -115,12 +126,16 @@ func (o *options) take(s setting, sources []func(setting) given) error {
 		if len(g.values) == 0 {
 			continue
 		}
+		var faults []error
 		for _, v := range s.entries(g.values) {
 			if err := s.set(o, v); err != nil {
-				return fmt.Errorf("--%s%s: %w", s.name, g.where(), err)
+				faults = append(faults, fmt.Errorf("--%s%s: %w", s.name, g.where(), err))
 			}
 		}
-		return nil
+		for _, name := range slices.Sorted(maps.Keys(g.own)) {
+			faults = append(faults, o.takeElection(name, g.own[name]))
+		}
+		return errors.Join(faults...)
 	}
 	return nil
 }
@@ -128,7 +143,10 @@ func (o *options) take(s setting, sources []func(setting) given) error {
 // entries splits the values of a list at commas; of any other setting the last
 // value counts, as is the custom for flags.
 func (s setting) entries(values []string) []string {
-	if !s.list {
+	switch {
+	case s.argv:
+		return values
+	case !s.list:
 		return values[len(values)-1:]
 	}
 	var all []string

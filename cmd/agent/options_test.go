@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"doyen/agent"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -66,7 +68,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// A list of one source replaces that of another; within a source it adds up.
+// A list of one source replaces the list of another; within a source it adds up.
 func TestSeeds(t *testing.T) {
 	for _, test := range []struct {
 		args []string
@@ -107,8 +109,11 @@ func TestEverySetting(t *testing.T) {
 		{"join", "a", func(o options) any { return o.Seeds }, []string{"a"}},
 		{"cluster", "x", func(o options) any { return o.Cluster }, "x"},
 		{"rule", "bully", func(o options) any { return o.Rule }, "bully"},
-		{"id", "18446744073709551615", func(o options) any { return o.ID }, ^uint64(0)},
+		{"id", "9007199254740991", func(o options) any { return o.ID }, uint64(1)<<53 - 1},
 		{"role", "witness", func(o options) any { return o.Role }, "witness"},
+		{"elections", "web,mail", func(o options) any { return o.Elections }, map[string]agent.ElectionConfig{"web": {}, "mail": {}}},
+		{"placement", "together", func(o options) any { return o.Placement }, "together"},
+		{"rebalance-delay", "30s", func(o options) any { return o.RebalanceDelay }, 30 * time.Second},
 		{"lone-wait", "-1s", func(o options) any { return o.LoneWait }, &wait},
 		{"preempt", "true", func(o options) any { return o.Preempt }, &preempt},
 		{"preempt-delay", "3s", func(o options) any { return o.PreemptDelay }, 3 * time.Second},
@@ -125,6 +130,7 @@ func TestEverySetting(t *testing.T) {
 		{"hook", "/bin/true", func(o options) any { return o.Hook }, "/bin/true"},
 		{"hook-timeout", "10s", func(o options) any { return o.HookTimeout }, 10 * time.Second},
 		{"check-interval", "1s", func(o options) any { return o.CheckInterval }, time.Second},
+		{"watchdog", "/dev/watchdog", func(o options) any { return o.Watchdog }, "/dev/watchdog"},
 		{"health", "/bin/true", func(o options) any { return o.Health }, "/bin/true"},
 		{"health-interval", "1s", func(o options) any { return o.HealthInterval }, time.Second},
 		{"health-timeout", "500ms", func(o options) any { return o.HealthTimeout }, 500 * time.Millisecond},
@@ -137,6 +143,9 @@ func TestEverySetting(t *testing.T) {
 		{"tls-key-file", "p", func(o options) any { return o.tlsKeyFile }, "p"},
 		{"encrypt-key-file", "k", func(o options) any { return o.EncryptKeyFile }, "k"},
 		{"state-dir", "d", func(o options) any { return o.StateDir }, "d"},
+		{"store", "off", func(o options) any { return o.Store }, "off"},
+		{"store-restore", "f", func(o options) any { return o.StoreRestore }, "f"},
+		{"loop-rate", "10", func(o options) any { return o.loopRate }, "10"},
 		{"log-level", "debug", func(o options) any { return o.logLevel }, slog.LevelDebug},
 		{"log-format", "json", func(o options) any { return o.logFormat }, "json"},
 	} {
@@ -209,6 +218,7 @@ func TestBadSettings(t *testing.T) {
 		{args: []string{"--check-interval", "-1s"}, want: "--check-interval"},
 		{args: []string{"--health-interval", "0s"}, want: "--health-interval: 0s is not longer than zero"},
 		{args: []string{"--health-timeout", "-1s"}, want: "--health-timeout: -1s is not longer than zero"},
+		{args: []string{"--id", "9007199254740992"}, want: `--id: "9007199254740992" is not a number between 0 and 9007199254740991`},
 		{args: []string{"--health-rise", "0"}, want: `--health-rise: "0" is not a number between 1 and 65535`},
 		{args: []string{"--health-rise", "1.5"}, want: "--health-rise"},
 		{args: []string{"--health-fall", "-1"}, want: "--health-fall"},
@@ -235,12 +245,17 @@ func TestBadSettings(t *testing.T) {
 		{file: "cluster: [a]\n", want: "cluster is not one value"},
 		{file: "cluster: {a: b}\n", want: "cluster is not one value"},
 		{file: "cluster:\n", want: "cluster is not one value"},
+		{file: "run: sleep 5\n", want: "run is not a list such as [COMMAND, ARG]"},
+		{file: "run: []\n", want: "run is not a list such as [COMMAND, ARG]"},
+		{file: "run: ['']\n", want: "run: the command has no name"},
 		{file: "seeds: [[a]]\n", want: "seeds is not a value or a list"},
-		{file: "a: &x b\ncluster: *x\n", want: `unknown key "a"`},
+		{file: "a: &x b\n", want: `unknown key "a"`},
+		{file: "cluster: a\nseeds: b: c\n", want: "line 2: this is not YAML: mapping values are not allowed"},
+		{file: "clustr: a\n", want: `line 1: unknown key "clustr"; did you mean cluster?`},
 		{file: "seeds: &x a\ncluster: *x\n", want: "cluster is not one value"},
 		{file: "- a\n", want: "line 1"},
 		{file: "cluster: a\n---\ncluster: b\n", want: "more than one YAML document"},
-		{file: "cluster: 'a\n", want: "--config"},
+		{file: "cluster: 'a\n", want: "this is not YAML"},
 		{file: "cluster: " + strings.Repeat("a", maxFile), want: "is larger than"},
 	} {
 		_, err := loadArgs(t, test.args, test.env, test.file)
@@ -251,6 +266,30 @@ func TestBadSettings(t *testing.T) {
 		if got := err.Error(); !strings.Contains(got, test.want) || strings.Contains(got, "\n") {
 			t.Errorf("%q, %v, %.40q: got %q, want one line with %q", test.args, test.env, test.file, got, test.want)
 		}
+	}
+}
+
+// What follows a -- is a command line, and nothing in it is a flag of the agent.
+func TestSplitCommand(t *testing.T) {
+	app, _ := newApp(nil, nil)
+	for _, test := range []struct{ line, rest, command string }{
+		{"agent", "agent", ""},
+		{"agent --cluster a -- sleep 5", "agent --cluster a", "sleep 5"},
+		{"agent -- leader --addr x -- y", "agent", "leader --addr x -- y"},
+		{"agent --name -- -- sleep", "agent --name --", "sleep"},
+		{"agent --preempt -- sleep", "agent --preempt", "sleep"},
+		{"agent run --name=a -- sleep", "agent run --name=a", "sleep"},
+		{"agent --name a validate -- sleep", "agent --name a validate", "sleep"},
+		{"agent leader -- sleep", "agent leader -- sleep", ""},
+	} {
+		rest, command, err := splitCommand(app, strings.Fields(test.line))
+		if got := strings.Join(rest, " "); err != nil || got != test.rest || strings.Join(command, " ") != test.command {
+			t.Errorf("%s: want %q and %q, got %q and %q, %v", test.line, test.rest, test.command, got, command, err)
+		}
+	}
+	o := mustLoad(t, nil, nil, "run: [/usr/sbin/cron, -f, 'a, b']\n")
+	if want := []string{"/usr/sbin/cron", "-f", "a, b"}; !slices.Equal(o.Run, want) {
+		t.Errorf("want %q, got %q", want, o.Run)
 	}
 }
 
@@ -273,7 +312,7 @@ func TestSettings(t *testing.T) {
 				t.Errorf("%s is in the table twice", name)
 			}
 			seen[name] = true
-			if name != "" && name != "config" && !strings.Contains(string(source), "\t\t{\""+name+"\", ") {
+			if name != "" && name != "config" && !s.argv && !strings.Contains(string(source), "\t\t{\""+name+"\", ") {
 				t.Errorf("TestEverySetting does not know %s", name)
 			}
 		}
@@ -295,9 +334,6 @@ func FuzzFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		values, err := parseFile("f", data)
 		if err != nil {
-			if values != nil {
-				t.Errorf("%q: got values and the error %v", data, err)
-			}
 			return
 		}
 		var o options
@@ -312,4 +348,31 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// An election of the file's map has what it is told of its own, and only that.
+func TestElectionsOfTheFile(t *testing.T) {
+	o := mustLoad(t, nil, nil, `
+hook: /bin/true
+elections:
+  web: {floating-ip: [10.9.9.1/24@eth0, 10.9.9.2/24@eth0], id: 0, prefer: [10.9.0.3, b]}
+  mail:
+  cron: {run: [/bin/sleep, "9,5"], preempt-delay: 0s, check-interval: 0s}
+`)
+	want := map[string]agent.ElectionConfig{
+		"web":  {FloatingIPs: []string{"10.9.9.1/24@eth0", "10.9.9.2/24@eth0"}, ID: new(uint64(0)), Prefer: []string{"10.9.0.3", "b"}},
+		"mail": {},
+		"cron": {Run: []string{"/bin/sleep", "9,5"}, PreemptDelay: new(time.Duration(0)), CheckInterval: -1},
+	}
+	if !reflect.DeepEqual(o.Elections, want) {
+		t.Errorf("want %+v, got %+v", want, o.Elections)
+	}
+	for _, file := range []string{
+		"elections: {web: 3}", "elections: {web: {hok: /bin/true}}", "elections: {web: {hook: [a, b]}}",
+		"elections: {web: {rule: best}}", "elections: {Web: {}}", "elections: {web: {}, web: {}}", "elections: {web: {bind-port: 1}}",
+	} {
+		if _, err := loadArgs(t, nil, nil, file); err == nil {
+			t.Errorf("%s is taken", file)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,9 +44,12 @@ func TestReleaseBesideAnAgent(t *testing.T) {
 	a.start("--hook", g.hook(), "--lone-wait", "0s")
 	g.checkLeader(a, a)
 	g.eventuallyEvent(a.name + " acquire end")
-	_, stderr, code := g.command(append([]string{"release", "--hook", g.hook(), "--hook-timeout", "100ms"}, a.args...)...)
-	if code != exitFailed || !strings.Contains(stderr, "runs hooks for "+a.name+" already") {
-		t.Errorf("release: got %d, %s, want %d and the reason", code, stderr, exitFailed)
+	// With a limit of an hour, what waited would never come back here.
+	_, stderr, code := g.command(append([]string{"release", "--hook", g.hook(), "--hook-timeout", "1h"}, a.args...)...)
+	want := fmt.Sprintf("agent: process %d runs hooks for %s already, and its agent, process %d, still runs: nothing was touched; stop the agent first\n",
+		*a.state().KeeperPID, a.name, a.state().PID)
+	if code != exitFailed || stderr != want {
+		t.Errorf("release: got %d, %s, want %d and %s", code, stderr, exitFailed, want)
 	}
 	g.checkLeader(a, a)
 	if g.event(a.name+" release begin stop") >= 0 {
@@ -61,6 +65,6 @@ func TestReleaseOfNothing(t *testing.T) {
 		t.Errorf("release without hook and address: got %d, %s, want %d", code, stderr, exitOK)
 	}
 	if _, _, code := g.command("release", "--hook", "/bin/true", "--bind-port", "0", "--bind-addr", "127.0.0.1"); code != exitFailed {
-		t.Errorf("release of a member that nobody can name: got %d, want %d", code, exitFailed)
+		t.Errorf("release of a member that no client can name: got %d, want %d", code, exitFailed)
 	}
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"doyen/agent"
 	"doyen/api"
@@ -27,8 +29,8 @@ func reloadOnSignal(reload func()) func() {
 	}
 }
 
-// reloader takes over what may change while the agent runs: the log level and
-// what the files hold that it names. Everything else stays as it was at the
+// reloader takes over what may change while the agent runs: the log level, what
+// the files hold that it names, elections, addresses, hooks and health checks. Everything else stays as it was at the
 // start.
 type reloader struct {
 	values  flagValues
@@ -40,12 +42,16 @@ type reloader struct {
 	log     *slog.Logger
 }
 
-// reload reads everything again. What cannot be read stays as it is, and does
-// not keep the rest from being read.
+// reload reads everything again. Of a configuration that is bad anywhere nothing
+// counts. A file that it names and that cannot be read leaves what it held before,
+// and does not keep the rest from being read.
 func (r *reloader) reload() {
 	o, err := load(r.values, os.Getenv)
+	if err == nil {
+		err = r.takeSettings(&o)
+	}
 	if err != nil {
-		r.log.Error("the configuration was not read again", "error", err)
+		r.log.Error("the configuration is bad, so that nothing of it counts: all settings stay as they were", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return
 	}
 	r.level.Set(o.logLevel)
@@ -65,13 +71,34 @@ func (r *reloader) reload() {
 			read = append(read, part.what)
 		}
 	}
-	if o.EncryptKeyFile != r.started.EncryptKeyFile {
-		r.log.Warn("another --encrypt-key-file counts only from the next start on", "file", o.EncryptKeyFile)
+	r.log.Info("read "+strings.Join(read, ", ")+" again", "level", o.logLevel.String())
+}
+
+// reloadLimit is how long the agent may take to take its settings over.
+const reloadLimit = 10 * time.Second
+
+// takeSettings has the agent take over what may change, which it logs by election,
+// and names what has changed and may not.
+func (r *reloader) takeSettings(o *options) error {
+	if _, err := o.checkPrograms(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reloadLimit)
+	defer cancel()
+	later, err := r.agent.Reload(ctx, o.Config)
+	if err != nil {
+		return err
 	}
 	if (o.tlsCertFile == "") != (r.cert == nil) {
-		r.log.Warn("whether there is a --tls-cert-file counts only from the next start on", "file", o.tlsCertFile)
+		later = append(later, "tls-cert-file")
 	}
-	r.log.Info("read "+strings.Join(read, ", ")+" again", "level", o.logLevel.String())
+	if o.logFormat != r.started.logFormat {
+		later = append(later, "log-format")
+	}
+	if len(later) > 0 {
+		r.log.Warn("changed settings that count only from the next start on", "settings", strings.Join(later, ", "))
+	}
+	return nil
 }
 
 func (r *reloader) takeToken(o *options) error {

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// secretFile writes a file that only its owner can read, whoever could read the
+// secretFile writes a file that only its owner can read, also if others could read the
 // one before.
 func (g *group) secretFile(name, text string) string {
 	g.t.Helper()
@@ -46,7 +46,7 @@ func (n *node) reload(want string) {
 	})
 }
 
-// The keys of a live group change with nobody lost and no new leader, one node
+// The keys of a live group change with no member lost and no new leader, one node
 // after the other at each step.
 func TestKeyRotation(t *testing.T) {
 	t.Parallel()
@@ -100,7 +100,7 @@ func (g *group) checkAgreed(nodes ...*node) {
 	g.t.Helper()
 	for _, n := range nodes {
 		g.eventually(func() error {
-			var d diagnosis
+			var d diagAnswer
 			if !n.get("/diag", &d) || d.Verdict.Status != "agreed" || len(d.MemberStates) != len(g.nodes) {
 				return fmt.Errorf("%s: got the verdict %+v of %d members, want agreed", n.name, d.Verdict, len(d.MemberStates))
 			}
@@ -166,11 +166,11 @@ func TestBadSecretFiles(t *testing.T) {
 		{"encrypt-key-file", keyOf(1) + "half a li", 0o600, "line 2 is not base64"},
 		{"encrypt-key-file", keyOf(1) + keyOf(1), 0o600, "line 2 holds the same key as line 1"},
 		{"encrypt-key-file", "c2hvcnQ=\n", 0o600, "holds a key of 5 bytes"},
-		{"encrypt-key-file", keyOf(1), 0o644, "with mode 0644 everybody on this host has access to it"},
+		{"encrypt-key-file", keyOf(1), 0o644, "with mode 0644 every user of this host has access to it"},
 		{"encrypt-key-file", keyOf(1), 0o640, "its group has access to it"},
 		{"api-token-file", " \n", 0o600, "holds no token"},
 		{"api-token-file", "a b\n", 0o600, "more than one word"},
-		{"api-token-file", "token\n", 0o604, "everybody on this host has access to it"},
+		{"api-token-file", "token\n", 0o604, "every user of this host has access to it"},
 	} {
 		path := g.secretFile(fmt.Sprint("secret", i), test.text)
 		if err := os.Chmod(path, test.mode); err != nil {
@@ -190,4 +190,47 @@ func TestBadSecretFiles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A file that is bad anywhere changes nothing, and one line names all that is wrong.
+// Of a good one, what counts only from the next start on is named in one line.
+func TestReloadOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 1)
+	a := g.nodes[0]
+	path := g.secretFile("doyen.yaml", "log-level: info\n")
+	a.start("--lone-wait", "0s", "--config", path)
+	g.checkLeader(a, a)
+	g.secretFile("doyen.yaml", "log-level: loud\nprofil: wan\nelections: {web: {rule: none}, mail: {}}\n")
+	a.reload("the configuration is bad, so that nothing of it counts: all settings stay as they were")
+	log := a.log()
+	for _, fault := range []string{"log-level", "profil", "election web"} {
+		if line := lineWith(log, "the configuration is bad"); !strings.Contains(line, fault) {
+			t.Errorf("want the line about a bad file to name %s, got %q", fault, line)
+		}
+	}
+	if all, err := a.elections(); err != nil || len(all) != 1 {
+		t.Errorf("of a bad file an election is taken: %v, %v", all, err)
+	}
+	g.secretFile("doyen.yaml", "log-level: debug\nprofile: wan\nrule: bully\nid: 7\nlog-format: json\nlease: 9s\nelections: {mail: {}}\n")
+	a.reload(`settings="profile, lease, id, rule, log-format"`)
+	g.eventually(func() error {
+		if all, err := a.elections(); err != nil || all["mail"].Leader == nil {
+			return fmt.Errorf("mail is not led: %v, %v", all, err)
+		}
+		return nil
+	})
+	if !strings.Contains(a.log(), "level=DEBUG") {
+		t.Error("the log level of the good file does not count")
+	}
+}
+
+// lineWith returns the first line of a text that contains another.
+func lineWith(text, want string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, want) {
+			return line
+		}
+	}
+	return ""
 }

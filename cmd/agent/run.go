@@ -14,9 +14,8 @@ import (
 	"time"
 
 	"doyen/agent"
-	"doyen/agent/journal"
+	"doyen/agent/journald"
 	"doyen/api"
-	"doyen/gossip"
 
 	"github.com/urfave/cli/v2"
 )
@@ -27,6 +26,9 @@ const httpEnd = time.Second
 
 // runAgent runs one agent until it is told to leave.
 func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
+	if err := needsLinux(); err != nil {
+		return err
+	}
 	o, err := loadOptions(values)
 	if err != nil {
 		return err
@@ -42,6 +44,12 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 	var level slog.LevelVar
 	log := o.newLogger(stderr, &level)
 	o.Logger = log
+	if _, err := o.checkPrograms(); err != nil {
+		return cli.Exit(err, exitUsage)
+	}
+	for _, note := range o.notes(os.Environ()) {
+		log.Warn(note)
+	}
 
 	manager, err := openNotifier()
 	if err != nil {
@@ -51,10 +59,14 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 	defer stop()
 	a, err := agent.New(o.Config)
 	if err != nil {
-		return err
+		return o.unusable(err)
 	}
-	log.Info("listening on "+a.HTTP().Addr().String(), "name", a.Name(), "advertised", a.Addr(), "http", cmp.Or(o.HTTP, "same port"))
-	server := api.NewServer(api.Config{Agent: a, Token: token, TLS: cert.config(), Log: log})
+	log.Info("listening on "+a.HTTP().Addr().String(), "http", cmp.Or(o.HTTP, "same port"))
+	served := api.Config{Agent: a, Token: token, TLS: cert.config(), Log: log}
+	if s := a.Store(); s != nil {
+		served.Store = s
+	}
+	server := api.NewServer(served)
 	if cert != nil {
 		cert.tell(log)
 	}
@@ -81,7 +93,7 @@ func runAgent(ctx context.Context, values flagValues, stderr io.Writer) error {
 
 // serve answers HTTP where the configuration has it: on the gossip port, at an
 // address of its own, or nowhere. If it cannot go on, fail ends the agent,
-// because one that nobody can ask is worse than one that is restarted.
+// because one that no client can ask is worse than one that is restarted.
 func serve(where string, shared net.Listener, server *api.Server, log *slog.Logger, fail context.CancelCauseFunc) error {
 	ln := shared
 	if where != "" {
@@ -146,8 +158,8 @@ func (o *options) newLogger(w io.Writer, level *slog.LevelVar) *slog.Logger {
 	switch {
 	case o.logFormat == logJSON:
 		return slog.New(slog.NewJSONHandler(w, h))
-	case journal.Takes(w):
-		return slog.New(journal.NewHandler(w, h))
+	case journald.Takes(w):
+		return slog.New(journald.NewHandler(w, h))
 	}
 	return slog.New(slog.NewTextHandler(w, h))
 }
@@ -158,46 +170,10 @@ const (
 	logJSON = "json"
 )
 
-// validate checks a configuration as far as that is possible without running
-// it: neither ports nor names are looked at.
-func validate(c *cli.Context, values flagValues) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	o, err := loadOptions(values)
-	if err != nil {
-		return err
-	}
-	if err := o.checkFiles(); err != nil {
-		return cli.Exit(err, exitUsage)
-	}
-	programs, err := o.checkPrograms()
-	if err != nil {
-		return cli.Exit(err, exitUsage)
-	}
-	candidates := max(len(o.Voters), len(o.Seeds), 2)
-	b, err := o.Config.Bounds(candidates)
-	if err != nil {
-		return cli.Exit(err, exitUsage)
-	}
-	w := c.App.Writer
-	fmt.Fprintln(w, "the configuration is good")
-	if programs != "" {
-		fmt.Fprintln(w, programs)
-	}
-	fmt.Fprintf(w, "worst failover with %d candidates: %v\n", candidates, b.WorstFailover)
-	showFailover(w, b.LeastFailover, b.UsualFailover, b.WorstFailover)
-	if len(o.Voters) > 0 {
-		fmt.Fprintf(w, "lease %v, of which release may take the last %v; clock rates may differ by %d parts per million\n",
-			b.Lease, b.ReleaseBudget, b.Drift)
-	}
-	return nil
-}
-
 // release gives up what an agent that has ended still holds, as a service
 // manager has it done in the end.
 func release(c *cli.Context, values flagValues) error {
-	if err := noArguments(c); err != nil {
+	if err := cmp.Or(noArguments(c), needsLinux()); err != nil {
 		return err
 	}
 	o, err := loadOptions(values)
@@ -208,20 +184,4 @@ func release(c *cli.Context, values flagValues) error {
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return agent.Release(ctx, o.Config)
-}
-
-// checkFiles checks the files that the configuration names.
-func (o *options) checkFiles() error {
-	if _, err := readToken(o.tokenFile); err != nil {
-		return err
-	}
-	if _, err := o.openTLS(); err != nil {
-		return err
-	}
-	if o.EncryptKeyFile != "" {
-		if err := gossip.CheckKeyFile(o.EncryptKeyFile); err != nil {
-			return err
-		}
-	}
-	return nil
 }

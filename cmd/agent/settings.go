@@ -21,6 +21,9 @@ type setting struct {
 	text  string // the default, as --help shows it
 	list  bool   // comma-separated and repeatable; values add up
 	flag  bool   // a bare --name means --name=true
+	// argv: a command line. In the file it is a list, each entry as it is; as
+	// arguments it is what follows a -- after the flags.
+	argv bool
 	// set checks one value and stores it; for a list, one entry. Its error
 	// completes the sentence "--name: …".
 	set func(*options, string) error
@@ -46,11 +49,11 @@ var settings = []setting{
 		set: text(func(o *options) *string { return &o.Cluster })},
 
 	{name: "rule", text: agent.DefaultRule, usage: "who is preferred: `RULE` seniority (the oldest) or bully (the highest id)",
-		set: setRule},
+		set: word(func(o *options) *string { return &o.Rule }, seniority.ParseRule)},
 	{name: "id", text: "0", usage: "this member's `NUMBER` under the rule bully: unsigned, 64 bits",
 		set: setID},
 	{name: "role", text: agent.DefaultRole, usage: "`ROLE` candidate, witness (votes, never leads) or observer (neither)",
-		set: setRole},
+		set: word(func(o *options) *string { return &o.Role }, seniority.ParseRole)},
 	{name: "voters", text: "none: available mode", list: true, usage: "quorum mode: seeds, or the list of voters `HOST:PORT[,HOST:PORT…]`, the same on every node; a majority of exactly these must confirm a leader",
 		set: entry(func(o *options) *[]string { return &o.Voters })},
 	{name: "lone-wait", text: agent.DefaultLoneWait.String(), usage: "how long (`DURATION`) a node that has never met another waits before it leads alone; 0s: not at all, negative: it never does",
@@ -60,8 +63,8 @@ var settings = []setting{
 	{name: "preempt-delay", text: "0s", usage: "how long (`DURATION`) the preferred member must have been there before it does",
 		set: atLeastZero(func(o *options) *time.Duration { return &o.PreemptDelay })},
 
-	{name: "profile", text: agent.DefaultProfile, usage: "timing `SET`: fast (one switch), lan (one site) or wan",
-		set: setProfile},
+	{name: "profile", text: agent.DefaultProfile, usage: "timing `SET`: edge (one switch, real-time scheduling), fast (one switch), lan (one site) or wan",
+		set: word(func(o *options) *string { return &o.Profile }, seniority.Profile)},
 	{name: "lease", text: "by profile", usage: "`DURATION` a confirmed claim is good for: a silent leader is replaced after it",
 		set: positive(func(o *options) *time.Duration { return &o.Timing.Lease })},
 	{name: "renewal", text: "by profile", usage: "how often (`DURATION`) a leader renews; at most half the lease",
@@ -89,6 +92,12 @@ var settings = []setting{
 	{name: "floating-ip", list: true, usage: "`ADDR/LEN@IFACE`, repeatable: a floating address that the leader holds, v4 or v6; all move together",
 		set: setFloatingIP},
 
+	{name: "run", argv: true, usage: "`COMMAND [ARG…]`: a program that runs while this member leads; it has ended, or is killed, before another leads",
+		set: entry(func(o *options) *[]string { return &o.Run })},
+
+	{name: "watchdog", usage: "watchdog `DEVICE` such as /dev/watchdog, armed while this member leads and has a hook or a command: a host whose agent and keeper are both dead or frozen restarts",
+		set: text(func(o *options) *string { return &o.Watchdog })},
+
 	{name: "health", usage: "`PROGRAM` whose failure makes this member no candidate, and a leader hand over",
 		set: text(func(o *options) *string { return &o.Health })},
 	{name: "health-interval", text: agent.DefaultHealthInterval.String(), usage: "how often (`DURATION`) the health check runs",
@@ -99,6 +108,13 @@ var settings = []setting{
 		set: atLeastOne(func(o *options) *int { return &o.HealthRise })},
 	{name: "health-fall", text: strconv.Itoa(agent.DefaultHealthFall), usage: "after how many failures in a row (`NUMBER`) it is none any more; the first result of all counts at once",
 		set: atLeastOne(func(o *options) *int { return &o.HealthFall })},
+
+	{name: "elections", text: "none", list: true, usage: "`NAME[,NAME…]` of further elections over the same members; in the file also a map, {NAME: {floating-ip: …, hook: …}, …}, of what each has of its own",
+		set: addElection},
+	{name: "placement", text: agent.DefaultPlacement, usage: "how the further elections are laid over the members: `HOW` spread (evenly), together (all where the group's own is led) or rule (each by its rule)",
+		set: word(func(o *options) *string { return &o.Placement }, seniority.ParsePlacement)},
+	{name: "rebalance-delay", text: "1m", usage: "how long (`DURATION`) a better placement must have lasted before an election is moved to it; negative: never",
+		set: setRebalanceDelay},
 
 	{name: "http", text: "the bind port", usage: "other `ADDRESS` for the HTTP API, or off",
 		set: text(func(o *options) *string { return &o.HTTP })},
@@ -112,6 +128,14 @@ var settings = []setting{
 		set: text(func(o *options) *string { return &o.EncryptKeyFile })},
 	{name: "state-dir", usage: "`DIRECTORY` that keeps the highest term, the history and a time to stand aside across restarts",
 		set: text(func(o *options) *string { return &o.StateDir })},
+
+	{name: "store", text: agent.Off, usage: "`on` or off: the replicated store; needs --voters and --state-dir",
+		set: oneOf(func(o *options) *string { return &o.Store }, agent.On, agent.Off)},
+	{name: "store-restore", usage: "`FILE` of 'agent store save' that a new group's store begins with; a store that exists is left as it is",
+		set: text(func(o *options) *string { return &o.StoreRestore })},
+
+	{name: "loop-rate", usage: "`NUMBER`: taken for the sake of old command lines, and without effect: nothing loops here",
+		set: text(func(o *options) *string { return &o.loopRate })},
 
 	{name: "log-level", text: "info", usage: "`LEVEL` debug, info, warn or error",
 		set: setLogLevel},
@@ -131,6 +155,17 @@ func find(name string) (setting, bool) {
 
 // env is the environment variable of a setting.
 func (s setting) env() string { return envName(s.name) }
+
+// envs are all that it may have, those of aliases included.
+func (s setting) envs() []string {
+	if s.argv {
+		return nil
+	}
+	if s.alias == "" {
+		return []string{s.env()}
+	}
+	return []string{s.env(), envName(s.alias)}
+}
 
 func envName(flag string) string {
 	return "DOYEN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
@@ -237,35 +272,31 @@ func setBindPort(o *options, v string) error {
 
 func setID(o *options, v string) error {
 	id, err := strconv.ParseUint(v, 10, 64)
-	if err != nil {
-		return fmt.Errorf("%q is not a number between 0 and 18446744073709551615", v)
+	if err != nil || id > seniority.MaxID {
+		return fmt.Errorf("%q is not a number between 0 and %d, the most that programs which read JSON keep exactly", v, uint64(seniority.MaxID))
 	}
 	o.ID = id
 	return nil
 }
 
 func setFloatingIP(o *options, v string) error {
-	o.FloatingIPs = append(o.FloatingIPs, v)
 	_, err := floatingip.Parse(v)
+	if err == nil {
+		o.FloatingIPs = append(o.FloatingIPs, v)
+	}
 	return err
 }
 
-func setRule(o *options, v string) error {
-	o.Rule = v
-	_, err := seniority.ParseRule(v)
-	return err
-}
-
-func setRole(o *options, v string) error {
-	o.Role = v
-	_, err := seniority.ParseRole(v)
-	return err
-}
-
-func setProfile(o *options, v string) error {
-	o.Profile = v
-	_, err := seniority.Profile(v)
-	return err
+// word stores a text that check takes. A bad one is not stored, so that what is
+// checked of the whole says nothing more about it.
+func word[T any](field func(*options) *string, check func(string) (T, error)) func(*options, string) error {
+	return func(o *options, v string) error {
+		_, err := check(v)
+		if err == nil {
+			*field(o) = v
+		}
+		return err
+	}
 }
 
 func setLoneWait(o *options, v string) error {

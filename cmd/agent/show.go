@@ -12,14 +12,14 @@ import (
 	"unicode"
 
 	"doyen/agent"
-	"doyen/api"
+	"doyen/api/diagnosis"
 )
 
-// diagnosis is the answer of GET /diag.
-type diagnosis struct {
+// diagAnswer is the answer of GET /diag.
+type diagAnswer struct {
 	State        agent.State            `json:"state"`
 	MemberStates map[string]memberState `json:"member_states"`
-	Verdict      api.Verdict            `json:"verdict"`
+	Verdict      diagnosis.Verdict      `json:"verdict"`
 }
 
 // memberState is a member's state, or why it gave none.
@@ -57,19 +57,51 @@ func showMembers(w io.Writer, members []agent.MemberInfo) {
 	for _, m := range members {
 		state := "alive"
 		switch {
+		case m.Died:
+			state = "dead"
 		case !m.Alive:
 			state = "silent"
-		case !m.Eligible:
-			state = "alive, not eligible"
+		case m.Leads:
+			state = "leads"
+		}
+		if m.Alive && !m.Eligible {
+			state += ", may not lead: " + cmp.Or(m.Unfit, "not eligible")
 		}
 		rows = append(rows, []string{fmt.Sprint(m.Rank), m.Name, m.Addr, fmt.Sprint(m.ID), m.Role, when(fromUnix(m.StartTime)), state})
 	}
 	table(w, rows...)
 }
 
-func showState(w io.Writer, s agent.State) {
+// showElections lists the elections, the group's own first.
+func showElections(w io.Writer, elections map[string]agent.ElectionInfo) {
+	names := slices.Sorted(maps.Keys(elections))
+	if i := slices.Index(names, agent.GroupElection); i > 0 {
+		names = slices.Insert(slices.Delete(names, i, i+1), 0, agent.GroupElection)
+	}
+	rows := [][]string{{"ELECTION", "LEADER", "TERM", "SINCE", "PLACED", "CANDIDATES", "FLOATING HERE"}}
+	for _, name := range names {
+		e := elections[name]
+		row := []string{name, "none", fmt.Sprint(e.Term), "", "", strings.Join(e.Candidates, " "), addressesOf(e.Addresses, false)}
+		if e.Leader != nil {
+			row[1] = *e.Leader
+		}
+		if e.Since != nil {
+			row[3] = when(*e.Since)
+		}
+		if e.Placed != nil {
+			row[4] = *e.Placed
+		}
+		rows = append(rows, row)
+	}
+	table(w, rows...)
+}
+
+// showState shows a member's state in a further election or, if that is "", in the
+// group's own.
+func showState(w io.Writer, s agent.State, further string) {
 	rows := [][]string{
 		{"name", s.Name},
+		{"election", further},
 		{"addr", s.Addr},
 		{"leader", leaderOf(s)},
 		{"term", fmt.Sprint(s.Term)},
@@ -81,8 +113,12 @@ func showState(w io.Writer, s agent.State) {
 		{"eligible", yesNo(s.Eligible)},
 		{"cluster", s.Cluster},
 		{"members", strings.Join(s.Members, " ")},
+		{"floating", addressesOf(s.Addresses, true)},
 		{"hook", hookOf(s.Hook)},
+		{"command", commandOf(s.Command)},
+		{"watchdog", watchdogOf(s.Watchdog)},
 		{"health", healthOf(s.Health)},
+		{"joined", strings.Join(s.JoinedSeeds, " ")},
 		{"started", when(fromUnix(s.StartTime))},
 		{"pid", fmt.Sprint(s.PID)},
 		{"keeper", keeperOf(s)},
@@ -97,39 +133,102 @@ func showState(w io.Writer, s agent.State) {
 	if s.IsLeader {
 		rows = append(rows, []string{"lease left", fmt.Sprintf("%d ms", s.LeaseMS)})
 	}
+	// What this member does not have is left out.
+	optional := []string{"election", "floating", "hook", "command", "watchdog", "joined"}
+	rows = slices.DeleteFunc(rows, func(r []string) bool { return r[1] == "" && slices.Contains(optional, r[0]) })
 	table(w, rows...)
 	showFindings(w, s.Findings)
 }
 
-func showDiag(w io.Writer, d diagnosis) {
-	rows := [][]string{{"MEMBER", "SAYS LEADER", "TERM", "ROLE", "PHASE", "SEES", "HOOK"}}
+// showDiag shows a diagnosis of a further election or, if that is "", of the group.
+func showDiag(w io.Writer, d diagAnswer, further string) {
+	if further == "" {
+		showMembersOfDiag(w, d)
+	} else {
+		showElectionOfDiag(w, d, further)
+	}
+	fmt.Fprintf(w, "\n%s\n", verdictOf(d))
+	showFindings(w, d.Verdict.Findings)
+}
+
+// showElectionOfDiag lists what each member says of a further election.
+func showElectionOfDiag(w io.Writer, d diagAnswer, election string) {
+	rows := [][]string{{"MEMBER", "SAYS LEADER", "TERM", "CANDIDATE", "ADDRESS"}}
+	for _, name := range slices.Sorted(maps.Keys(d.MemberStates)) {
+		s := d.MemberStates[name]
+		e, known := s.Elections[election]
+		switch {
+		case s.Error != "":
+			rows = append(rows, []string{name, "no answer: " + s.Error})
+			continue
+		case !known:
+			rows = append(rows, []string{name, "does not know it"})
+			continue
+		}
+		leader := "none"
+		if e.Leader != nil {
+			leader = *e.Leader
+		}
+		if e.Self {
+			leader += " (itself)"
+		}
+		rows = append(rows, []string{name, leader, fmt.Sprint(e.Term), yesNo(slices.Contains(e.Candidates, name)), addressesOf(e.Addresses, false)})
+	}
+	table(w, rows...)
+}
+
+func showMembersOfDiag(w io.Writer, d diagAnswer) {
+	head := []string{"MEMBER", "SAYS LEADER", "TERM", "ROLE", "PHASE", "SEES"}
+	floating, hooks := false, false
+	for _, s := range d.MemberStates {
+		floating, hooks = floating || len(s.Addresses) > 0, hooks || s.Hook != nil
+	}
+	if floating {
+		head = append(head, "ADDRESS")
+	}
+	if hooks {
+		head = append(head, "HOOK")
+	}
+	rows := [][]string{head}
 	for _, name := range slices.Sorted(maps.Keys(d.MemberStates)) {
 		s := d.MemberStates[name]
 		if s.Error != "" {
 			rows = append(rows, []string{name, "no answer: " + s.Error})
 			continue
 		}
-		rows = append(rows, []string{name, leaderOf(s.State), fmt.Sprint(s.Term), s.Role, s.Phase,
-			fmt.Sprintf("%d members", len(s.Members)), hookOf(s.Hook)})
+		row := []string{name, leaderOf(s.State), fmt.Sprint(s.Term), s.Role, s.Phase, fmt.Sprintf("%d members", len(s.Members))}
+		if floating {
+			row = append(row, cmp.Or(addressesOf(s.Addresses, false), "-"))
+		}
+		if hooks {
+			row = append(row, cmp.Or(hookOf(s.Hook), "-"))
+		}
+		rows = append(rows, row)
 	}
 	table(w, rows...)
-	fmt.Fprintf(w, "\n%s\n", verdictOf(d))
-	showFindings(w, d.Verdict.Findings)
 }
 
 // verdictOf is the verdict as a sentence.
-func verdictOf(d diagnosis) string {
-	leader := "nobody"
+func verdictOf(d diagAnswer) string {
+	leader := "no member"
 	if d.Verdict.Leader != nil {
 		leader = clean(*d.Verdict.Leader)
 	}
 	switch status := d.Verdict.Status; status {
 	case "agreed":
+		if len(d.MemberStates) == 1 {
+			return fmt.Sprintf("agreed: %s leads; it is the only member.", leader)
+		}
 		return fmt.Sprintf("agreed: %s leads, and every member says so.", leader)
 	case "degraded":
+		for _, f := range d.Verdict.Findings {
+			if f.What == "split-possible" && f.Degrades {
+				return "degraded: " + clean(f.Evidence) + "."
+			}
+		}
 		return fmt.Sprintf("degraded: %s leads, but something needs a hand.", leader)
 	case "no-leader":
-		return "no-leader: nobody leads."
+		return "no-leader: no member leads."
 	case "disagreed":
 		return "disagreed: the members name different leaders."
 	case "two-leaders":
@@ -142,6 +241,9 @@ func verdictOf(d diagnosis) string {
 func showFindings(w io.Writer, findings []agent.Finding) {
 	for _, f := range findings {
 		line := strings.Trim(f.What+" "+f.Member, " ")
+		if f.Election != "" {
+			line += ", election " + f.Election
+		}
 		fmt.Fprintf(w, "  %s: %s\n", clean(line), clean(f.Evidence))
 		if f.Advice != "" {
 			fmt.Fprintf(w, "    %s\n", clean(f.Advice))
@@ -173,18 +275,20 @@ func showReady(w io.Writer, r agent.Readiness) {
 	fmt.Fprintln(w, verdict)
 	if r.WouldLead != nil {
 		ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-		showFailover(w, ms(r.LeastFailoverMS), ms(r.UsualFailoverMS), ms(r.WorstFailoverMS))
+		showFailover(w, ms(r.LeastFailoverMS), ms(r.UsualFailoverMS), ms(r.WorstFailoverMS), r.Hook)
 	}
 	for _, reason := range r.Reasons {
 		fmt.Fprintf(w, "  %s\n", clean(reason))
 	}
 }
 
-// showFailover prints what to expect of a failover.
-func showFailover(w io.Writer, least, usual, worst time.Duration) {
+// showFailover prints what to expect of a failover, with a hook or without.
+func showFailover(w io.Writer, least, usual, worst time.Duration, hook bool) {
 	fmt.Fprintln(w, "  the agent is stopped or killed: another leads after a round trip or two")
 	fmt.Fprintf(w, "  the leader's host dies or is cut off: after %v to %v, at worst %v\n", least, usual, worst)
-	fmt.Fprintln(w, "  the hook's own time comes on top")
+	if hook {
+		fmt.Fprintln(w, "  the hook's own time comes on top")
+	}
 }
 
 func showResult(w io.Writer, r agent.Result) {
@@ -218,17 +322,65 @@ func keeperOf(s agent.State) string {
 	return fmt.Sprintf("pid %d", *s.KeeperPID)
 }
 
-// hookOf says how the last run of the hook went.
+// addressesOf says which floating addresses a member holds or, where it tells of
+// all, also which it does not, and since when.
+func addressesOf(list []agent.AddressState, all bool) string {
+	var parts []string
+	for _, a := range list {
+		name := fmt.Sprintf("%s on %s", a.Address, a.Interface)
+		switch {
+		case all && a.Held:
+			parts = append(parts, "holds "+name+" since "+when(a.Since))
+		case all:
+			parts = append(parts, "does not hold "+name)
+		case a.Held:
+			parts = append(parts, "holds "+name)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// hookOf says how the last run of the hook went; "" if there was none.
 func hookOf(h *agent.HookRun) string {
 	switch {
 	case h == nil:
-		return "none"
+		return ""
 	case h.Running:
 		return h.Event + " running"
+	case h.Overtaken:
+		return h.Event + ": overtaken by something newer"
 	case h.Error != "":
 		return h.Event + ": " + h.Error
 	}
 	return fmt.Sprintf("%s: exit %d after %s", h.Event, h.Exit, millis(h.DurationMS))
+}
+
+// commandOf is how the command goes.
+func commandOf(c *agent.CommandState) string {
+	switch {
+	case c == nil:
+		return ""
+	case c.PID != nil:
+		return fmt.Sprintf("%s runs as process %d since %s", c.Argv0, *c.PID, when(*c.Since))
+	case c.LastExit == nil:
+		return c.Argv0 + " has not run yet"
+	case c.LastExit.Error != "" && !c.LastExit.Stopped:
+		return c.Argv0 + " ended: " + c.LastExit.Error
+	}
+	return c.Argv0 + " ended " + when(c.LastExit.At)
+}
+
+// watchdogOf is how the watchdog of the host goes.
+func watchdogOf(w *agent.WatchdogState) string {
+	switch {
+	case w == nil:
+		return ""
+	case w.Error != "":
+		return w.Error
+	case w.Armed:
+		return fmt.Sprintf("%s is armed: without a keeper the host restarts within %s", w.Device, millis(float64(w.TimeoutMS)))
+	}
+	return w.Device + " is not armed"
 }
 
 func yesNo(b bool) string {
@@ -265,4 +417,5 @@ func fromUnix(seconds float64) time.Time {
 	return time.UnixMicro(int64(seconds * 1e6))
 }
 
-func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
+// when is a time in UTC, the one zone of all hosts.
+func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }

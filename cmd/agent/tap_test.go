@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A tap stands between a node and everybody who sends to it, and keeps copies
+// A tap stands between a node and all that send to it, and keeps copies
 // of what they send: all of the group's gossip, as somebody on the wire sees it.
 type tap struct {
 	t  *testing.T

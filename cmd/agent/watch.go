@@ -21,39 +21,95 @@ import (
 // thousand others.
 const maxEvent = 1 << 20
 
-// watch prints events as they happen, until it is interrupted or the agent ends
-// the stream.
+const (
+	// again is how long watch waits before it asks again for a stream that ended.
+	again = 2 * time.Second
+	// silence is after how long without a word a stream counts as ended: the agent
+	// says every 15 s at least that it is still there.
+	silence = 40 * time.Second
+)
+
+// watch prints events as they happen, until it is interrupted. A stream that
+// ends, as when the agent restarts, is asked for again; only what cannot be had
+// at first is an error.
 func watch(c *cli.Context, cl *client) error {
-	ctx, cancel := context.WithCancel(c.Context)
-	defer cancel()
+	began, told := false, false
+	for {
+		opened, err := watchOnce(c.Context, cl)
+		if c.Context.Err() != nil {
+			return errors.New("interrupted")
+		}
+		if began = began || opened; !began || errors.Is(err, errOutput) {
+			return err
+		}
+		if opened || !told {
+			fmt.Fprintf(c.App.ErrWriter, "agent: %v; asking again every %v\n", err, again)
+		}
+		told = !opened
+		select {
+		case <-c.Context.Done():
+		case <-time.After(again):
+		}
+	}
+}
+
+// errOutput: what watch prints cannot be written, or what it reads is no event,
+// and another stream would not help.
+var errOutput = errors.New("watch")
+
+// watchOnce prints the events of one stream until it ends; opened tells whether
+// there was one.
+func watchOnce(ctx context.Context, cl *client) (opened bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	// The time-out is for the beginning only: the stream itself has no end.
-	late := time.AfterFunc(cl.timeout, cancel)
+	late := time.AfterFunc(cl.timeout, func() { cancel(context.DeadlineExceeded) })
 	resp, err := cl.open(ctx, http.MethodGet, "/events")
 	if err != nil {
-		if ctx.Err() != nil && c.Context.Err() == nil {
-			return cl.unreachable(context.DeadlineExceeded)
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			err = cl.unreachable(context.DeadlineExceeded)
 		}
-		return err
+		return false, err
 	}
 	defer resp.Body.Close()
-	late.Stop()
 	if resp.StatusCode != http.StatusOK {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent))
 		if err != nil {
-			return cl.unreachable(err)
+			return false, cl.unreachable(err)
 		}
-		return cl.unexpected(resp, body)
+		return false, cl.unexpected(resp, body)
 	}
-	err = readEvents(resp.Body, func(kind string, data json.RawMessage) error {
+	late.Stop()
+	quiet := time.AfterFunc(silence, func() { cancel(context.DeadlineExceeded) })
+	defer quiet.Stop()
+	err = readEvents(heard{resp.Body, quiet}, func(kind string, data json.RawMessage) error {
+		show := showEvent
 		if cl.json {
-			return printEvent(cl.out, kind, data)
+			show = printEvent
 		}
-		return showEvent(cl.out, kind, data)
+		if err := show(cl.out, kind, data); err != nil {
+			return fmt.Errorf("%w: %w", errOutput, err)
+		}
+		return nil
 	})
-	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("%s ended the stream: the agent has stopped", cl.addr)
+	if errors.Is(err, errOutput) {
+		return true, err
 	}
-	return err
+	return true, fmt.Errorf("%s ended the stream: its agent has stopped, or is out of reach", cl.addr)
+}
+
+// heard is a stream that puts the time of silence off with each read.
+type heard struct {
+	io.Reader
+	quiet *time.Timer
+}
+
+func (h heard) Read(b []byte) (int, error) {
+	n, err := h.Reader.Read(b)
+	if n > 0 {
+		h.quiet.Reset(silence)
+	}
+	return n, err
 }
 
 // readEvents reads server-sent events and gives each to handle: its name and
@@ -126,6 +182,18 @@ func eventText(kind string, data json.RawMessage) (string, error) {
 		var h agent.Health
 		err := json.Unmarshal(data, &h)
 		return healthOf(&h), err
+	case "address":
+		var e agent.AddressEvent
+		err := json.Unmarshal(data, &e)
+		var names []string
+		for _, a := range e.Addresses {
+			names = append(names, a.Address)
+		}
+		what := e.What
+		if e.Over {
+			what += " has ended"
+		}
+		return strings.Join(nonEmpty(what, strings.Join(names, " "), e.Evidence), ": "), err
 	case "hook":
 		var h agent.HookRun
 		err := json.Unmarshal(data, &h)
@@ -136,7 +204,7 @@ func eventText(kind string, data json.RawMessage) (string, error) {
 
 func orNobody(name *string) string {
 	if name == nil {
-		return "nobody"
+		return "none"
 	}
 	return *name
 }

@@ -20,6 +20,12 @@ type span struct{ from, to time.Duration }
 // outage is the longest time without an answer between two moments, less the
 // pause between two questions.
 func outage(replies []reply, from, to time.Duration) time.Duration {
+	return max(longestPause(replies, from, to)-clientEvery, 0)
+}
+
+// longestPause is the longest time without an answer. Answers are in the order of
+// their times.
+func longestPause(replies []reply, from, to time.Duration) time.Duration {
 	longest, last := time.Duration(0), from
 	for _, x := range replies {
 		if x.at <= from || x.at > to {
@@ -27,15 +33,16 @@ func outage(replies []reply, from, to time.Duration) time.Duration {
 		}
 		longest, last = max(longest, x.at-last), x.at
 	}
-	return max(max(longest, to-last)-clientEvery, 0)
+	return max(longest, to-last)
 }
 
 // held turns answers into the times that each host surely held the address: from
 // an answer received to the last question, of an unbroken row, that it answered.
-func held(proofs []proof, from, to time.Duration) [hostCount][]span {
-	const broken = 3 * watchEvery
-	var list [hostCount][]span
-	var row [hostCount]*struct{ first, last proof }
+// Questions are asked every so often.
+func held(proofs []proof, every, from, to time.Duration) [maxHosts][]span {
+	broken := 3 * every
+	var list [maxHosts][]span
+	var row [maxHosts]*struct{ first, last proof }
 	finish := func(host int) {
 		if r := row[host]; r != nil && r.last.sent > r.first.got {
 			list[host] = append(list[host], span{r.first.got, r.last.sent})
@@ -62,10 +69,10 @@ func held(proofs []proof, from, to time.Duration) [hostCount][]span {
 
 // onInterfaces turns the kernels' events into the times that each host had the
 // address. Those of host dead end at a moment; dead is -1 if there is none.
-func onInterfaces(changes []change, from, to time.Duration, dead int, died time.Duration) [hostCount][]span {
-	var list [hostCount][]span
-	var since [hostCount]time.Duration
-	var has [hostCount]bool
+func onInterfaces(changes []change, from, to time.Duration, dead int, died time.Duration) [maxHosts][]span {
+	var list [maxHosts][]span
+	var since [maxHosts]time.Duration
+	var has [maxHosts]bool
 	end := func(host int, at time.Duration) {
 		if host == dead {
 			at = min(at, died)
@@ -89,7 +96,7 @@ func onInterfaces(changes []change, from, to time.Duration, dead int, died time.
 }
 
 // overlap is the time that at least two hosts held the address.
-func overlap(spans [hostCount][]span) time.Duration {
+func overlap(spans [maxHosts][]span) time.Duration {
 	type edge struct {
 		at   time.Duration
 		step int

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const ms = time.Millisecond
@@ -38,14 +40,14 @@ func row(host int, sent ...time.Duration) (list []proof) {
 
 func TestHeld(t *testing.T) {
 	proofs := slices.Concat(row(0, 0, 4*ms, 8*ms, 12*ms), row(1, 16*ms, 20*ms), row(0, 40*ms), row(0, 60*ms, 64*ms))
-	got := held(proofs, 0, time.Second)
+	got := held(proofs, watchEvery, 0, time.Second)
 	if want := []span{{1 * ms, 12 * ms}, {61 * ms, 64 * ms}}; !slices.Equal(got[0], want) {
 		t.Errorf("host 0: want %v, got %v", want, got[0])
 	}
 	if want := []span{{17 * ms, 20 * ms}}; !slices.Equal(got[1], want) {
 		t.Errorf("host 1: want %v, got %v", want, got[1])
 	}
-	if got := held(proofs, 2*ms, 10*ms)[0]; !slices.Equal(got, []span{{5 * ms, 8 * ms}}) {
+	if got := held(proofs, watchEvery, 2*ms, 10*ms)[0]; !slices.Equal(got, []span{{5 * ms, 8 * ms}}) {
 		t.Errorf("in a window: want 5ms to 8ms, got %v", got)
 	}
 }
@@ -53,14 +55,14 @@ func TestHeld(t *testing.T) {
 func TestOverlap(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		spans [hostCount][]span
+		spans [maxHosts][]span
 		want  time.Duration
 	}{
-		{"none", [hostCount][]span{{{0, 5 * ms}}, {{6 * ms, 9 * ms}}}, 0},
-		{"a hand-over at one moment", [hostCount][]span{{{0, 5 * ms}}, {{5 * ms, 9 * ms}}}, 0},
-		{"two", [hostCount][]span{{{0, 5 * ms}}, {{3 * ms, 9 * ms}}}, 2 * ms},
-		{"three count once", [hostCount][]span{{{0, 9 * ms}}, {{3 * ms, 9 * ms}}, {{5 * ms, 12 * ms}}}, 6 * ms},
-		{"twice", [hostCount][]span{{{0, 2 * ms}, {8 * ms, 9 * ms}}, {{1 * ms, 20 * ms}}}, 2 * ms},
+		{"none", [maxHosts][]span{{{0, 5 * ms}}, {{6 * ms, 9 * ms}}}, 0},
+		{"a hand-over at one moment", [maxHosts][]span{{{0, 5 * ms}}, {{5 * ms, 9 * ms}}}, 0},
+		{"two", [maxHosts][]span{{{0, 5 * ms}}, {{3 * ms, 9 * ms}}}, 2 * ms},
+		{"three count once", [maxHosts][]span{{{0, 9 * ms}}, {{3 * ms, 9 * ms}}, {{5 * ms, 12 * ms}}}, 6 * ms},
+		{"twice", [maxHosts][]span{{{0, 2 * ms}, {8 * ms, 9 * ms}}, {{1 * ms, 20 * ms}}}, 2 * ms},
 	} {
 		if got := overlap(test.spans); got != test.want {
 			t.Errorf("%s: want %v, got %v", test.name, test.want, got)
@@ -146,5 +148,25 @@ func TestPick(t *testing.T) {
 	}
 	if _, err := pick("scenarios", "earthquake", scenarios, name, groups); err == nil {
 		t.Error("want an unknown scenario to be refused")
+	}
+}
+
+func TestConnections(t *testing.T) {
+	list := []attempt{
+		{at: 1 * ms, took: 30 * ms},                          // before the stretch
+		{at: 10 * ms, took: 4 * ms},                          //
+		{at: 20 * ms, took: 9 * ms},                          // the slowest
+		{at: 30 * ms, took: 1 * ms, err: unix.ECONNREFUSED},  //
+		{at: 40 * ms, took: 20 * ms, err: unix.EHOSTUNREACH}, //
+		{at: 50 * ms, took: 60 * ms},                         // ends after it
+	}
+	if got := slowestConnect(list, 5*ms, 100*ms); got != 9*ms {
+		t.Errorf("want the slowest connection to take 9ms, got %v", got)
+	}
+	if got := len(failedAttempts(list, 5*ms, 100*ms)); got != 2 {
+		t.Errorf("want 2 attempts to have failed, got %d", got)
+	}
+	if got := refusals(list, 5*ms, 100*ms); got != 1 {
+		t.Errorf("want 1 of them refused, got %d", got)
 	}
 }

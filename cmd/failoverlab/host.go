@@ -46,6 +46,9 @@ func (h *host) start(cmd *exec.Cmd) error {
 	if h.main.running() {
 		return fmt.Errorf("%s runs a subject already", h.name)
 	}
+	if err := h.ownRun(cmd); err != nil {
+		return fmt.Errorf("preparing /run of %s: %w", h.name, err)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := h.do(func() error { return startChild(cmd) }); err != nil {
 		return fmt.Errorf("starting %s on %s: %w", filepath.Base(cmd.Path), h.name, err)
@@ -56,6 +59,25 @@ func (h *host) start(cmd *exec.Cmd) error {
 		waitChild(cmd) // how it ended is for its log to tell
 		close(p.ended)
 	}()
+	return nil
+}
+
+// ownRun gives a program the /run of its host, which stays the same from one
+// start to the next: what an agent keeps there is its host's, not the lab's.
+// It outlasts boot too, since the lab's hosts have been up for as long as the
+// machine, and an agent may go by that.
+func (h *host) ownRun(cmd *exec.Cmd) error {
+	var ns unix.Stat_t
+	if err := unix.Fstat(int(h.ns), &ns); err != nil {
+		return err
+	}
+	dir := filepath.Join(filesDir, fmt.Sprintf("run-%d", ns.Ino))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	args := append([]string{"-m", "sh", "-c", `mount --bind "$0" /run && exec "$@"`, dir, cmd.Path}, cmd.Args[1:]...)
+	inside := exec.Command("unshare", args...)
+	cmd.Path, cmd.Args, cmd.Err = inside.Path, inside.Args, inside.Err
 	return nil
 }
 
@@ -105,19 +127,13 @@ func (h *host) pids() []int {
 // clean does what a reboot does: no floating address, no rules.
 func (h *host) clean() error {
 	return h.do(func() error {
-		eth0, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		addrs, err := netlink.AddrList(eth0, netlink.FAMILY_V4)
+		eth0, floats, err := floatsHere()
 		if err != nil {
 			return err
 		}
 		var errs []error
-		for _, a := range addrs {
-			if a.IP.Equal(floatIP.AsSlice()) {
-				errs = append(errs, netlink.AddrDel(eth0, &netlink.Addr{IPNet: a.IPNet}))
-			}
+		for _, a := range floats {
+			errs = append(errs, netlink.AddrDel(eth0, &a))
 		}
 		conn, err := nftables.New()
 		if err != nil {
@@ -126,4 +142,19 @@ func (h *host) clean() error {
 		conn.FlushRuleset()
 		return errors.Join(append(errs, conn.Flush())...)
 	})
+}
+
+// floatsHere finds eth0 of this namespace, and the floating address on it with
+// any prefixes.
+func floatsHere() (eth0 netlink.Link, floats []netlink.Addr, err error) {
+	if eth0, err = netlink.LinkByName("eth0"); err != nil {
+		return nil, nil, err
+	}
+	addrs, err := netlink.AddrList(eth0, netlink.FAMILY_V4)
+	for _, a := range addrs {
+		if a.IP.Equal(floatIP.AsSlice()) {
+			floats = append(floats, netlink.Addr{IPNet: a.IPNet})
+		}
+	}
+	return eth0, floats, err
 }

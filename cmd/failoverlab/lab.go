@@ -25,6 +25,9 @@ type lab struct {
 	record  *record
 	eyes    *observers
 	hogs    []*exec.Cmd
+
+	endGrey   func() // ends what goes on beside a run
+	greyError error  // of it; to be read once it has ended
 }
 
 // newLab builds the network, starts the observers, and the subject on all hosts.
@@ -39,11 +42,11 @@ func newLab(o *options, s *subject, stderr io.Writer) (*lab, error) {
 
 func (l *lab) build() error {
 	var err error
-	if l.net, err = newNetwork(); err != nil {
+	if l.net, err = newNetwork(l.o.hosts); err != nil {
 		return err
 	}
-	l.record = newRecord()
-	if l.eyes, err = observe(l.net, l.record); err != nil {
+	l.record = newRecord(watchEvery)
+	if l.eyes, err = observe(l.net, l.record, false); err != nil {
 		return err
 	}
 	for _, h := range l.net.hosts {
@@ -69,7 +72,7 @@ func (l *lab) close() {
 
 // start starts the subject on a host.
 func (l *lab) start(h *host) error {
-	cmd, err := l.subject.command(l.o, h, l.o.dir)
+	cmd, err := l.subject.command(l.subject.name, l.o, h, l.o.dir)
 	if err != nil {
 		return fmt.Errorf("preparing %s on %s: %w", l.subject.name, h.name, err)
 	}
@@ -114,11 +117,11 @@ func (l *lab) others(v *host) (list []*node) {
 type result struct {
 	Scenario string             `json:"scenario"`
 	Run      int                `json:"run"`
-	Figures  map[string]float64 `json:"figures"` // milliseconds, except failovers
+	Figures  map[string]float64 `json:"figures"` // milliseconds, except what is counted
 	Error    string             `json:"error,omitempty"`
 }
 
-// all runs every scenario as often as wanted, taking turns, so that whatever
+// all runs every scenario as often as wanted, taking turns, so that what
 // else the machine does is spread over all. After a run that failed it starts
 // with a new network; it gives up when nothing but failures follow each other.
 func (l *lab) all(ctx context.Context) ([]result, error) {
@@ -199,7 +202,7 @@ func (l *lab) victim(r role, former int) *host {
 	case leader:
 		return l.net.hosts[former]
 	case follower:
-		return l.net.hosts[(former+1)%hostCount]
+		return l.net.hosts[(former+1)%len(l.net.hosts)]
 	default:
 		return nil
 	}
@@ -210,7 +213,7 @@ func (l *lab) victim(r role, former int) *host {
 // figures to say.
 func (l *lab) during(ctx context.Context, s *scenario, victim *host, fault time.Duration) error {
 	lasts := s.lasts
-	if s.calm {
+	if s.calm || s.grey {
 		lasts = l.o.calm
 	}
 	if err := sleep(ctx, fault+lasts-now()); err != nil || s.steady {
@@ -228,8 +231,8 @@ func (l *lab) during(ctx context.Context, s *scenario, victim *host, fault time.
 // victim; that one may answer the watcher still.
 func (l *lab) served(victim *host) bool {
 	const while = 300 * time.Millisecond
-	v := l.record.view()
 	end := now()
+	v := l.record.since(end - while)
 	for _, x := range v.replies {
 		if x.at >= end-while && victim != nil && x.host == victim.index {
 			return false
@@ -252,7 +255,7 @@ func (l *lab) settle(ctx context.Context, while time.Duration) (int, error) {
 			return host, nil
 		}
 	}
-	return 0, fmt.Errorf("not one host that serves alone, with everybody's consent, within %v", settleLimit)
+	return 0, fmt.Errorf("not one host that serves alone, with the consent of all, within %v", settleLimit)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -59,18 +59,15 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	if err := o.provide(ctx); err != nil {
 		return err
 	}
+	if o.nemesis > 0 {
+		return unleashAll(ctx, o, stdout, stderr)
+	}
+	if o.idle > 0 {
+		return measureIdle(ctx, o, stdout)
+	}
 	report := newReport(o)
 	results, errs := make([][]result, len(o.subjects)), make([]error, len(o.subjects))
-	var group sync.WaitGroup
-	turns := make(chan struct{}, o.together)
-	for i, s := range o.subjects {
-		turns <- struct{}{}
-		group.Go(func() {
-			results[i], errs[i] = measureSubject(ctx, o, s, stderr)
-			<-turns
-		})
-	}
-	group.Wait()
+	eachSubject(o, func(i int, s *subject) { results[i], errs[i] = measureSubject(ctx, o, s, stderr) })
 	for i, s := range o.subjects {
 		report.add(s, results[i])
 	}
@@ -79,6 +76,21 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		errs = append(errs, report.write(o.json))
 	}
 	return errors.Join(errs...)
+}
+
+// eachSubject does something with every subject, as many at the same time as the
+// command line says.
+func eachSubject(o *options, f func(i int, s *subject)) {
+	var group sync.WaitGroup
+	turns := make(chan struct{}, o.together)
+	for i, s := range o.subjects {
+		turns <- struct{}{}
+		group.Go(func() {
+			f(i, s)
+			<-turns
+		})
+	}
+	group.Wait()
 }
 
 // measureSubject runs every scenario of one subject, on a network of its own.
@@ -104,13 +116,19 @@ type options struct {
 	scenarios []*scenario
 	runs      int
 	together  int
+	hosts     int
 	calm      time.Duration
+	nemesis   time.Duration
+	slack     time.Duration
 	agent     string
 	hook      string
 	json      string
 	logs      string
 	seed      uint64
 	dir       string // for files, in the sandbox
+
+	idle      time.Duration // 0: measure failovers
+	idleCases []idleCase
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -119,32 +137,48 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.SetOutput(stderr)
 	f.Usage = func() { usage(f) }
 	subjectNames := f.String("subjects", "doyen-fast,doyen-lan,keepalived", "what to measure, comma-separated")
-	scenarioNames := f.String("scenarios", "faults", "what to do to it, comma-separated; faults: all but the calm ones; all")
+	scenarioNames := f.String("scenarios", "faults", "what to do to it, comma-separated; faults: all but the calm ones, the grey ones and the long cables; followers: the short ones that hit a follower; cables; grey; calm; all")
+	f.IntVar(&o.hosts, "hosts", hostCount, "how many hosts there are, 3 to 5")
 	f.IntVar(&o.runs, "runs", 20, "how often each scenario is run")
 	f.IntVar(&o.together, "together", 1, "how many subjects are measured at the same time, each on a network of its own; they share the machine")
-	f.DurationVar(&o.calm, "calm", 10*time.Minute, "how long each run of a calm scenario lasts")
+	f.DurationVar(&o.calm, "calm", 10*time.Minute, "how long each run of a calm or grey scenario lasts")
+	f.DurationVar(&o.nemesis, "nemesis", 0, "instead of the scenarios, let faults come and go at random for at least so long, and check what must hold (0: not)")
+	f.DurationVar(&o.slack, "slack", 0, "what the nemesis adds to the times that are promised, for a busy machine")
 	f.StringVar(&o.agent, "agent", "", "agent binary (default: built from ./cmd/agent)")
 	f.StringVar(&o.hook, "hook", "examples/hooks/floating-ip.sh", "hook of the subjects that use one")
 	f.StringVar(&o.json, "json", "", "file to write everything measured to")
 	f.StringVar(&o.logs, "logs", "", "directory to keep the logs of all processes in (default: none are kept)")
-	f.Uint64Var(&o.seed, "seed", 1, "seed of the pauses before the faults")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of the pauses before the faults, and of the nemesis")
+	idle := idleFlags(f)
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q is not understood", f.Arg(0))
 	}
-	if o.runs < 1 || o.together < 1 || o.calm <= 0 {
-		return nil, errors.New("-runs, -together and -calm must be positive")
+	if o.runs < 1 || o.together < 1 || o.calm <= 0 || o.nemesis < 0 || o.slack < 0 {
+		return nil, errors.New("-runs, -together and -calm must be positive, -nemesis and -slack not negative")
+	}
+	if o.hosts < hostCount || o.hosts > maxHosts {
+		return nil, fmt.Errorf("-hosts is %d, and must be %d to %d", o.hosts, hostCount, maxHosts)
 	}
 	var err error
+	if err = idle(o); err != nil {
+		return nil, err
+	}
+	if o.idle > 0 {
+		*subjectNames = "doyen-lan" // which has the agent built
+	}
 	if o.subjects, err = pick("subjects", *subjectNames, subjects, func(s *subject) string { return s.name }, nil); err != nil {
 		return nil, err
 	}
 	groups := map[string]func(*scenario) bool{
-		"all":    func(*scenario) bool { return true },
-		"faults": func(s *scenario) bool { return !s.calm },
-		"calm":   func(s *scenario) bool { return s.calm },
+		"all":       func(*scenario) bool { return true },
+		"faults":    func(s *scenario) bool { return !s.calm && !s.cable && !s.grey },
+		"followers": func(s *scenario) bool { return s.victim == follower && !s.cable && !s.grey },
+		"cables":    func(s *scenario) bool { return s.cable },
+		"grey":      func(s *scenario) bool { return s.grey },
+		"calm":      func(s *scenario) bool { return s.calm },
 	}
 	o.scenarios, err = pick("scenarios", *scenarioNames, scenarios, func(s *scenario) string { return s.name }, groups)
 	return o, err

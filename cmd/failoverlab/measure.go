@@ -30,7 +30,16 @@ func measureRun(v view, s *scenario, t times) map[string]float64 {
 		}
 	}
 	f["failovers"] = float64(failovers(v.changes, t.fault, t.heal))
+	put("tcp-outage", tcpOutage(v.tried, t.fault, t.heal))
+	put("tcp-connect", slowestConnect(v.tried, t.fault, t.end))
+	f["tcp-failed"] = float64(len(failedAttempts(v.tried, t.fault, t.end)))
+	f["tcp-broken"] = float64(len(brokenTo(v.broken, t.former, t.fault, t.heal)))
+	f["tcp-refused"] = float64(refusals(v.tried, t.fault, t.end))
 	put("heal-outage", outage(v.replies, t.heal, t.end))
+	put("heal-tcp-outage", tcpOutage(v.tried, t.heal, t.end))
+	if served, ok := lastServed(v.replies, t.heal); ok {
+		f["heal-tcp-broken"] = float64(len(brokenTo(v.broken, served, t.heal, t.end)))
+	}
 	put("heal-overlap", answerOverlap(v, t.heal, t.end))
 	isOther := func(host int) bool { return host != t.final }
 	put("heal-settle", max(lastAnswer(v.pings, isOther, t.heal, t.end), lastAnswer(v.arps, isOther, t.heal, t.end)))
@@ -39,5 +48,15 @@ func measureRun(v view, s *scenario, t times) map[string]float64 {
 
 // answerOverlap is how long two hosts answered pings, or ARP, whichever is more.
 func answerOverlap(v view, from, to time.Duration) time.Duration {
-	return max(overlap(held(v.pings, from, to)), overlap(held(v.arps, from, to)))
+	return max(overlap(held(v.pings, v.every, from, to)), overlap(held(v.arps, v.every, from, to)))
+}
+
+// lastServed is the host that last answered the client before a moment.
+func lastServed(replies []reply, before time.Duration) (host int, ok bool) {
+	for _, x := range replies {
+		if x.at <= before {
+			host, ok = x.host, true
+		}
+	}
+	return host, ok
 }

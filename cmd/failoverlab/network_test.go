@@ -27,13 +27,13 @@ func needRoot(t *testing.T) {
 func observed(t *testing.T) (*network, *record) {
 	t.Helper()
 	needRoot(t)
-	n, err := newNetwork()
+	n, err := newNetwork(hostCount)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.close)
-	r := newRecord()
-	eyes, err := observe(n, r)
+	r := newRecord(watchEvery)
+	eyes, err := observe(n, r, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func give(t *testing.T, h *host, has bool) {
 // within waits for what a kernel or another thread does.
 func within(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	const patience = 20 * time.Second
+	const patience = 60 * time.Second
 	for end := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", patience, what)
@@ -88,11 +88,11 @@ func TestObservers(t *testing.T) {
 	answers := func() time.Duration { return answerOverlap(r.view(), from, now()) }
 	within(t, "both answer", func() bool { return answers() > 50*time.Millisecond })
 	if _, ok := r.serving(30 * time.Millisecond); ok {
-		t.Error("want nobody to serve alone while two hosts answer")
+		t.Error("want no host to serve alone while two hosts answer")
 	}
 	v := r.view()
 	for name, proofs := range map[string][]proof{"pings": v.pings, "ARP": v.arps} {
-		if overlap(held(proofs, from, now())) == 0 {
+		if overlap(held(proofs, watchEvery, from, now())) == 0 {
 			t.Errorf("want %s to show the overlap", name)
 		}
 	}
@@ -104,6 +104,41 @@ func TestObservers(t *testing.T) {
 	shown := onInterfaces(r.view().changes, from, now(), -1, 0)
 	if len(shown[0]) != 1 || len(shown[1]) != 0 || len(shown[2]) != 1 || overlap(shown) == 0 {
 		t.Errorf("want the kernels' events of hosts 0 and 2, with an overlap, got %v", shown)
+	}
+}
+
+// TestTCPClients moves the address between two hosts that both live on: the
+// connections to the first break, and no later one does.
+func TestTCPClients(t *testing.T) {
+	n, r := observed(t)
+	connected := func(want int) func() bool {
+		return func() bool {
+			v := r.view().tried
+			return len(v) > 0 && v[len(v)-1].err == nil && v[len(v)-1].host == want
+		}
+	}
+	give(t, n.hosts[0], true)
+	within(t, "host 0 has connections", connected(0))
+	time.Sleep(keepEvery * connectEvery) // one of them stays open
+	from := now()
+	give(t, n.hosts[0], false)
+	give(t, n.hosts[1], true)
+	// What an agent does by announcing the address.
+	err := n.client.do(func() error {
+		return netlink.NeighDel(&netlink.Neigh{LinkIndex: n.client.link, IP: floatIP.AsSlice()})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "host 1 has connections", connected(1))
+	within(t, "a connection to host 0 is broken", func() bool { return len(brokenTo(r.view().broken, 0, from, now())) > 0 })
+	if list := brokenTo(r.view().broken, 1, from, now()); len(list) > 0 {
+		t.Errorf("want no connection to host 1 broken, got %v", list)
+	}
+	give(t, n.hosts[1], false)
+	within(t, "an attempt fails", func() bool { return len(failedAttempts(r.view().tried, from, now())) > 0 })
+	if tcpOutage(r.view().tried, from, now()) == 0 {
+		t.Error("want a time without new connections")
 	}
 }
 
@@ -167,4 +202,22 @@ func TestLoss(t *testing.T) {
 	if got < 390 || got > 590 {
 		t.Errorf("want about 490 of %d questions answered, got %d", questions, got)
 	}
+}
+
+// TestWatcherAsks counts answers: a question with a wrong checksum has none, and
+// those by ARP have no checksum.
+func TestWatcherAsks(t *testing.T) {
+	n, r := observed(t)
+	give(t, n.hosts[0], true)
+	within(t, "every question of two seconds is answered", func() bool {
+		v, from, to := r.view(), now()-2100*time.Millisecond, now()-100*time.Millisecond
+		pings, arps := 0, 0
+		for _, p := range v.pings {
+			pings += boolToInt(p.sent >= from && p.sent <= to)
+		}
+		for _, p := range v.arps {
+			arps += boolToInt(p.sent >= from && p.sent <= to)
+		}
+		return pings > 300 && pings >= arps-2 && arps >= pings-2
+	})
 }

@@ -27,16 +27,22 @@ type observers struct {
 	ended   sync.WaitGroup
 	slow    atomic.Bool // a thread runs without real-time priority
 	fds     []int
+	tcp     *tcpClients
+	gentle  bool // real-time priority is not asked for
 }
 
-// observe starts all of them.
-func observe(n *network, r *record) (*observers, error) {
-	o := &observers{record: r}
+// observe starts all of them. Gentle ones have no real-time priority, and the
+// client by UDP asks as seldom as the watcher: for many labs at a time, and
+// for what needs no milliseconds.
+func observe(n *network, r *record, gentle bool) (*observers, error) {
+	o := &observers{record: r, gentle: gentle}
 	var errs []error
 	for _, h := range n.hosts {
 		errs = append(errs, o.respond(h), o.hear(h))
 	}
-	errs = append(errs, o.ask(n.client), o.watch(n))
+	var err error
+	o.tcp, err = speakTCP(n, r)
+	errs = append(errs, o.ask(n.client), o.watch(n), err)
 	if err := errors.Join(errs...); err != nil {
 		o.stop()
 		return nil, fmt.Errorf("starting the observers: %w", err)
@@ -46,6 +52,9 @@ func observe(n *network, r *record) (*observers, error) {
 
 func (o *observers) stop() {
 	o.stopped.Store(true)
+	if o.tcp != nil {
+		o.tcp.close()
+	}
 	o.ended.Wait()
 	for _, fd := range o.fds {
 		unix.Close(fd)
@@ -61,7 +70,7 @@ func (o *observers) loop(p *node, step func()) {
 	o.ended.Go(func() {
 		p.do(func() error {
 			attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: realTime}
-			if unix.SchedSetAttr(0, &attr, 0) != nil {
+			if !o.gentle && unix.SchedSetAttr(0, &attr, 0) != nil {
 				o.slow.Store(true)
 			}
 			for !o.stopped.Load() {
@@ -142,7 +151,11 @@ func (o *observers) ask(client *node) error {
 	if err != nil {
 		return err
 	}
-	o.loop(client, pace(clientEvery, func(uint64) {
+	every := clientEvery
+	if o.gentle {
+		every = o.record.every
+	}
+	o.loop(client, pace(every, func(uint64) {
 		unix.Sendto(fd, []byte("ask"), 0, &unix.SockaddrInet4{Port: servicePort, Addr: floatIP.As4()})
 	}))
 	receive := stamped(fd)
@@ -246,6 +259,8 @@ type watcher struct {
 	n      *network
 	record *record
 	fd     int
+	pings  [][]byte // to each host
+	arp    []byte
 	sent   [1 << 16]atomic.Int64 // when a round was sent, by its low bits
 }
 
@@ -257,7 +272,8 @@ func (o *observers) watch(n *network) error {
 		return err
 	}
 	w := &watcher{n: n, record: o.record, fd: fd}
-	o.loop(n.watch, pace(watchEvery, w.round))
+	w.prepare()
+	o.loop(n.watch, pace(o.record.every, w.round))
 	receive := stamped(fd)
 	o.loop(n.watch, func() {
 		if data, at, ok := receive(); ok {
@@ -267,18 +283,41 @@ func (o *observers) watch(n *network) error {
 	return nil
 }
 
-// round sends one question to each host and one to all.
+// round sends one question to each host and one to all. The packets are made once:
+// the garbage of making them anew would fill the memory of a long series.
 func (w *watcher) round(round uint64) {
-	number := uint16(round)
-	w.sent[number].Store(int64(now()))
+	number, at := uint16(round), now()
+	const late = 5 // rounds
+	if last := time.Duration(w.sent[number-1].Load()); round > 1 && at-last > late*w.record.every {
+		w.record.news <- seen{blind: &span{last, at}}
+	}
+	w.sent[number].Store(int64(at))
+	const sum, seq, asker = 14 + 20 + 2, 14 + 20 + 6, 14 + 8 + 4
+	for _, p := range w.pings {
+		// The checksum is the complement of a sum to which the number is added
+		// (RFC 1624).
+		old, was := uint32(binary.BigEndian.Uint16(p[sum:])), uint32(binary.BigEndian.Uint16(p[seq:]))
+		total := ^old&0xffff + ^was&0xffff + uint32(number)
+		total = total&0xffff + total>>16
+		total = total&0xffff + total>>16
+		binary.BigEndian.PutUint16(p[seq:], number)
+		binary.BigEndian.PutUint16(p[sum:], ^uint16(total))
+		w.send(p)
+	}
+	binary.BigEndian.PutUint16(w.arp[asker:], number)
+	w.send(w.arp)
+}
+
+// prepare makes the packets.
+func (w *watcher) prepare() {
 	for _, h := range w.n.hosts {
-		w.send(
+		w.pings = append(w.pings, packet(
 			&layers.Ethernet{SrcMAC: w.n.watch.mac, DstMAC: h.mac, EthernetType: layers.EthernetTypeIPv4},
 			&layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolICMPv4, SrcIP: watchIP.AsSlice(), DstIP: floatIP.AsSlice()},
-			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Id: pingMark + uint16(h.index), Seq: number})
+			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Id: pingMark + uint16(h.index)}))
 	}
-	asker := binary.BigEndian.AppendUint16(bytes.Clone(arpMark), number)
-	w.send(
+	asker := binary.BigEndian.AppendUint16(bytes.Clone(arpMark), 0)
+	w.arp = packet(
 		&layers.Ethernet{SrcMAC: w.n.watch.mac, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP},
 		&layers.ARP{
 			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
@@ -287,12 +326,16 @@ func (w *watcher) round(round uint64) {
 		})
 }
 
-func (w *watcher) send(list ...gopacket.SerializableLayer) {
+func packet(list ...gopacket.SerializableLayer) []byte {
 	buffer := gopacket.NewSerializeBuffer()
 	if err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, list...); err != nil {
 		panic(fmt.Sprintf("failoverlab: building a packet: %v", err))
 	}
-	unix.Sendto(w.fd, buffer.Bytes(), 0, &unix.SockaddrLinklayer{Ifindex: w.n.watch.link})
+	return buffer.Bytes()
+}
+
+func (w *watcher) send(packet []byte) {
+	unix.Sendto(w.fd, packet, 0, &unix.SockaddrLinklayer{Ifindex: w.n.watch.link})
 }
 
 // receive notes an answer to one of the watcher's questions.
@@ -312,7 +355,7 @@ func (w *watcher) receive(f []byte, at time.Duration) {
 	case isIP:
 		id, number := binary.BigEndian.Uint16(f[icmp+4:]), binary.BigEndian.Uint16(f[icmp+6:])
 		host := int(id) - pingMark
-		if f[ipProto] == unix.IPPROTO_ICMP && f[icmp] == 0 && bytes.Equal(f[ipFrom:ipFrom+4], float) && host >= 0 && host < hostCount {
+		if f[ipProto] == unix.IPPROTO_ICMP && f[icmp] == 0 && bytes.Equal(f[ipFrom:ipFrom+4], float) && host >= 0 && host < len(w.n.hosts) {
 			w.record.news <- seen{ping: &proof{host, time.Duration(w.sent[number].Load()), at}}
 		}
 	case isARP:

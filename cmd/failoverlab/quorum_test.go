@@ -31,7 +31,7 @@ func (l *trio) successor(former *host, fault time.Duration) (first proof) {
 			}
 		}
 		if first.got == 0 {
-			return errors.New("nobody else says so")
+			return errors.New("no other host says so")
 		}
 		return nil
 	})
@@ -60,6 +60,9 @@ func (l *trio) checkTakeover(former *host, fault time.Duration, first proof) {
 	}
 	if last > first.got {
 		l.errorf("%s still says that it leads %v after %s said so", former.name, last-first.got, next.name)
+	}
+	if l.releaseKilled(nameOf(former)) && !*quorumStrict {
+		return // it was tried again, later
 	}
 	lines := l.lines()
 	began, ok := find(lines, fault, nameOf(former), "release", "begin")
@@ -119,11 +122,12 @@ func TestQuorumLeaderFrozen(t *testing.T) {
 		if err := former.signal(unix.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		l.checkTakeover(former, fault, l.successor(former, fault))
+		first := l.successor(former, fault)
 		if err := former.signal(unix.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
 		l.settled()
+		l.checkTakeover(former, fault, first)
 		l.noAcquire(former, fault)
 	}, slowRelease)
 }
@@ -161,7 +165,7 @@ func TestQuorumMinority(t *testing.T) {
 		dead := now()
 		left := l.others(down...)[0]
 		var ready agent.Readiness
-		l.eventually("the one that is left says why nobody leads", func() error { return l.saysWhy(left, &ready) })
+		l.eventually("the one that is left says why no member leads", func() error { return l.saysWhy(left, &ready) })
 		l.figure("from the fault to saying why", now()-fault)
 		timing, err := seniority.Profile("lan")
 		if err != nil {

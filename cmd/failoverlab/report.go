@@ -109,8 +109,10 @@ func median(list []float64) float64 {
 }
 
 // write writes the report as JSON.
-func (r *report) write(name string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
+func (r *report) write(name string) error { return writeJSON(name, r) }
+
+func writeJSON(name string, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
@@ -123,8 +125,8 @@ func (r *report) write(name string) error {
 // The tables: one over all subjects for what clients notice, then one for each
 // subject.
 var (
-	overview = []string{"outage", "takeover", "overlap", "heal-outage"}
-	details  = []string{"outage", "takeover", "overlap", "overlap-address", "old-answers", "old-address", "failovers", "heal-outage", "heal-overlap", "heal-settle"}
+	overview = []string{"outage", "takeover", "overlap", "heal-outage", "failovers", "tcp-broken", "tcp-failed", "tcp-connect", "heal-tcp-broken"}
+	details  = []string{"outage", "takeover", "overlap", "overlap-address", "old-answers", "old-address", "failovers", "tcp-outage", "tcp-broken", "tcp-refused", "tcp-failed", "tcp-connect", "heal-outage", "heal-overlap", "heal-settle", "heal-tcp-outage", "heal-tcp-broken"}
 )
 
 // print prints tables in Markdown: median (minimum–maximum), in milliseconds.

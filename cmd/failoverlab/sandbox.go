@@ -26,7 +26,7 @@ import (
 
 // Everything runs in a sandbox: this program again, as the first process of a
 // new process namespace, with network and mount namespaces of its own. When it
-// ends, for whatever reason, the kernel kills all processes in it and takes the
+// ends, for any reason, the kernel kills all processes in it and takes the
 // networks down: there is nothing to clean up, and nothing can be left over.
 
 // sandboxMark tells the second process what it is.
@@ -82,8 +82,11 @@ func boolToInt(b bool) int {
 	return 0
 }
 
-// prepareSandbox gives the sandbox its own /proc, and an empty /run for the
-// files of the programs measured. More processors than there are let the threads
+// filesDir is where the sandbox keeps files.
+const filesDir = "/mnt"
+
+// prepareSandbox gives the sandbox its own /proc, an empty /run, and a place for
+// files. More processors than there are let the threads
 // that observe run as soon as the kernel wakes them.
 //
 // Garbage is not collected before there is a lot of it: while its collector
@@ -101,6 +104,7 @@ func prepareSandbox() error {
 		{"", "/", "", unix.MS_REC | unix.MS_PRIVATE},
 		{"proc", "/proc", "proc", 0},
 		{"tmpfs", "/run", "tmpfs", 0},
+		{"tmpfs", filesDir, "tmpfs", 0},
 	} {
 		if err := unix.Mount(m.source, m.target, m.kind, m.flags, ""); err != nil {
 			return fmt.Errorf("mounting %s in the sandbox: %w", m.target, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,14 +21,19 @@ type scenario struct {
 	victim      role
 	inject      func(l *lab, v *host) error
 	heal        func(l *lab, v *host) error
-	// gone: no program of the victim runs, so nobody can take its address off.
+	// gone: no program of the victim runs, so no program can take its address off.
 	gone bool
-	// lasts is how long the fault lasts at least; if nobody is to take over
+	// lasts is how long the fault lasts at least; if no host is to take over
 	// (steady), exactly.
 	lasts  time.Duration
 	steady bool
 	// calm: nothing should happen at all, for as long as the command line says.
 	calm bool
+	// cable: one of a series that takes long.
+	cable bool
+	// grey: a fault that comes and goes, or loses only some packets, for as long as
+	// the command line says.
+	grey bool
 }
 
 // role is which host a fault hits.
@@ -36,7 +42,7 @@ type role int
 const (
 	leader role = iota
 	follower
-	nobody
+	noVictim
 )
 
 // The times that faults last: long enough to see another host settled, and for
@@ -46,8 +52,25 @@ const (
 	longer  = 4 * time.Second
 )
 
+// cableTimes are how long cables are pulled, besides briefly. A host forgets the
+// others after some seconds without a carrier, and is forgotten by them.
+var cableTimes = []time.Duration{5 * time.Second, 8 * time.Second, 11 * time.Second, time.Minute}
+
 // scenarios is everything that can be done to a subject.
-var scenarios = []*scenario{
+var scenarios = slices.Concat(shortScenarios, cableScenarios(), greyScenarios())
+
+func cableScenarios() (list []*scenario) {
+	for _, d := range cableTimes {
+		list = append(list,
+			&scenario{name: fmt.Sprintf("follower-cable-%.0fs", d.Seconds()), about: fmt.Sprintf("a follower's link loses its carrier for %v", d),
+				victim: follower, inject: unplug, heal: plugIn, lasts: d, steady: true, cable: true},
+			&scenario{name: fmt.Sprintf("leader-cable-%.0fs", d.Seconds()), about: fmt.Sprintf("the leader's link loses its carrier for %v", d),
+				inject: unplug, heal: plugIn, lasts: d, cable: true})
+	}
+	return list
+}
+
+var shortScenarios = []*scenario{
 	{name: "stop", about: "the leader is stopped in good order (SIGTERM)", inject: stop, heal: start, lasts: briefly},
 	{name: "kill-agent", about: "the leader's deciding process is killed (kill -9)", inject: one(unix.SIGKILL), heal: start, lasts: briefly},
 	{name: "kill-all", about: "all of the leader's processes are killed at once (kill -9)", inject: killAll, heal: start, gone: true, lasts: longer},
@@ -60,12 +83,17 @@ var scenarios = []*scenario{
 	{name: "leader-mute", about: "nothing passes from the leader to the other hosts and the client", inject: mute, heal: mend, lasts: briefly},
 	{name: "leader-deaf", about: "nothing passes from the other hosts and the client to the leader", inject: deafen, heal: mend, lasts: briefly},
 	{name: "follower-isolated", about: "as leader-isolated, for a follower", victim: follower, inject: isolate, heal: mend, lasts: longer, steady: true},
-	{name: "restart", about: "all hosts are stopped in good order and started again", victim: nobody, inject: restart, heal: nothing, lasts: briefly},
-	{name: "loss-10", about: "10 % of the packets between the hosts are lost", victim: nobody, inject: lose(10), heal: mend, lasts: 10 * time.Second, steady: true},
-	{name: "loss-30", about: "30 % of the packets between the hosts are lost", victim: nobody, inject: lose(30), heal: mend, lasts: 10 * time.Second, steady: true},
-	{name: "calm-hog", about: "every core is kept busy by a program of the same priority", victim: nobody, inject: startHogs, heal: endHogs, steady: true, calm: true},
-	{name: "calm-loss-10", about: "10 % loss between the hosts, for long", victim: nobody, inject: lose(10), heal: mend, steady: true, calm: true},
-	{name: "calm-loss-30", about: "30 % loss between the hosts, for long", victim: nobody, inject: lose(30), heal: mend, steady: true, calm: true},
+	{name: "follower-partitioned", about: "as leader-partitioned, for a follower", victim: follower, inject: partition, heal: mend, lasts: longer, steady: true},
+	{name: "follower-stop", about: "as stop, for a follower", victim: follower, inject: stop, heal: start, lasts: longer, steady: true},
+	{name: "follower-kill", about: "as kill-all, for a follower", victim: follower, inject: killAll, heal: start, lasts: longer, steady: true},
+	{name: "follower-freeze", about: "as freeze-all, for a follower", victim: follower, inject: all(unix.SIGSTOP), heal: all(unix.SIGCONT), lasts: longer, steady: true},
+	{name: "follower-restart", about: "a follower is killed and started again at once", victim: follower, inject: killAndStart, heal: nothing, lasts: longer, steady: true},
+	{name: "restart", about: "all hosts are stopped in good order and started again", victim: noVictim, inject: restart, heal: nothing, lasts: briefly},
+	{name: "loss-10", about: "10 % of the packets between the hosts are lost", victim: noVictim, inject: lose(10), heal: mend, lasts: 10 * time.Second, steady: true},
+	{name: "loss-30", about: "30 % of the packets between the hosts are lost", victim: noVictim, inject: lose(30), heal: mend, lasts: 10 * time.Second, steady: true},
+	{name: "calm-hog", about: "every core is kept busy by two programs of ordinary priority", victim: noVictim, inject: startHogs, heal: endHogs, steady: true, calm: true},
+	{name: "calm-loss-10", about: "10 % loss between the hosts, for long", victim: noVictim, inject: lose(10), heal: mend, steady: true, calm: true},
+	{name: "calm-loss-30", about: "30 % loss between the hosts, for long", victim: noVictim, inject: lose(30), heal: mend, steady: true, calm: true},
 }
 
 func stop(_ *lab, v *host) error { return v.signal(unix.SIGTERM) }
@@ -104,6 +132,11 @@ func all(s syscall.Signal) func(*lab, *host) error {
 func killAll(_ *lab, v *host) error {
 	v.kill()
 	return nil
+}
+
+func killAndStart(l *lab, v *host) error {
+	v.kill()
+	return l.start(v)
 }
 
 func die(l *lab, v *host) error {
@@ -161,7 +194,7 @@ func restart(l *lab, _ *host) error {
 }
 
 func startHogs(l *lab, _ *host) error {
-	for range runtime.NumCPU() {
+	for range 2 * runtime.NumCPU() {
 		cmd := exec.Command("/proc/self/exe", hogCommand)
 		if err := startChild(cmd); err != nil {
 			return fmt.Errorf("starting a hog: %w", err)

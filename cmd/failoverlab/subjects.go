@@ -5,9 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -15,14 +13,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // subject is something that holds a floating address on three hosts.
 type subject struct {
 	name, about string
-	// command is the program for a host; files go to dir.
-	command func(o *options, h *host, dir string) (*exec.Cmd, error)
+	// command is the program for a host; files go to dir. Subjects measured
+	// together share no name.
+	command func(name string, o *options, h *host, dir string) (*exec.Cmd, error)
 	// decider is the process on a host that decides, for faults that hit it alone.
 	decider func(h *host) (pid int, err error)
 	// ready says whether the hosts agree that leader leads, and that it could
@@ -30,6 +28,9 @@ type subject struct {
 	ready func(ctx context.Context, n *network, leader int) bool
 	// version is the version measured.
 	version func(o *options) string
+	// profile and quorum are the agent's; the profile is empty for others.
+	profile string
+	quorum  bool
 }
 
 // subjects is everything that can be measured.
@@ -37,16 +38,59 @@ var subjects = allSubjects()
 
 func allSubjects() []*subject {
 	var list []*subject
-	for _, profile := range []string{"fast", "lan"} {
+	for _, profile := range []string{"edge", "fast", "lan"} {
 		for _, quorum := range []bool{false, true} {
 			for _, hook := range []bool{false, true} {
 				list = append(list, doyen(profile, quorum, hook))
 			}
 		}
 	}
-	return append(list,
+	list = append(list,
 		keepalived("keepalived", "keepalived with 0.1 s adverts", "0.1"),
+		keepalived("keepalived-20ms", "keepalived with 0.02 s adverts", "0.02"),
+		keepalived("keepalived-10ms", "keepalived with 0.01 s adverts", "0.01"),
 		keepalived("keepalived-default", "keepalived with its default of 1 s adverts", "1"))
+	for _, s := range slices.Clone(list) {
+		if s.quorum {
+			list = append(list, withStore(s))
+		}
+	}
+	for _, s := range slices.Clone(list) {
+		list = append(list, inRealTime(s))
+	}
+	return list
+}
+
+// withStore is a subject whose voters keep a store, in which nothing is written but who
+// leads.
+func withStore(s *subject) *subject {
+	st := *s
+	st.name, st.about = s.name+"-store", s.about+", with the store"
+	st.command = func(name string, o *options, h *host, dir string) (*exec.Cmd, error) {
+		cmd, err := s.command(name, o, h, dir)
+		if err == nil {
+			cmd.Args = append(cmd.Args, "--store", "on", "--state-dir", filepath.Join(dir, name+"-"+h.name+"-state"))
+		}
+		return cmd, err
+	}
+	return &st
+}
+
+// inRealTime is a subject whose processes are scheduled in real time, as
+// examples/systemd/edge.conf has it.
+func inRealTime(s *subject) *subject {
+	rt := *s
+	rt.name, rt.about = s.name+"-rt", s.about+", scheduled in real time"
+	rt.command = func(name string, o *options, h *host, dir string) (*exec.Cmd, error) {
+		cmd, err := s.command(name, o, h, dir)
+		if err != nil {
+			return nil, err
+		}
+		inside := exec.Command("chrt", append([]string{"--rr", "50"}, cmd.Args...)...)
+		cmd.Path, cmd.Args, cmd.Err = inside.Path, inside.Args, inside.Err
+		return cmd, nil
+	}
+	return &rt
 }
 
 // agentPort is the agents' port on every host.
@@ -59,6 +103,7 @@ func doyen(profile string, quorum, hook bool) *subject {
 		decider: func(h *host) (int, error) { return h.main.pid, nil },
 		ready:   agentsAgree,
 		version: func(o *options) string { return firstLine(o.agent, "version") },
+		profile: profile, quorum: quorum,
 	}
 	mode, carrier := "available mode", "the built-in floating address"
 	if quorum {
@@ -68,16 +113,16 @@ func doyen(profile string, quorum, hook bool) *subject {
 		s.name, carrier = s.name+"-hook", "the address moved by a hook"
 	}
 	s.about += ", " + mode + ", " + carrier
-	s.command = func(o *options, h *host, dir string) (*exec.Cmd, error) {
+	s.command = func(name string, o *options, h *host, dir string) (*exec.Cmd, error) {
 		var seeds []string
-		for i := range hostCount {
+		for i := range o.hosts {
 			seeds = append(seeds, fmt.Sprintf("10.77.0.%d:%d", i+1, agentPort))
 		}
 		addr := netip.AddrPortFrom(h.ip, agentPort)
 		// The hosts of subjects that are measured together have the same names and
 		// one process table: a cluster of its own keeps a keeper off their hooks.
-		cmd := exec.Command(o.agent, "run", "--bind-addr", h.ip.String(), "--bind-port", fmt.Sprint(agentPort),
-			"--advertise-addr", addr.String(), "--seeds", strings.Join(seeds, ","), "--cluster", s.name,
+		cmd := exec.Command(o.agent, "run", "--bind-port", fmt.Sprint(agentPort),
+			"--advertise-addr", addr.String(), "--seeds", strings.Join(seeds, ","), "--cluster", name,
 			"--profile", profile, "--log-level", "debug")
 		float := netip.PrefixFrom(floatIP, floatLen).String()
 		if quorum {
@@ -94,40 +139,22 @@ func doyen(profile string, quorum, hook bool) *subject {
 	return s
 }
 
-// agentsAgree asks every agent who leads and whether it is ready for a failover,
-// over the watcher's cable.
+// agentsAgree asks every agent who leads and whether it is ready for a failover.
 func agentsAgree(ctx context.Context, n *network, leader int) bool {
 	want := netip.AddrPortFrom(n.hosts[leader].ip, agentPort).String()
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
-			err = n.watch.do(func() error {
-				var d net.Dialer
-				conn, err = d.DialContext(ctx, network, addr)
-				return err
-			})
-			return conn, err
-		},
-	}}
-	get := func(h *host, path string, into any) bool {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d%s", h.ip, agentPort, path), nil)
-		if err != nil {
-			return false
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK && json.NewDecoder(resp.Body).Decode(into) == nil
-	}
 	for _, h := range n.hosts {
+		if ctx.Err() != nil {
+			return false
+		}
+		client := clientOn(h)
+		defer client.CloseIdleConnections()
+		addr := onLoopback(agentPort)
 		var state struct {
 			Members []string `json:"members"`
 			Leader  string   `json:"leader"`
 		}
-		var ready struct{}
-		if !get(h, "/state", &state) || state.Leader != want || len(state.Members) != hostCount || !get(h, "/ready", &ready) {
+		if ask(client, http.MethodGet, addr, "/state", &state, http.StatusOK) != nil || state.Leader != want ||
+			len(state.Members) != len(n.hosts) || ask(client, http.MethodGet, addr, "/ready", nil, http.StatusOK) != nil {
 			return false
 		}
 	}
@@ -139,7 +166,7 @@ func agentsAgree(ctx context.Context, n *network, leader int) bool {
 func keepalived(name, about, advert string) *subject {
 	return &subject{
 		name: name, about: about,
-		command: func(_ *options, h *host, dir string) (*exec.Cmd, error) {
+		command: func(_ string, _ *options, h *host, dir string) (*exec.Cmd, error) {
 			// A file of an earlier run, with a process id that is used again, would
 			// keep it from starting.
 			dir, err := os.MkdirTemp(dir, h.name)
@@ -197,7 +224,7 @@ func firstLine(name string, args ...string) string {
 
 // provide makes ready what the chosen subjects need.
 func (o *options) provide(ctx context.Context) error {
-	dir, err := os.MkdirTemp("/run", "failoverlab")
+	dir, err := os.MkdirTemp(filesDir, "failoverlab")
 	if err != nil {
 		return fmt.Errorf("making a directory for files: %w", err)
 	}

@@ -4,19 +4,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +26,6 @@ var (
 	quorumRounds = flag.Int("quorum.rounds", 0, "how often each test of quorum mode does what it does (default: twice with DOYEN_TEST_REQUIRE=1, else not at all)")
 	quorumAlone  = flag.Duration("quorum.alone", 4*time.Second, "how long a node is isolated that then comes back")
 	quorumStrict = flag.Bool("quorum.strict", false, "check how long things took, too; for a machine that does nothing else")
-	quorumAgent  = flag.String("quorum.agent", "", "the agent's binary; built if not given")
 )
 
 // A trio is three voters, as real processes on three hosts, with a hook that
@@ -40,6 +35,9 @@ type trio struct {
 	dir   string
 	agent string
 	env   []string
+	// more are arguments that a host's agent gets besides; nil: none.
+	more  func(h *host) []string
+	every time.Duration // how often a host is asked whether it leads
 	net   *network
 	dice  *rand.Rand
 	http  [hostCount]*http.Client
@@ -67,7 +65,7 @@ note begin
 note end
 `
 
-// onTrio runs rounds of a test in a sandbox, so that whatever ends it, no
+// onTrio runs rounds of a test in a sandbox, so that, however it ends, no
 // process is left. RELEASE_TAKES in env is how many seconds a release takes.
 func onTrio(t *testing.T, round func(l *trio, number int), env ...string) {
 	if *quorumRounds == 0 {
@@ -78,15 +76,10 @@ func onTrio(t *testing.T, round func(l *trio, number int), env ...string) {
 	}
 	needRoot(t)
 	if !inSandbox() {
-		againInSandbox(t)
+		againInSandbox(t, "quorum.")
 		return
 	}
-	if err := prepareSandbox(); err != nil {
-		t.Fatal(err)
-	}
-	l := &trio{t: t, dir: t.TempDir(), agent: *quorumAgent, env: env, figures: make(map[string][]time.Duration)}
-	l.dice = rand.New(rand.NewPCG(uint64(os.Getppid()), uint64(time.Now().UnixNano())))
-	t.Cleanup(l.print)
+	l := newTrio(t, env...)
 	l.build()
 	for number := range *quorumRounds {
 		l.startRound()
@@ -95,34 +88,21 @@ func onTrio(t *testing.T, round func(l *trio, number int), env ...string) {
 	}
 }
 
-// againInSandbox runs this test in the sandbox, with the flags that this
-// package has for it.
-func againInSandbox(t *testing.T) {
-	program := *quorumAgent
-	if program == "" {
-		program = filepath.Join(t.TempDir(), "agent")
-		if text, err := exec.Command("go", "build", "-o", program, "../agent").CombinedOutput(); err != nil {
-			t.Fatalf("building the agent: %v\n%s", err, text)
-		}
+// newTrio returns a trio in this sandbox; build starts it.
+func newTrio(t *testing.T, env ...string) *trio {
+	t.Helper()
+	if err := prepareSandbox(); err != nil {
+		t.Fatal(err)
 	}
-	args := []string{"-test.run=^" + t.Name() + "$", "-test.v", "-test.timeout=0"}
-	flag.Visit(func(f *flag.Flag) {
-		if strings.HasPrefix(f.Name, "quorum.") {
-			args = append(args, "-"+f.Name+"="+f.Value.String())
-		}
-	})
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd := sandboxed(append(args, "-quorum.agent="+program)...)
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("in the sandbox: %v", err)
-	}
+	l := &trio{t: t, dir: t.TempDir(), agent: theAgent(t), env: env, every: watchEvery, figures: make(map[string][]time.Duration)}
+	l.dice = rand.New(rand.NewPCG(uint64(os.Getppid()), uint64(time.Now().UnixNano())))
+	t.Cleanup(l.print)
+	return l
 }
 
 func (l *trio) build() {
 	var err error
-	if l.net, err = newNetwork(); err != nil {
+	if l.net, err = newNetwork(hostCount); err != nil {
 		l.t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(l.dir, "hook"), []byte(noteHook), 0o700); err != nil {
@@ -142,21 +122,6 @@ func (l *trio) build() {
 	})
 }
 
-// clientOn asks a host's agent over the host's own loopback interface, which no
-// fault of the network touches.
-func clientOn(h *host) *http.Client {
-	return &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
-			err = h.do(func() error {
-				var d net.Dialer
-				conn, err = d.DialContext(ctx, network, addr)
-				return err
-			})
-			return conn, err
-		},
-	}}
-}
-
 func nameOf(h *host) string { return netip.AddrPortFrom(h.ip, agentPort).String() }
 
 func (l *trio) start(h *host) {
@@ -170,8 +135,12 @@ func (l *trio) start(h *host) {
 		l.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(l.agent, "--bind-port", fmt.Sprint(agentPort), "--advertise-addr", nameOf(h), "--seeds", strings.Join(seeds, ","),
-		"--voters", "seeds", "--hook", filepath.Join(l.dir, "hook"), "--log-level", "debug")
+	args := []string{"--bind-port", fmt.Sprint(agentPort), "--advertise-addr", nameOf(h), "--seeds", strings.Join(seeds, ","),
+		"--voters", "seeds", "--hook", filepath.Join(l.dir, "hook"), "--log-level", "debug"}
+	if l.more != nil {
+		args = append(args, l.more(h)...)
+	}
+	cmd := exec.Command(l.agent, args...)
 	cmd.Env = append(os.Environ(), l.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := h.start(cmd); err != nil {
@@ -186,27 +155,12 @@ func (l *trio) logName(h *host) string { return filepath.Join(l.dir, h.name+".lo
 
 // get asks a host; it reports whether it answered with one of the wanted codes.
 func (l *trio) get(h *host, path string, into any, want ...int) error {
-	resp, err := l.http[h.index].Get(fmt.Sprintf("http://127.0.0.1:%d%s", agentPort, path))
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(want, resp.StatusCode) {
-		return fmt.Errorf("%s: %s answers %s: %s", h.name, path, resp.Status, text)
-	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(text, into)
+	return ask(l.http[h.index], http.MethodGet, onLoopback(agentPort), path, into, want...)
 }
 
 // poll asks one host all the time whether it leads.
 func (l *trio) poll(ctx context.Context, h *host) {
-	for sleep(ctx, watchEvery) == nil {
+	for sleep(ctx, l.every) == nil {
 		sent := now()
 		if l.get(h, "/is-leader", nil, http.StatusOK) == nil {
 			l.mu.Lock()
@@ -250,7 +204,7 @@ func (l *trio) settled() (leader *host, term uint64) {
 				return err
 			}
 			s := &states[i]
-			if s.Leader == nil || s.Electing || !s.Eligible || len(s.Members) != hostCount || s.KeeperPID == nil ||
+			if s.Leader == nil || s.Electing || !s.Eligible && s.Role != witness || len(s.Members) != hostCount || s.KeeperPID == nil ||
 				*s.Leader != *states[0].Leader || s.Term != states[0].Term {
 				return fmt.Errorf("%s says %+v", h.name, *s)
 			}
@@ -261,7 +215,9 @@ func (l *trio) settled() (leader *host, term uint64) {
 		if leader == nil || nameOf(leader) != *states[0].Leader {
 			return errors.New("the leader does not say that it leads")
 		}
-		if !strings.Contains(l.tail(l.notes(), 0), fmt.Sprintf(" %s acquire end %d ", nameOf(leader), term)) {
+		// A leader that takes a higher term checks what it holds.
+		notes, held := l.tail(l.notes(), 0), func(event string) string { return fmt.Sprintf(" %s %s end %d ", nameOf(leader), event, term) }
+		if !strings.Contains(notes, held("acquire")) && !strings.Contains(notes, held("check")) {
 			return errors.New("the leader's acquire has not ended")
 		}
 		return nil

@@ -1,6 +1,5 @@
-// Package cloudinit tests the example user data: that cloud-init would take it,
-// that an agent takes the configuration in it, and that its script does what it
-// should.
+// Package cloudinit tests the example user data: that cloud-init accepts it, that an
+// agent accepts the configuration in it, and that its script installs the package.
 package cloudinit
 
 import (
@@ -40,7 +39,7 @@ func files(t *testing.T) map[string]string {
 	}
 	for _, command := range parsed.Runcmd {
 		if all[command[0]] == "" {
-			t.Errorf("want only programs run that the user data writes, got %q", command)
+			t.Errorf("the user data may run only programs that it writes, got %q", command)
 		}
 	}
 	return all
@@ -58,7 +57,7 @@ func TestCloudInitTakesIt(t *testing.T) {
 
 func TestAgentTakesTheConfiguration(t *testing.T) {
 	text := files(t)["/etc/doyen/agent.yaml"]
-	// What is commented out is an example as well.
+	// Lines that are commented out are examples too.
 	for name, config := range map[string]string{"as it is": text, "with everything": strings.ReplaceAll(text, "# voters:", "voters:")} {
 		file := filepath.Join(t.TempDir(), "agent.yaml")
 		if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
@@ -70,8 +69,8 @@ func TestAgentTakesTheConfiguration(t *testing.T) {
 	}
 }
 
-// The script installs what it has fetched, and starts it, if it is what was
-// expected; else it does neither.
+// The script installs and starts the fetched package if its sum is right, and does
+// neither if it is wrong.
 func TestInstall(t *testing.T) {
 	const payload = "a package"
 	for _, tc := range []struct {

@@ -31,7 +31,7 @@ func composeCommand(t *testing.T) []string {
 	return command
 }
 
-// Docker itself understands the compose file.
+// Docker accepts the compose file.
 func TestCompose(t *testing.T) {
 	composeCommand(t)
 	if out, err := exec.Command("docker", "compose", "version").CombinedOutput(); err != nil {

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package container tests the image of the Dockerfile without a container
-// engine: its file system made by hand, each container a process in namespaces
-// of its own, on a switch whose name server knows them all by one name.
+// Package container tests the image of the Dockerfile without a container engine: the
+// test makes its file system, and each container is a process in namespaces of its
+// own, on a switch whose name server knows all of them by one name.
 package container
 
 import (
@@ -22,11 +22,11 @@ import (
 	"doyen/examples/internal/lan"
 )
 
-// patience is how long a test waits for what takes a second or two on a quiet
-// machine. Nothing asserts how long it really took.
+// patience is how long a test waits for an event that takes a second or two on a quiet
+// machine. No test asserts the time that it really takes.
 const patience = 60 * time.Second
 
-// The name of the service, which is its seed, and where its containers are.
+// The name of the service, which is the seed of its containers, and their network.
 const (
 	service = "agent"
 	gateway = "10.88.0.1" // the name server as well
@@ -38,11 +38,11 @@ type engine struct {
 	lan        *lan.LAN
 	image      *image
 	names      *nameServer
-	containers []*container // those that run
+	containers []*container // the running ones
 	started    int
 }
 
-// container is one that runs.
+// container is a running container.
 type container struct {
 	cmd  *exec.Cmd
 	addr netip.Addr
@@ -128,7 +128,7 @@ func (e *engine) remove(c *container) {
 	}
 }
 
-// leader waits until all containers agree on one of them.
+// leader waits until all containers agree on a leader.
 func (e *engine) leader() (*container, agent.State) {
 	e.t.Helper()
 	s := e.lan.Leader(e.addrs(), patience)
@@ -141,8 +141,8 @@ func (e *engine) leader() (*container, agent.State) {
 	return nil, s
 }
 
-// inside is the number, on this host, of the only process of a container whose
-// parent is its first process and whose command line holds arg.
+// inside returns the pid, on this host, of the only process of a container whose
+// parent is the first process and whose command line holds arg.
 func (c *container) inside(arg string) (int, error) {
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", c.cmd.Process.Pid))
 	if err != nil {
@@ -164,9 +164,9 @@ func (c *container) inside(arg string) (int, error) {
 	return 0, fmt.Errorf("the container at %s has no process of %q", c.addr, arg)
 }
 
-// Five containers of one image and one command line, whose seed is the name of
-// their service, have one leader; when its container is killed, another; and
-// one that takes its place follows.
+// Five containers of one image and one command line, with the name of their service as
+// seed, have one leader. When its container is killed, they have another, and a
+// container that replaces it follows.
 func TestScale(t *testing.T) {
 	e := newEngine(t)
 	const scale = 5
@@ -191,12 +191,12 @@ func TestScale(t *testing.T) {
 	}
 }
 
-// The first process of a container reaps orphans, whoever left them there.
+// The first process of a container reaps all orphans.
 func TestOrphansAreReaped(t *testing.T) {
 	e := newEngine(t)
 	c := e.run("--lone-wait", "0s")
 	e.leader()
-	// As `docker exec` does: a shell that leaves something behind.
+	// Like `docker exec`: a shell that leaves a process behind.
 	const orphan = "1000.25"
 	if out, err := exec.Command("nsenter", "--pid", "--target", fmt.Sprint(c.cmd.Process.Pid),
 		"sh", "-c", "sleep "+orphan+" >/dev/null 2>&1 &").CombinedOutput(); err != nil {
@@ -221,7 +221,7 @@ func TestOrphansAreReaped(t *testing.T) {
 func TestKeeperOutlivesItsAgent(t *testing.T) {
 	e := newEngine(t)
 	for range 2 {
-		// A lease that no failover here could wait for.
+		// A lease longer than this test could wait for.
 		e.run("--seeds", service, "--lease", "5m")
 	}
 	c, s := e.leader()

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// containerMark, in the environment, tells this program that it is to become
-// the first process of a container, and where the image is.
+// containerMark is the environment variable that makes this program become the first
+// process of a container. Its value is the directory of the image.
 const containerMark = "CONTAINER_IMAGE"
 
 func TestMain(m *testing.M) {
@@ -31,16 +31,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// image is what the Dockerfile makes: a directory for the file system, and how
-// to run it.
+// image is the result of the Dockerfile: a directory with the file system, and how to
+// run it.
 type image struct {
 	dir        string
 	Entrypoint []string
 	User       int
 }
 
-// buildImage makes the image by hand, from what the last stage of the
-// Dockerfile says.
+// buildImage makes the image without an engine, as the last stage of the Dockerfile
+// describes it.
 func buildImage(t *testing.T) *image {
 	t.Helper()
 	text, err := os.ReadFile("Dockerfile")
@@ -74,7 +74,7 @@ func buildImage(t *testing.T) *image {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the agent: %v: %s", err, out)
 	}
-	// The rest is what every engine puts into a container.
+	// Every engine adds the rest to a container.
 	for _, dir := range []string{"proc", "dev", "etc"} {
 		if err := os.Mkdir(i.path(dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func buildImage(t *testing.T) *image {
 	if err == nil {
 		err = os.WriteFile(i.path("manifest"), manifest, 0o644)
 	}
-	// The directories that a test is given are readable by its user alone.
+	// Only the user of the test can read the directories that a test gets.
 	if err := errors.Join(err, os.Chmod(i.dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
@@ -98,8 +98,8 @@ func buildImage(t *testing.T) *image {
 
 func (i *image) path(name string) string { return filepath.Join(i.dir, name) }
 
-// command starts a container: it is this program again, in namespaces of its
-// own, which goes on once nothing more can come from plugged.
+// command returns the command of a container: this program again, in namespaces of its
+// own. It continues when plugged is closed.
 func (i *image) command(plugged *os.File, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), containerMark+"="+i.dir)
@@ -110,8 +110,8 @@ func (i *image) command(plugged *os.File, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// enter does in the new namespaces what engines do, and becomes the image's
-// entry point. It returns only what went wrong.
+// enter prepares the new namespaces as engines do, and becomes the image's entry point.
+// It returns only if that fails.
 func enter(dir string, args []string) error {
 	if _, err := io.Copy(io.Discard, os.NewFile(3, "plugged")); err != nil {
 		return err
@@ -135,7 +135,7 @@ func enter(dir string, args []string) error {
 		func() error { return syscall.Setgid(i.User) },
 		func() error { return syscall.Setuid(i.User) },
 		func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
-		// Not before, since a change of user takes it back.
+		// Only now, because a change of user would undo it.
 		func() error { return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0) },
 		func() error { return unix.Exec(i.Entrypoint[0], append(i.Entrypoint, args...), nil) },
 	} {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// nameServer knows one name, that of the service, and gives all its addresses.
+// nameServer knows only the name of the service, and answers with all its addresses.
 type nameServer struct {
 	mu    sync.Mutex
 	addrs []netip.Addr
@@ -45,21 +45,21 @@ func serveNames(t *testing.T, l *lan.LAN, addr string) *nameServer {
 				return
 			}
 			if answer := s.answer(buf[:n]); answer != nil {
-				conn.WriteTo(answer, from) // whoever asked asks again
+				conn.WriteTo(answer, from) // if it fails, the client asks again
 			}
 		}
 	}()
 	return s
 }
 
-// set makes these the addresses of the service.
+// set sets the addresses of the service.
 func (s *nameServer) set(addrs []netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.addrs = addrs
 }
 
-// answer returns the answer to a packet, nil if it makes no sense.
+// answer returns the answer to a packet, or nil if the packet is not valid.
 func (s *nameServer) answer(packet []byte) []byte {
 	var m dnsmessage.Message
 	if m.Unpack(packet) != nil || len(m.Questions) != 1 {
@@ -79,6 +79,6 @@ func (s *nameServer) answer(packet []byte) []byte {
 			})
 		}
 	}
-	b, _ := m.Pack() // what was unpacked can be packed
+	b, _ := m.Pack() // it was unpacked, so it can be packed
 	return b
 }

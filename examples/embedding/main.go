@@ -1,6 +1,6 @@
-// Embedding is a program with a leader among its own instances: one of them at
-// a time works, and another takes over when that one ends, however it does. On
-// one machine, in two terminals:
+// Embedding is a program that elects a leader among its own instances: one of them at a
+// time works, and another takes over when it ends for any reason. On one machine, in
+// two terminals:
 //
 //	go run ./examples/embedding -port 4000
 //	go run ./examples/embedding -port 4001 -seeds 127.0.0.1:4000
@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	agent.Init() // first: the keeper is this program again
+	agent.Init() // must come first: the keeper is this program again
 	port := flag.Int("port", 4000, "the port to listen on, 0: a free one")
 	seeds := flag.String("seeds", "", "where other instances are: host:port, with commas between")
 	flag.Parse()
@@ -43,8 +43,8 @@ func run(ctx context.Context, port int, seeds []string) error {
 	return a.Run(ctx)
 }
 
-// work is what only the leader may do. ctx ends with the leadership; the term
-// is for whatever must refuse the work of a former leader.
+// work is done by the leader alone. ctx ends with the leadership; other systems can use
+// the term to refuse the work of a former leader.
 func work(ctx context.Context) error {
 	term, _ := agent.Term(ctx)
 	fmt.Println("leading, term", term)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// An instance is the program as a process, and what it prints.
+// An instance is a process of the program, with the lines that it prints.
 type instance struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -42,7 +42,7 @@ func start(t *testing.T, program string, args ...string) *instance {
 	return i
 }
 
-// await waits for a line and returns what follows its beginning.
+// await waits for a line with a beginning, and returns the rest of it.
 func (i *instance) await(beginning string) string {
 	i.t.Helper()
 	limit := time.After(time.Minute)
@@ -61,8 +61,8 @@ func (i *instance) await(beginning string) string {
 	}
 }
 
-// TestElects: of two instances one works; when it is killed the other does,
-// under a later term; told to end, that one stops its work first.
+// TestElects: one of two instances works. When it is killed, the other works, under a
+// later term. On SIGTERM that one stops its work before it ends.
 func TestElects(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "embedding")

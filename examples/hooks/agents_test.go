@@ -13,8 +13,8 @@ import (
 	"doyen/agent"
 )
 
-// TestCloudWithAgents has agents run a hook: the address goes to the leader,
-// comes back to it when somebody takes it away, and follows a hand-over.
+// TestCloudWithAgents runs agents with a hook: the address moves to the leader, comes
+// back when another node has taken it, and follows a hand-over.
 func TestCloudWithAgents(t *testing.T) {
 	t.Parallel()
 	m := newMock(t, digitalOcean)
@@ -34,7 +34,7 @@ func TestCloudWithAgents(t *testing.T) {
 			CheckInterval: 500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		}
 		if len(seeds) == 0 {
-			c.LoneWait = new(time.Duration(0)) // nobody else is there yet
+			c.LoneWait = new(time.Duration(0)) // it starts alone
 		}
 		a, err := agent.New(c)
 		if err != nil {

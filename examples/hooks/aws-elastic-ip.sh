@@ -13,31 +13,29 @@
 #   AWS_EC2_METADATA_SERVICE_ENDPOINT  http://169.254.169.254
 #
 # Needs jq and curl 7.87 or newer, which signs the requests; the aws command is
-# not needed, and would be slow to start. Region, interface and
-# credentials come from the instance's metadata (IMDSv2), so the instance needs
-# a role that allows ec2:DescribeAddresses and ec2:AssociateAddress; in a
-# container, a hop limit of 2. It must reach the API without the address, as
-# by a VPC endpoint: the interface that gets an Elastic IP loses the public
-# address it had before. To see whether all is set up, run it with check, by hand.
+# not needed, and would be slow to start. Region, interface and credentials come
+# from the instance's metadata (IMDSv2), so the instance needs a role that allows
+# ec2:DescribeAddresses and ec2:AssociateAddress, and in a container a hop limit
+# of 2. The instance must reach the API without the address, for example by a VPC
+# endpoint: the interface that gets an Elastic IP loses its former public address.
+# To test the settings, run it by hand with check.
 #
-# acquire associates the address with this instance. If it is here already,
-# nothing is changed.
+# acquire associates the address with this instance. It changes nothing if the
+# address is here already.
 #
-# release leaves the address where it is. It is at one interface at a time, and
-# the next leader's acquire takes it from here in one step. To disassociate it
-# first would be safe here, as that names the association and not the address;
-# but until the next leader has it there would be no answer at all, and this
-# instance might be left without a way to the API.
+# release changes nothing: an address is at one interface at a time, and the next
+# leader's acquire moves it in one step. A release that disassociated it would be
+# safe, because the request names the association and not the address; but no
+# instance would answer until the next leader has it, and this one could lose its
+# way to the API.
 #
-# check fails if the API says that the address is elsewhere. If it cannot say,
-# check succeeds: the address stays where it is while the API is down, and no
-# other node could take it.
+# check fails if the API says that the address is elsewhere. It succeeds if the API
+# does not answer: while the API is down no other node can take the address.
 #
-# The API answers from what it knew some seconds ago: a check soon after acquire
-# may fail, and acquire associates once more, which changes nothing. For the
-# same reason, and because a request may be carried out after this node has lost
-# the leadership and this hook has been killed, it is the checks of the next
-# leader that have the last word.
+# Answers of the API may be some seconds old: a check soon after acquire may fail,
+# and acquire then associates again, which changes nothing. A request may also be
+# carried out after this node has lost the leadership and this hook has been
+# killed. For both reasons the checks of the next leader decide.
 set -eu
 
 AWS_CONF=${AWS_CONF:-/etc/doyen/aws.conf}
@@ -57,28 +55,28 @@ die() {
 	exit 1
 }
 
-# clock sets now, in milliseconds, by a clock that nobody sets.
+# clock sets now, in milliseconds, from the time since boot, which cannot be set back.
 clock() {
 	read -r up _ </proc/uptime
 	now=$((${up%.*} * 1000 + 1${up#*.}0 - 1000))
 }
 
-# The last tenth of the time is for ending by ourselves, before we are killed.
+# The last tenth of the time is left for an orderly end before the agent kills this run.
 clock
 end=$((now + ${DOYEN_DEADLINE_MS:-30000} * 9 / 10))
 
 seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
-# limit sets max_time to what a request may take, in seconds: MS milliseconds,
-# or what is left. It fails if nothing is.
+# limit sets max_time, the limit of a request in seconds: MS milliseconds, or the
+# time left if that is less. It fails if no time is left.
 limit() { # MS
 	clock
 	max_time=$((end - now < $1 ? end - now : $1))
 	[ "$max_time" -gt 0 ] && max_time=$(seconds "$max_time")
 }
 
-# pause waits before the next try: MS milliseconds, or longer each time. If no
-# time would be left then, it ends this run.
+# pause waits before the next try: MS milliseconds, or without MS longer each time.
+# It ends this run if no time would be left afterwards.
 problem='' said='' delay=250
 pause() { # [MS]
 	[ "$problem" = "$said" ] || say "$problem"
@@ -90,8 +88,8 @@ pause() { # [MS]
 	delay=$((delay < 1000 ? delay * 2 : delay))
 }
 
-# request sets status, 000 without a whole answer, and answer, head and body.
-# What is secret goes in by standard input: anybody may read the arguments.
+# request sets status (000 without a complete answer), and answer to head and body.
+# Secrets are passed on standard input, because other users can read arguments.
 newline='
 '
 request() { # ARGUMENT…, of curl
@@ -122,9 +120,9 @@ call() { # ACTION PARAMETERS
 	return 1
 }
 
-# again waits before the next try, unless trying again is of no use. Too many
-# requests are answered with 503. An instance or interface that has just been
-# made, or changes its state, is not known to all of the API yet.
+# again waits before the next try, or ends this run if the error is permanent. The
+# API answers 503 to too many requests. Parts of the API do not know yet an
+# instance or interface that is new or changes its state.
 again() {
 	case $status:$code in
 	401:* | 403:*) die "$problem: does the instance's role allow it?" ;;
@@ -154,12 +152,12 @@ identify() {
 			"user = \"\(.AccessKeyId):\(.SecretAccessKey)\"\nheader = \"X-Amz-Security-Token: \(.Token)\""')
 }
 
-# look sets holder, an interface or nobody.
+# look sets holder to an interface or none.
 look() {
 	call DescribeAddresses "AllocationId.1=$allocation" &&
 		[ "$(field allocationId)" = "$allocation" ] || return 1
 	holder=$(field networkInterfaceId)
-	holder=${holder:-nobody}
+	holder=${holder:-none}
 }
 
 case "${1:-}" in
@@ -186,10 +184,10 @@ check)
 	elif [ "$code" = InvalidAllocationID.NotFound ]; then
 		die "$problem"
 	else
-		say "nobody can say where $allocation is: $problem"
+		say "there is no way to tell where $allocation is: $problem"
 	fi
 	;;
-change) ;; # the leader moves the address itself
+change) ;; # the leader's acquire moves the address
 *)
 	say "usage: $0 release|acquire|check|change"
 	exit 64

@@ -44,7 +44,7 @@ var aws = provider{
 		}[status])
 	},
 	api: func(m *mock, w http.ResponseWriter, r *http.Request, body []byte) {
-		if why := checkSignature(r, body); why != "" {
+		if why := checkSignature(r, body, region, "ec2"); why != "" {
 			m.t.Logf("the signature is refused: %s", why)
 			m.refuse(w, 401)
 			return
@@ -130,9 +130,9 @@ func imds(w http.ResponseWriter, r *http.Request, id string) {
 	fmt.Fprint(w, entry)
 }
 
-// checkSignature computes the signature, version 4, of a request without a
-// query once more, and says what is wrong.
-func checkSignature(r *http.Request, body []byte) string {
+// checkSignature computes the signature, version 4, of a request to a service of a region
+// and returns what is wrong. A query must be in the order of its names.
+func checkSignature(r *http.Request, body []byte, region, service string) string {
 	date := r.Header.Get("X-Amz-Date")
 	if at, err := time.Parse("20060102T150405Z", date); err != nil || time.Since(at).Abs() > 5*time.Minute {
 		return "the date is " + date
@@ -140,7 +140,7 @@ func checkSignature(r *http.Request, body []byte) string {
 	if r.Header.Get("X-Amz-Security-Token") != sessionToken {
 		return "there is another session token"
 	}
-	scope := date[:8] + "/" + region + "/ec2/aws4_request"
+	scope := date[:8] + "/" + region + "/" + service + "/aws4_request"
 	prefix := "AWS4-HMAC-SHA256 Credential=" + accessKey + "/" + scope + ", SignedHeaders="
 	rest, ok := strings.CutPrefix(r.Header.Get("Authorization"), prefix)
 	signed, got, ok2 := strings.Cut(rest, ", Signature=")
@@ -153,8 +153,8 @@ func checkSignature(r *http.Request, body []byte) string {
 			return must + " is not signed"
 		}
 	}
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	canonical := r.Method + "\n" + path + "\n\n"
+	path, query, _ := strings.Cut(r.RequestURI, "?")
+	canonical := r.Method + "\n" + path + "\n" + query + "\n"
 	for _, n := range names {
 		value := r.Header.Get(n)
 		if n == "host" {

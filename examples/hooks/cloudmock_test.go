@@ -20,32 +20,32 @@ import (
 	"time"
 )
 
-// A provider is what differs between the clouds.
+// A provider holds the differences between the clouds.
 type provider struct {
 	hook string
-	// a and b are what the metadata services call the two nodes, or what of
-	// them has the address.
+	// a and b are the ids of the two nodes in the metadata services, or the ids of
+	// the parts of them that have the address.
 	a, b string
-	// lasting says that an assignment is an action that takes time.
+	// lasting is true if an assignment is an action that takes time.
 	lasting bool
-	// settings are the environment of the hook on a node; secrets what is in
-	// them, or comes from the metadata service, and must not be seen.
+	// settings are the environment of the hook on a node. secrets are the values in
+	// it, or from the metadata service, that other users must not see.
 	settings func(m *mock, node string) []string
 	secrets  []string
 	metadata func(w http.ResponseWriter, r *http.Request, id string)
-	// api answers a request; write says that it would change something. refuse
-	// answers with an error as this provider writes it.
+	// api answers a request, and calls write if it would change something. refuse
+	// answers with an error in the form of this provider.
 	api    func(m *mock, w http.ResponseWriter, r *http.Request, body []byte)
 	write  func(r *http.Request, body []byte) bool
 	refuse func(w http.ResponseWriter, status int)
 }
 
-// A fault is what becomes of one request instead of an answer.
+// A fault is what happens to one request instead of an answer.
 type fault struct {
-	status int // 0: no answer, for ever
+	status int // 0: the request is never answered
 	header map[string]string
 	write  bool          // only a request that would change something
-	late   chan struct{} // it is carried out when this is closed, and nobody hears
+	late   chan struct{} // it is carried out, unanswered, when this is closed
 }
 
 // A mock is a cloud with one address and two nodes, a and b: their metadata
@@ -61,8 +61,8 @@ type mock struct {
 	deaf   bool // the metadata services do not answer
 	holder string
 	action action
-	// polls is how often an action is seen under way before it ends; -1: it
-	// ends by finish.
+	// polls is how many requests see an action under way before it ends; -1: it ends
+	// by finish.
 	polls    int
 	failures int // actions that will fail
 	requests int // of the API
@@ -93,7 +93,7 @@ func newMock(t *testing.T, p provider) *mock {
 	return m
 }
 
-// TestMain lets many tests run at once: they wait far more than they compute.
+// TestMain lets many tests run at the same time, because they mostly wait.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", "16"); err != nil {
@@ -169,7 +169,7 @@ func (m *mock) await(c <-chan struct{}) {
 	m.mu.Lock()
 }
 
-// begin begins an assignment; false: an action is under way.
+// begin begins an assignment. It returns false if an action is under way.
 func (m *mock) begin(to string) bool {
 	if m.tick(); m.action.open {
 		m.refused++
@@ -180,7 +180,7 @@ func (m *mock) begin(to string) bool {
 	return true
 }
 
-// tick lets the action come nearer to its end.
+// tick brings the action nearer to its end.
 func (m *mock) tick() {
 	if !m.action.open || m.action.polls < 0 {
 		return
@@ -209,12 +209,12 @@ func (m *mock) do(f func()) {
 	f()
 }
 
-// meet puts faults in the way of the requests to come.
+// meet makes the next requests meet these faults.
 func (m *mock) meet(faults ...fault) {
 	m.do(func() { m.faults = faults })
 }
 
-// file makes a file of the test and returns its path.
+// file writes a file for the test and returns its path.
 func (m *mock) file(name, content string) string {
 	m.t.Helper()
 	path := filepath.Join(m.dir, name)
@@ -226,14 +226,14 @@ func (m *mock) file(name, content string) string {
 
 // A run is one run of the hook.
 type run struct {
-	exit int // -1: it was killed, being endless
+	exit int // -1: it did not end, and was killed
 	out  string
 	took time.Duration
 }
 
-// deadline is that of a run whose time is not at stake, and grace how much
-// longer than its deadline a run may take before it counts as endless: this
-// machine may be loaded.
+// deadline is the limit of a run whose time is not tested. grace is how much longer than
+// its deadline a run may take before the test kills it, because the machine may be
+// loaded.
 const deadline, grace = 2 * time.Minute, 20 * time.Second
 
 // start starts an event on a node.
@@ -280,7 +280,7 @@ func (m *mock) within(limit time.Duration, node, event string, extra ...string) 
 	return r
 }
 
-// run runs an event and wants an exit status.
+// run runs an event and checks its exit status.
 func (m *mock) run(want int, node, event string, extra ...string) run {
 	m.t.Helper()
 	r := m.within(deadline, node, event, extra...)

@@ -15,26 +15,24 @@
 #   DIGITALOCEAN_API_URL      https://api.digitalocean.com
 #   DIGITALOCEAN_METADATA     http://169.254.169.254
 #
-# Needs curl and jq. To see whether all is set up, run it with check, by hand.
+# Needs curl and jq. To test the settings, run it by hand with check.
 #
 # acquire assigns the address to this Droplet, which takes some seconds, and
-# waits until that has ended. If it is here already, nothing is changed.
+# waits for the end. It changes nothing if the address is here already.
 #
-# release leaves the address where it is. It is at one Droplet at a time, and
-# the next leader's acquire takes it from here in one step. To unassign it first
-# would be slower, as every action locks the address for seconds, and unsafe:
-# the API unassigns an address, whoever holds it, so that between a look at the
-# holder and the request the next leader may have got it, and would lose it. So
-# what clients send arrives here until another leads.
+# release changes nothing: an address is at one Droplet at a time, and the next
+# leader's acquire moves it in one step. A release that unassigned it would be
+# slower, because every action locks the address for seconds, and unsafe: the API
+# unassigns an address from any holder, so it could take the address from the next
+# leader. Clients' packets arrive here until another node leads.
 #
-# check fails if the API says that the address is elsewhere. If it cannot say,
-# check succeeds: the address stays where it is while the API is down, and no
-# other node could take it.
+# check fails if the API says that the address is elsewhere. It succeeds if the API
+# does not answer: while the API is down no other node can take the address.
 #
-# An assignment may still be carried out after this node has lost the
-# leadership and this hook has been killed. The next leader's acquire waits for
-# its end and then assigns anew; if the request arrives even later, the next
-# leader's check finds out, and acquire runs again.
+# An assignment may still be carried out after this node has lost the leadership
+# and this hook has been killed. The next leader's acquire waits for its end and
+# then assigns the address again. If the request arrives even later, the next
+# leader's check notices, and acquire runs again.
 set -eu
 
 DIGITALOCEAN_CONF=${DIGITALOCEAN_CONF:-/etc/doyen/digitalocean.conf}
@@ -56,28 +54,28 @@ die() {
 	exit 1
 }
 
-# clock sets now, in milliseconds, by a clock that nobody sets.
+# clock sets now, in milliseconds, from the time since boot, which cannot be set back.
 clock() {
 	read -r up _ </proc/uptime
 	now=$((${up%.*} * 1000 + 1${up#*.}0 - 1000))
 }
 
-# The last tenth of the time is for ending by ourselves, before we are killed.
+# The last tenth of the time is left for an orderly end before the agent kills this run.
 clock
 end=$((now + ${DOYEN_DEADLINE_MS:-30000} * 9 / 10))
 
 seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
-# limit sets max_time to what a request may take, in seconds: MS milliseconds,
-# or what is left. It fails if nothing is.
+# limit sets max_time, the limit of a request in seconds: MS milliseconds, or the
+# time left if that is less. It fails if no time is left.
 limit() { # MS
 	clock
 	max_time=$((end - now < $1 ? end - now : $1))
 	[ "$max_time" -gt 0 ] && max_time=$(seconds "$max_time")
 }
 
-# pause waits before the next try: MS milliseconds, or longer each time. If no
-# time would be left then, it ends this run.
+# pause waits before the next try: MS milliseconds, or without MS longer each time.
+# It ends this run if no time would be left afterwards.
 problem='' said='' delay=250
 pause() { # [MS]
 	[ "$problem" = "$said" ] || say "$problem"
@@ -89,8 +87,8 @@ pause() { # [MS]
 	delay=$((delay < 1000 ? delay * 2 : delay))
 }
 
-# request sets status, 000 without a whole answer, and answer, head and body.
-# What is secret goes in by standard input: anybody may read the arguments.
+# request sets status (000 without a complete answer), and answer to head and body.
+# Secrets are passed on standard input, because other users can read arguments.
 newline='
 '
 request() { # ARGUMENT…, of curl
@@ -128,8 +126,8 @@ call() { # WANT PATH [BODY]
 	return 1
 }
 
-# again waits before the next try, unless trying again is of no use. A 422 says
-# that an action on the address or on the Droplet is under way.
+# again waits before the next try, or ends this run if the error is permanent. 422
+# means that an action on the address or on the Droplet is under way.
 again() {
 	case $status in
 	401 | 403) die "$problem: is the token in $token_file right, with all three scopes?" ;;
@@ -141,7 +139,7 @@ again() {
 }
 
 # throttled waits as long as the API asks. RateLimit-Reset is the time at which
-# the oldest request is forgotten, and so another allowed.
+# the oldest request no longer counts, so that another is allowed.
 throttled() {
 	asked=$(header '[Rr]etry-[Aa]fter')
 	reset=$(header '[Rr]ate[Ll]imit-[Rr]eset')
@@ -156,7 +154,7 @@ throttled() {
 	fi
 }
 
-# identify sets me, the id of this Droplet, and the token.
+# identify sets me to the id of this Droplet, and reads the token.
 identify() {
 	status=000 problem="the metadata service does not say which Droplet this is"
 	limit 2000 && me=$(curl -q -sSf --noproxy '*' --max-time "$max_time" "$metadata/id") || return 1
@@ -168,7 +166,7 @@ identify() {
 	secret="header = \"Authorization: Bearer $token\""
 }
 
-# look sets holder, and locked to whether an action on the address is under way.
+# look sets holder, and sets locked if an action on the address is under way.
 look() {
 	call 200 '' &&
 		holder=$(field '.reserved_ip.droplet.id // "no Droplet that the token may see"') &&
@@ -187,7 +185,7 @@ acquire)
 		elif [ "$holder" = "$me" ]; then
 			break
 		elif call 201 /actions "{\"type\":\"assign\",\"droplet_id\":$me}"; then
-			# Its end is seen by the lock; if it fails, it is tried again.
+			# The lock shows when it has ended; a failed one is tried again.
 			problem="$ip is on its way here from $holder"
 			pause
 		else
@@ -205,10 +203,10 @@ check)
 	elif [ "$status" = 404 ]; then
 		die "$problem: $ip is no reserved IP of the token's owner"
 	else
-		say "nobody can say where $ip is: $problem"
+		say "there is no way to tell where $ip is: $problem"
 	fi
 	;;
-change) ;; # the leader moves the address itself
+change) ;; # the leader's acquire moves the address
 *)
 	say "usage: $0 release|acquire|check|change"
 	exit 64

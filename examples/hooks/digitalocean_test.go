@@ -15,8 +15,8 @@ const (
 	apiToken   = "dop_v1_0123456789abcdef"
 )
 
-// digitalOcean is the API at https://docs.digitalocean.com/reference/api, as
-// far as reserved IPs go.
+// digitalOcean is the part of https://docs.digitalocean.com/reference/api that is about
+// reserved IPs.
 var digitalOcean = provider{
 	hook: "digitalocean-reserved-ip.sh", a: "3164444", b: "3164445", lasting: true,
 	secrets: []string{apiToken},
@@ -86,8 +86,8 @@ func reply(w http.ResponseWriter, status int, answer any) {
 	json.NewEncoder(w).Encode(answer)
 }
 
-// TestDigitalOceanThrottled: the API says how long to wait, in one way or the
-// other, and it is heeded if there is time.
+// TestDigitalOceanThrottled: the API says in one of two ways how long to wait, and the
+// hook waits if there is time.
 func TestDigitalOceanThrottled(t *testing.T) {
 	t.Parallel()
 	for name, header := range map[string]func() map[string]string{
@@ -119,8 +119,8 @@ func TestDigitalOceanThrottled(t *testing.T) {
 	})
 }
 
-// TestDigitalOceanScope: to a token without the scope droplet:read the address
-// is at no Droplet. The scope is to be told.
+// TestDigitalOceanScope: for a token without the scope droplet:read the API shows the
+// address at no Droplet. The hook names the missing scope.
 func TestDigitalOceanScope(t *testing.T) {
 	t.Parallel()
 	blind := digitalOcean
@@ -137,8 +137,8 @@ func TestDigitalOceanScope(t *testing.T) {
 	}
 }
 
-// TestDigitalOceanLocked: the address is here, but a former leader's assignment
-// is under way and will take it away. acquire waits for that, and takes it back.
+// TestDigitalOceanLocked: the address is here, but a former leader's assignment is under
+// way and will move it. acquire waits for the end, and takes the address back.
 func TestDigitalOceanLocked(t *testing.T) {
 	t.Parallel()
 	m := newMock(t, digitalOcean)

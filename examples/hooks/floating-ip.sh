@@ -1,5 +1,5 @@
 #!/bin/sh
-# A floating address on a LAN: the leader holds it, nobody else does.
+# A floating address on a LAN: only the leader holds it.
 #
 #   FLOATING_IP=192.0.2.10/24 FLOATING_DEV=eth0 \
 #   agent … --hook /usr/local/lib/doyen/floating-ip.sh
@@ -9,8 +9,8 @@
 # they move together. Needs ip (iproute2), arping (iputils) for v4, and root or
 # CAP_NET_ADMIN and CAP_NET_RAW.
 #
-# Every event may come again at any time: acquire of what is held announces it
-# once more, release of what is not held does nothing.
+# Every event may come again at any time: acquire of an address that is held announces
+# it again, and release of an address that is not held does nothing.
 set -eu
 
 FLOATING_CONF=${FLOATING_CONF:-/etc/doyen/floating-ip.conf}
@@ -31,13 +31,13 @@ family() {
 	esac
 }
 
-# holds asks the kernel, which is what answers the clients, and lets it compare:
-# an IPv6 address can be written in many ways.
+# holds asks the kernel whether the interface has the address. The kernel compares,
+# because an IPv6 address can be written in many ways.
 holds() {
 	[ -n "$(ip "$(family "$1")" -o addr show dev "$FLOATING_DEV" to "${1%/*}")" ]
 }
 
-# take puts one address on the interface.
+# take adds one address to the interface.
 take() {
 	case $1 in
 	*:*) take6 "$1" ;;
@@ -45,12 +45,12 @@ take() {
 	esac
 }
 
-# take6 has the kernel tell the neighbours: with ndisc_notify it sends an
-# unsolicited advertisement for an address that passes duplicate address
-# detection (DAD). DAD is switched off meanwhile: it would take a second, and
-# refuse the address while a frozen former holder has it. The flag nodad will
-# not do, because nothing is sent then. An address that is held already is
-# taken off first, so that the neighbours are told again.
+# take6 adds a v6 address so that the kernel tells the neighbours: with ndisc_notify
+# it sends an unsolicited advertisement for an address that passes duplicate address
+# detection (DAD). DAD is switched off meanwhile: it takes a second, and refuses the
+# address while a frozen former holder has it. The flag nodad would not do, because
+# the kernel then sends nothing. An address that is held already is removed first, so
+# that the neighbours are told again.
 take6() {
 	conf=/proc/sys/net/ipv6/conf/$FLOATING_DEV
 	dad=$(cat "$conf/accept_dad")
@@ -67,11 +67,11 @@ take6() {
 	holds "$1"
 }
 
-# announce tells the neighbours of a v4 address, by an ARP request and an ARP
-# reply because some heed only one of them: until they learn of it they send to
-# the host that had the address before. arping sends at once and then waits for
-# a second, hence the time-out. A failure is no reason to give the address up.
-# A v6 address is announced by take6.
+# announce tells the neighbours of a v4 address, which otherwise go on sending to its
+# last holder. It sends an ARP request and an ARP reply, because some neighbours heed
+# only one of them. arping sends at once and then waits for a second, hence the
+# time-out. A failure is no reason to give the address up. take6 announces v6
+# addresses.
 announce() {
 	case $1 in
 	*:*) return ;;
@@ -84,7 +84,7 @@ announce() {
 	timeout 0.2 arping -q -c 1 -A -I "$FLOATING_DEV" "${1%/*}" &
 }
 
-# drop succeeds if the address is gone, whoever took it off.
+# drop succeeds if the address is gone, no matter which program removed it.
 drop() {
 	if holds "$1"; then
 		ip "$(family "$1")" addr del "$1" dev "$FLOATING_DEV" || ! holds "$1"
@@ -108,9 +108,9 @@ release)
 	echo "$FLOATING_DEV does not hold $FLOATING_IP"
 	;;
 check)
-	# It runs every few seconds, and at once after any sign of another leader:
-	# that one may have announced the address, so it is announced again. If an
-	# address is missing, exit 1 has acquire run again.
+	# check runs every few seconds, and at once after any sign of another leader.
+	# The other may have announced the address, so it is announced again. If an
+	# address is missing, exit 1 makes the agent run acquire again.
 	for a in $FLOATING_IP; do
 		if ! holds "$a"; then
 			say "$FLOATING_DEV has lost $a"
@@ -120,7 +120,7 @@ check)
 	for a in $FLOATING_IP; do announce "$a"; done
 	wait
 	;;
-change) ;; # whoever leads now announces the address itself
+change) ;; # the leader's acquire announces the address
 *)
 	say "usage: $0 release|acquire|check|change"
 	exit 64

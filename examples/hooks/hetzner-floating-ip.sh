@@ -5,40 +5,38 @@
 #   agent … --hook /usr/local/lib/doyen/hetzner-floating-ip.sh \
 #           --floating-ip 203.0.113.10/32@eth0
 #
-# Hetzner brings the packets to the server; to take them, the server must have
+# Hetzner routes the packets to the server. To accept them, the server must have
 # the address, which --floating-ip gives it while it leads.
 #
 # Settings, from the agent's environment or from HCLOUD_CONF, a file of such
 # lines (/etc/doyen/hetzner.conf if that is not set):
 #
-#   HCLOUD_FLOATING_IP_ID  the number of the floating IP, v4 or v6, as told by
+#   HCLOUD_FLOATING_IP_ID  the number of the floating IP, v4 or v6, from
 #                          hcloud floating-ip list
 #   HCLOUD_TOKEN_FILE      holds an API token of the project that may write,
 #                          readable by the agent alone (/etc/doyen/hetzner.token)
 #   HCLOUD_ENDPOINT        https://api.hetzner.cloud/v1
 #   HCLOUD_METADATA        http://169.254.169.254/hetzner/v1/metadata
 #
-# Needs curl and jq. To see whether all is set up, run it with check, by hand.
+# Needs curl and jq. To test the settings, run it by hand with check.
 # A project may make 3600 requests an hour; with a --check-interval of 5s the
 # leader makes 720.
 #
 # acquire assigns the address to this server, which takes some seconds, and
-# waits until that has ended. If it is here already, nothing is changed.
+# waits for the end. It changes nothing if the address is here already.
 #
-# release leaves the address where it is. It is at one server at a time, and the
-# next leader's acquire takes it from here in one step. To unassign it first
-# would be slower, as every action locks the address, and unsafe: the API
-# unassigns an address, whoever holds it, so that between a look at the holder
-# and the request the next leader may have got it, and would lose it.
+# release changes nothing: an address is at one server at a time, and the next
+# leader's acquire moves it in one step. A release that unassigned it would be
+# slower, because every action locks the address, and unsafe: the API unassigns an
+# address from any holder, so it could take the address from the next leader.
 #
-# check fails if the API says that the address is elsewhere. If it cannot say,
-# check succeeds: the address stays where it is while the API is down, and no
-# other node could take it.
+# check fails if the API says that the address is elsewhere. It succeeds if the API
+# does not answer: while the API is down no other node can take the address.
 #
-# An assignment may still be carried out after this node has lost the
-# leadership and this hook has been killed. The next leader's acquire waits for
-# its end and then assigns anew; if the request arrives even later, the next
-# leader's check finds out, and acquire runs again.
+# An assignment may still be carried out after this node has lost the leadership
+# and this hook has been killed. The next leader's acquire waits for its end and
+# then assigns the address again. If the request arrives even later, the next
+# leader's check notices, and acquire runs again.
 set -eu
 
 HCLOUD_CONF=${HCLOUD_CONF:-/etc/doyen/hetzner.conf}
@@ -60,28 +58,28 @@ die() {
 	exit 1
 }
 
-# clock sets now, in milliseconds, by a clock that nobody sets.
+# clock sets now, in milliseconds, from the time since boot, which cannot be set back.
 clock() {
 	read -r up _ </proc/uptime
 	now=$((${up%.*} * 1000 + 1${up#*.}0 - 1000))
 }
 
-# The last tenth of the time is for ending by ourselves, before we are killed.
+# The last tenth of the time is left for an orderly end before the agent kills this run.
 clock
 end=$((now + ${DOYEN_DEADLINE_MS:-30000} * 9 / 10))
 
 seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
-# limit sets max_time to what a request may take, in seconds: MS milliseconds,
-# or what is left. It fails if nothing is.
+# limit sets max_time, the limit of a request in seconds: MS milliseconds, or the
+# time left if that is less. It fails if no time is left.
 limit() { # MS
 	clock
 	max_time=$((end - now < $1 ? end - now : $1))
 	[ "$max_time" -gt 0 ] && max_time=$(seconds "$max_time")
 }
 
-# pause waits before the next try: MS milliseconds, or longer each time. If no
-# time would be left then, it ends this run.
+# pause waits before the next try: MS milliseconds, or without MS longer each time.
+# It ends this run if no time would be left afterwards.
 problem='' said='' delay=250
 pause() { # [MS]
 	[ "$problem" = "$said" ] || say "$problem"
@@ -93,8 +91,8 @@ pause() { # [MS]
 	delay=$((delay < 1000 ? delay * 2 : delay))
 }
 
-# request sets status, 000 without a whole answer, and answer, head and body.
-# What is secret goes in by standard input: anybody may read the arguments.
+# request sets status (000 without a complete answer), and answer to head and body.
+# Secrets are passed on standard input, because other users can read arguments.
 newline='
 '
 request() { # ARGUMENT…, of curl
@@ -127,10 +125,10 @@ call() { # WANT PATH [BODY]
 	return 1
 }
 
-# again waits before the next try, unless trying again is of no use. 423 says
-# that the address is locked by an action, 422 that it has just been assigned.
-# After 429 another request is allowed every second; RateLimit-Reset tells of
-# something else, the time at which all are allowed again.
+# again waits before the next try, or ends this run if the error is permanent. 423
+# means that an action locks the address, 422 that it has just been assigned.
+# After 429 one request is allowed every second. RateLimit-Reset is not used: it
+# is the time at which the full number of requests is allowed again.
 again() {
 	case $status in
 	401 | 403) die "$problem: is the token in $token_file right, and may it write?" ;;
@@ -141,7 +139,7 @@ again() {
 	esac
 }
 
-# identify sets me, the id of this server, and the token.
+# identify sets me to the id of this server, and reads the token.
 identify() {
 	status=000 problem="the metadata service does not say which server this is"
 	limit 2000 && me=$(curl -q -sSf --noproxy '*' --max-time "$max_time" "$metadata/instance-id") || return 1
@@ -153,14 +151,14 @@ identify() {
 	secret="header = \"Authorization: Bearer $token\""
 }
 
-# look sets holder, a server or nobody.
+# look sets holder to a server or none.
 look() {
 	call 200 '' && [ "$(field .floating_ip.id)" = "$id" ] &&
-		holder=$(field '.floating_ip.server // "nobody"')
+		holder=$(field '.floating_ip.server // "none"')
 }
 
-# assign gives the address to this server, waits for the end of the action and
-# looks what has become of it.
+# assign assigns the address to this server, waits for the end of the action and
+# checks its result.
 assign() {
 	call 201 /actions/assign "{\"server\":$me}" &&
 		action=$(field .action.id) && state=$(field .action.status) || return 1
@@ -198,10 +196,10 @@ check)
 	elif [ "$status" = 404 ]; then
 		die "$problem: $id is no floating IP of the token's project"
 	else
-		say "nobody can say where the address is: $problem"
+		say "there is no way to tell where the address is: $problem"
 	fi
 	;;
-change) ;; # the leader moves the address itself
+change) ;; # the leader's acquire moves the address
 *)
 	say "usage: $0 release|acquire|check|change"
 	exit 64

@@ -11,7 +11,7 @@ import (
 
 const floatingIP = 4711
 
-// hetzner is the API at https://docs.hetzner.cloud, as far as floating IPs go.
+// hetzner is the part of the API at https://docs.hetzner.cloud that is about floating IPs.
 var hetzner = provider{
 	hook: "hetzner-floating-ip.sh", a: "42", b: "43", lasting: true,
 	secrets: []string{apiToken},
@@ -89,8 +89,8 @@ func (m *mock) serverAction() map[string]any {
 	}}
 }
 
-// TestHetznerThrottled: RateLimit-Reset is when all requests are allowed again,
-// in up to an hour; one is after a second.
+// TestHetznerThrottled: one request is allowed again after a second. RateLimit-Reset is
+// when the full number is allowed again, in up to an hour.
 func TestHetznerThrottled(t *testing.T) {
 	t.Parallel()
 	m := newMock(t, hetzner)

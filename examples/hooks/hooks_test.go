@@ -1,5 +1,5 @@
-// Package hooks tests the example hooks: those for a LAN on real interfaces, in
-// network namespaces of its own, those for clouds against a mock of each API.
+// Package hooks tests the example hooks: those for a LAN on real interfaces in network
+// namespaces, those for clouds against a mock of each API.
 package hooks
 
 import (
@@ -15,8 +15,8 @@ import (
 const (
 	v4 = "192.0.2.10"
 	v6 = "2001:db8::10"
-	// neighbourLimit is how long a neighbour may take to learn of an
-	// announcement that has been sent already.
+	// neighbourLimit is how long a neighbour may take to learn of an announcement
+	// that has already been sent.
 	neighbourLimit = 10 * time.Second
 )
 
@@ -26,8 +26,8 @@ type lan struct {
 	prefix string // of the names of the namespaces
 }
 
-// newLAN builds a lan that goes when the test ends. Without root, or without a
-// tool, the test is skipped, or fails if DOYEN_TEST_REQUIRE says so.
+// newLAN builds a lan that is removed when the test ends. Without root or a tool it skips
+// the test, or fails it if DOYEN_TEST_REQUIRE is set.
 func newLAN(t *testing.T) *lan {
 	t.Helper()
 	need(t, "ip", "arping", "bash")
@@ -126,7 +126,7 @@ func (l *lan) mac(host string) string {
 	return ""
 }
 
-// checkNeighbour waits until c sends what is for addr to host.
+// checkNeighbour waits until c sends packets for addr to host.
 func (l *lan) checkNeighbour(addr, host string) {
 	l.t.Helper()
 	want := l.mac(host)
@@ -136,7 +136,7 @@ func (l *lan) checkNeighbour(addr, host string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			l.t.Fatalf("c sends what is for %s to %q, want %s, which is %s", addr, got, want, host)
+			l.t.Fatalf("c sends packets for %s to %q, want %s, which is %s", addr, got, want, host)
 		}
 	}
 }
@@ -171,18 +171,18 @@ func TestFloatingIP(t *testing.T) {
 	l.checkNeighbour(v4, "a")
 	l.checkNeighbour(v6, "a")
 
-	// A hand-over: the neighbour must learn of it without asking. From here on
-	// c sends nothing, so only the announcement can change its mind.
+	// A hand-over: the neighbour must learn of it without asking. From here on c sends
+	// nothing, so only the announcement can update its table.
 	l.mustHook("a", "release")
 	l.checkHolder("")
 	l.mustHook("b", "acquire")
 	l.checkHolder("b")
 	l.checkNeighbour(v4, "b")
 	l.checkNeighbour(v6, "b")
-	l.mustHook("a", "release") // late, while b leads: only a's own is given up
+	l.mustHook("a", "release") // late, while b leads: a gives up only what it holds
 	l.checkHolder("b")
 
-	// Somebody takes an address away.
+	// Another program removes an address.
 	for _, addr := range []string{v4 + "/24", v6 + "/64"} {
 		l.ip("b", "addr del "+addr+" dev eth0")
 		if l.hook("b", "check") == nil {
@@ -194,9 +194,9 @@ func TestFloatingIP(t *testing.T) {
 	}
 }
 
-// TestFloatingIPTakenBack is the commonest fault in the field: another host
-// announced the address for a moment, and the rightful holder's check must win
-// the neighbours back.
+// TestFloatingIPTakenBack tests the most common fault in practice: another host has
+// announced the address for a moment, and the check of its holder must make the
+// neighbours send to the holder again.
 func TestFloatingIPTakenBack(t *testing.T) {
 	t.Parallel()
 	l := newLAN(t)
@@ -214,7 +214,7 @@ func TestFloatingIPWithoutInterface(t *testing.T) {
 	t.Parallel()
 	l := newLAN(t)
 	l.ip("a", "link del eth0")
-	l.mustHook("a", "release") // what is gone holds nothing
+	l.mustHook("a", "release") // an interface that is gone holds nothing
 	if l.hook("a", "acquire") == nil {
 		t.Error("acquire without the interface: got exit 0, want a failure")
 	}
@@ -253,7 +253,7 @@ func TestLeaderChanged(t *testing.T) {
 	check("192.0.2.1:4000\n")
 	run("check", self...)
 	run("release", self...)
-	check("192.0.2.1:4000\n") // until the change that follows
+	check("192.0.2.1:4000\n") // until the next change
 	run("change", "DOYEN_LEADER=", "DOYEN_LEADER_ADDR=", "DOYEN_PREVIOUS_LEADER=a")
 	check("")
 	run("release", "DOYEN_REASON=startup")

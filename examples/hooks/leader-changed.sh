@@ -1,6 +1,6 @@
 #!/bin/sh
-# A hook that only tells: one line in the system log for each event, and the
-# leader's address in a file that other programs may read.
+# A hook that only reports: it writes one line to the system log for each event, and
+# the leader's address to a file that other programs may read.
 #
 #   agent … --hook /usr/local/lib/doyen/leader-changed.sh
 #
@@ -17,7 +17,7 @@ tell() {
 	fi
 }
 
-# remember replaces the file in one step, so that no reader ever sees half.
+# remember replaces the file in one step, so that no reader sees half of it.
 remember() {
 	printf '%s\n' "$1" >"$LEADER_FILE.new"
 	mv -f "$LEADER_FILE.new" "$LEADER_FILE"
@@ -29,7 +29,7 @@ acquire)
 	tell "$DOYEN_NODE leads (term $DOYEN_TERM, $DOYEN_REASON)"
 	;;
 release)
-	# At start nothing is known of a leader; what a former run left is stale.
+	# At start no leader is known, and the file of a former run is stale.
 	if [ "${DOYEN_REASON:-}" = startup ]; then
 		rm -f "$LEADER_FILE"
 	else
@@ -42,9 +42,9 @@ change)
 	else
 		rm -f "$LEADER_FILE"
 	fi
-	tell "the leader is now ${DOYEN_LEADER:-nobody} (was ${DOYEN_PREVIOUS_LEADER:-nobody})"
+	tell "the leader is now ${DOYEN_LEADER:-none} (was ${DOYEN_PREVIOUS_LEADER:-none})"
 	;;
-check) ;; # it holds nothing that could be lost
+check) ;; # this hook holds nothing that could be lost
 *)
 	echo "usage: $0 release|acquire|check|change" >&2
 	exit 64

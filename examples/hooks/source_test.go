@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// need skips a test without one of the tools, or fails it if
-// DOYEN_TEST_REQUIRE says so.
+// need skips a test if one of the tools is missing, or fails it if DOYEN_TEST_REQUIRE is
+// set.
 func need(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
@@ -39,8 +39,8 @@ func TestShellCheck(t *testing.T) {
 	}
 }
 
-// TestSamePart keeps what the hooks for clouds have in common the same. Each is
-// one file, so that it can be copied to a machine by itself.
+// TestSamePart checks that the common part of the cloud hooks is the same in all. Each
+// hook is one file, so that it can be copied to a machine by itself.
 func TestSamePart(t *testing.T) {
 	t.Parallel()
 	part := func(path string) string {
@@ -51,14 +51,14 @@ func TestSamePart(t *testing.T) {
 		_, rest, ok := strings.Cut(string(content), "\n# ---- The same in every hook for a cloud")
 		same, _, ok2 := strings.Cut(rest, "\n# -------")
 		if !ok || !ok2 {
-			t.Fatalf("%s has no part that is the same in all", path)
+			t.Fatalf("%s has no common part", path)
 		}
 		return same
 	}
 	want := part(digitalOcean.hook)
-	for _, p := range []provider{hetzner, aws} {
+	for _, p := range []provider{hetzner, aws, cloudflare, route53} {
 		if part(p.hook) != want {
-			t.Errorf("%s differs from %s in what is the same in all", p.hook, digitalOcean.hook)
+			t.Errorf("the common parts of %s and %s differ", p.hook, digitalOcean.hook)
 		}
 	}
 }

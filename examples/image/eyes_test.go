@@ -20,21 +20,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How often the machines are asked: by ARP, which costs them little, and by
-// HTTP.
+// How often the machines are asked by ARP, which costs them little, and by HTTP.
 const (
 	lookEvery  = 20 * time.Millisecond
 	claimEvery = 100 * time.Millisecond
 )
 
-// proof is that something was so at some instant between two.
+// proof says that something was true at some instant between asking and answer.
 type proof struct {
 	asked, answered time.Time
-	mac             net.HardwareAddr // who has answered for the floating address
-	lease           time.Duration    // of a leader: how much of its lease it had left
+	mac             net.HardwareAddr // the machine that answered for the floating address
+	lease           time.Duration    // the lease that a leader had left
 }
 
-// since returns the proofs of what was so at or after a time.
+// since returns the proofs of what was true at or after a time.
 func since(list []proof, t time.Time) (after []proof) {
 	for _, p := range list {
 		if !p.asked.Before(t) {
@@ -44,8 +43,8 @@ func since(list []proof, t time.Time) (after []proof) {
 	return after
 }
 
-// afterPause returns the proofs of what was so after a machine that stood still
-// went on: of whatever was asked meanwhile, and answered then, as well.
+// afterPause returns the proofs of what was true after a stopped machine was resumed,
+// also of questions that were asked before and answered then.
 func afterPause(list []proof, stopped, resumed time.Time) (after []proof) {
 	for _, p := range since(list, stopped) {
 		if p.answered.After(resumed) {
@@ -63,8 +62,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// eyes asks all the time, by ARP, who has the floating address. It counts only
-// answers to its own questions, and knows when it has asked each.
+// eyes asks continuously, by ARP, which machine has the floating address. It counts only
+// answers to its own questions, and keeps the time of each question.
 type eyes struct {
 	fd    int
 	index int
@@ -75,8 +74,8 @@ type eyes struct {
 	seen []proof
 }
 
-// The sender of the questions: an address that nobody has, and a hardware
-// address whose last two bytes are the question's number.
+// The questions are sent from an address that no host has, and from a hardware address
+// whose last two bytes are the number of the question.
 var (
 	askerIP  = netip.MustParseAddr("10.77.0.250")
 	askerMAC = net.HardwareAddr{0x02, 0xaa, 0, 0}
@@ -101,8 +100,8 @@ func (l *lab) watch(ip netip.Addr) *eyes {
 	return e
 }
 
-// open opens the socket, which hears also what is for the asker's own hardware
-// addresses.
+// open opens the socket, which also receives packets for the hardware addresses of the
+// questions.
 func (e *eyes) open(name string) error {
 	iface, err := net.InterfaceByName(name)
 	if err != nil {
@@ -123,7 +122,7 @@ func (e *eyes) open(name string) error {
 	return unix.SetsockoptTimeval(e.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50_000})
 }
 
-// ask sends a question now and then.
+// ask sends questions at intervals.
 func (e *eyes) ask(t *testing.T, stop <-chan struct{}) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -159,7 +158,7 @@ func (e *eyes) send(number uint16) error {
 	return unix.Sendto(e.fd, frame.Bytes(), 0, &unix.SockaddrLinklayer{Ifindex: e.index})
 }
 
-// listen notes the answers.
+// listen records the answers.
 func (e *eyes) listen(stop <-chan struct{}) {
 	for buf := make([]byte, 2048); ; {
 		select {
@@ -169,7 +168,7 @@ func (e *eyes) listen(stop <-chan struct{}) {
 		}
 		n, _, err := unix.Recvfrom(e.fd, buf, 0)
 		if err != nil {
-			continue // nothing has come
+			continue // no packet has arrived
 		}
 		at := time.Now()
 		packet := gopacket.NewPacket(bytes.Clone(buf[:n]), layers.LayerTypeEthernet, gopacket.Default)
@@ -196,7 +195,7 @@ func (e *eyes) from(mac net.HardwareAddr) (list []proof) {
 	return list
 }
 
-// onlyHolder watches for a while whether only this machine answers.
+// onlyHolder checks for a while that only this machine answers.
 func (e *eyes) onlyHolder(mac net.HardwareAddr, d time.Duration) error {
 	began := time.Now()
 	time.Sleep(d)
@@ -214,9 +213,9 @@ func (e *eyes) onlyHolder(mac net.HardwareAddr, d time.Duration) error {
 	return nil
 }
 
-// claims asks a machine all the time whether it leads, until stop is called,
-// which returns the answers that said so. No question waits for the one before,
-// which may have been lost.
+// claims asks a machine continuously whether it leads. stop ends that and returns the
+// answers that said so. No question waits for the answer to the last one, which may be
+// lost.
 func (l *lab) claims(m *machine) (stop func() []proof) {
 	var mu sync.Mutex
 	var list []proof

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package image boots the example image under emulation, three times the same
-// with the same command line, and looks from their network at what they do.
+// Package image boots three machines from the example image under emulation, with the
+// same command line, and observes them from their network.
 package image
 
 import (
@@ -14,12 +14,12 @@ import (
 	"doyen/seniority"
 )
 
-// patience is how long a test waits for what emulated machines do within
-// seconds on a quiet host; booting takes some ten.
+// patience is how long a test waits for events that take emulated machines seconds on a
+// quiet host; booting takes some ten.
 const patience = 4 * time.Minute
 
-// Three machines have one leader, which alone has the floating addresses; when
-// it is killed they move, and when the next is switched off, again.
+// Three machines have one leader, which alone has the floating addresses. They move when
+// it is killed, and again when the next leader is switched off.
 func TestAvailableMode(t *testing.T) {
 	l := newLab(t)
 	began := time.Now()
@@ -33,9 +33,9 @@ func TestAvailableMode(t *testing.T) {
 	l.logMove("switched off", at, second, third)
 }
 
-// In quorum mode a killed leader is replaced, and a machine that takes its
-// place follows. A leader whose machine stands still, its clocks included, can
-// overlap with the next by no more than the lease it had left.
+// In quorum mode another member replaces a killed leader, and a new machine with its
+// address follows. A leader whose machine is stopped, its clocks included, can overlap
+// with the next by no more than the lease it had left.
 func TestQuorumMode(t *testing.T) {
 	timing, err := seniority.Profile(*profile)
 	if err != nil {
@@ -50,7 +50,7 @@ func TestQuorumMode(t *testing.T) {
 	t.Run("StoppedClocksCutOff", func(t *testing.T) { l.standStill(t, timing, true) })
 }
 
-// others are the machines but those given.
+// others returns all machines except those given.
 func (l *lab) others(but ...*machine) (list []*machine) {
 	for _, m := range l.machines {
 		if !slices.Contains(but, m) {
@@ -70,7 +70,7 @@ func (l *lab) killed(leader *machine, among []*machine) *machine {
 	return next
 }
 
-// logMove says how long the address did not answer.
+// logMove logs how long the address did not answer.
 func (l *lab) logMove(how string, at time.Time, from, to *machine) {
 	l.t.Helper()
 	answers := since(l.eyes.from(to.mac), at)
@@ -80,8 +80,8 @@ func (l *lab) logMove(how string, at time.Time, from, to *machine) {
 	l.t.Logf("%s was %s: the address answers from %s %v later", from.addr, how, to.addr, ms(answers[0].answered.Sub(at)))
 }
 
-// standStill stops the leader's machine and lets it go on when another leads.
-// Cut off, nobody can tell it so.
+// standStill stops the leader's machine and resumes it when another leads. If it is cut
+// off, no member can tell it of the new leader.
 func (l *lab) standStill(t *testing.T, timing seniority.Timing, cutOff bool) {
 	old := l.leader(l.machines...)
 	before, err := l.State(old.addr)
@@ -98,12 +98,12 @@ func (l *lab) standStill(t *testing.T, timing seniority.Timing, cutOff bool) {
 	t.Logf("%s %s, with %d ms of its lease left when last asked; %s took over", old.addr, how, before.LeaseMS, next.addr)
 	stop := l.claims(old)
 	resumed := l.tell(old, "cont")
-	// What is said and done after the longest lease would be a fault.
+	// A claim or an answer after the longest lease would be a fault.
 	time.Sleep(timing.Lease + 2*time.Second)
 	claims := afterPause(stop(), stopped, resumed)
 	bound := timing.Lease
 	if len(claims) > 0 {
-		// What it had left, by its own word.
+		// The lease that it had left, as it said itself.
 		bound = min(bound, claims[0].answered.Sub(resumed)+claims[0].lease)
 	}
 	checkOverlap(t, "said that it leads", resumed, claims, bound)
@@ -111,15 +111,15 @@ func (l *lab) standStill(t *testing.T, timing seniority.Timing, cutOff bool) {
 	if cutOff {
 		l.Mend()
 		if len(claims) == 0 {
-			t.Error("it said nothing in the lease it had left, so the test has seen nothing")
+			t.Error("it did not answer within the lease it had left, so the test proves nothing")
 		}
 	}
 	l.checkNotUnseated(next)
 }
 
-// checkNotUnseated waits until all machines agree again and checks that whoever
-// has come back has not taken the lead from m. It may have lost it by itself: on
-// a busy host all machines stand still now and then, for longer than a lease.
+// checkNotUnseated waits until all machines agree again and checks that the member that
+// has come back has not taken the lead from m. m may have lost it by itself: on a busy
+// host all machines sometimes stop for longer than a lease.
 func (l *lab) checkNotUnseated(m *machine) {
 	l.t.Helper()
 	if now := l.leader(l.machines...); now == m {
@@ -144,11 +144,11 @@ func (l *lab) checkNotUnseated(m *machine) {
 		}
 		return
 	}
-	l.t.Errorf("want %s to go on leading, got no word in its history that it has led: %s", m.addr, body)
+	l.t.Errorf("want %s to go on leading, but its history has no leadership of its own: %s", m.addr, body)
 }
 
-// checkOverlap compares how long a machine has gone on after it was resumed with
-// the bound.
+// checkOverlap compares with the bound how long a machine acted as leader after it was
+// resumed.
 func checkOverlap(t *testing.T, what string, resumed time.Time, proofs []proof, bound time.Duration) {
 	t.Helper()
 	if len(proofs) == 0 {

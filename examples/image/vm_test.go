@@ -24,9 +24,10 @@ import (
 var (
 	bootImage = flag.String("boot", "", "boot virtual machines from the image in this `directory`, made by build")
 	profile   = flag.String("profile", "wan", "the agents' timing `set`")
+	lease     = flag.Duration("lease", 0, "the agents' lease where a watchdog is tested, for a very busy host (0: the profile's)")
 )
 
-// Every machine boots the same files with the same words.
+// Every machine boots the same files with the same command line.
 const (
 	floating4  = "10.77.0.100"
 	floating6  = "fd77::100"
@@ -34,16 +35,18 @@ const (
 		"DOYEN_FLOATING_IP=" + floating4 + "/24@eth0," + floating6 + "/64@eth0"
 )
 
-// lab is three machines on one switch, and what watches them from there.
+// lab is three machines on one switch, and the observers on it.
 type lab struct {
 	*lan.LAN
 	t        *testing.T
 	words    string // the kernel's command line
+	initrd   string
+	guarded  func(number int) bool // reports whether a machine has a watchdog
 	machines []*machine
 	eyes     *eyes
 }
 
-// machine is a virtual machine, emulated to the last instruction.
+// machine is a virtual machine, fully emulated.
 type machine struct {
 	number int
 	addr   netip.Addr
@@ -52,8 +55,16 @@ type machine struct {
 	dir    string
 }
 
-// newLab boots three machines. more are words for the kernel's command line.
+// newLab boots three machines. more is added to the kernel's command line.
 func newLab(t *testing.T, more ...string) *lab {
+	t.Helper()
+	l := prepare(t, more...)
+	l.bootAll()
+	return l
+}
+
+// prepare makes the network of the machines.
+func prepare(t *testing.T, more ...string) *lab {
 	t.Helper()
 	if *bootImage == "" {
 		t.Skip("boots virtual machines, which takes minutes: make image-test")
@@ -62,6 +73,7 @@ func newLab(t *testing.T, more ...string) *lab {
 	l := &lab{
 		LAN: lan.New(t, []string{"qemu-system-x86_64", "nsenter", "nft"}, "10.77.0.1/24", "fd77::1/64"),
 		t:   t, words: strings.Join(append([]string{everywhere}, more...), " "),
+		initrd: filepath.Join(*bootImage, "initrd"), guarded: func(int) bool { return false },
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -71,14 +83,19 @@ func newLab(t *testing.T, more ...string) *lab {
 		}
 	})
 	l.eyes = l.watch(netip.MustParseAddr(floating4))
-	for number := 11; number <= 13; number++ {
-		l.machines = append(l.machines, l.boot(number))
-	}
 	return l
 }
 
-// boot starts a machine. Its number is the last byte of the address of its
-// network card: nothing else tells it from the others.
+// bootAll boots three machines.
+func (l *lab) bootAll() {
+	l.t.Helper()
+	for number := 11; number <= 13; number++ {
+		l.machines = append(l.machines, l.boot(number))
+	}
+}
+
+// boot starts a machine. Its number is the last byte of the address of its network card,
+// the only difference from the others.
 func (l *lab) boot(number int) *machine {
 	l.t.Helper()
 	m := &machine{
@@ -87,11 +104,16 @@ func (l *lab) boot(number int) *machine {
 		mac:  net.HardwareAddr{0x52, 0x54, 0, 0x77, 0, byte(number)},
 	}
 	m.cmd = l.Command("qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256",
-		"-nodefaults", "-no-reboot", "-display", "none",
+		"-nodefaults", "-display", "none",
 		"-serial", "file:"+m.console(), "-qmp", "unix:"+m.control()+",server=on,wait=off",
-		"-kernel", filepath.Join(*bootImage, "vmlinuz"), "-initrd", filepath.Join(*bootImage, "initrd"), "-append", l.words,
+		"-kernel", filepath.Join(*bootImage, "vmlinuz"), "-initrd", l.initrd, "-append", l.words,
 		"-netdev", "tap,id=net,script=no,downscript=no,ifname="+m.port(),
 		"-device", "virtio-net-pci,netdev=net,romfile=,mac="+m.mac.String())
+	if l.guarded(number) {
+		m.cmd.Args = append(m.cmd.Args, "-device", "i6300esb", "-action", "watchdog=reset")
+	} else {
+		m.cmd.Args = append(m.cmd.Args, "-no-reboot")
+	}
 	var complaints strings.Builder
 	m.cmd.Stderr = &complaints
 	if err := m.cmd.Start(); err != nil {
@@ -108,7 +130,7 @@ func (l *lab) boot(number int) *machine {
 	return m
 }
 
-// is reports whether a member's name is the machine's: its address and port.
+// is reports whether a member's name is the machine's address and port.
 func (m *machine) is(name string) bool {
 	return name == netip.AddrPortFrom(m.addr, lan.Port).String()
 }
@@ -123,13 +145,13 @@ func (l *lab) replace(m *machine) {
 	l.machines[slices.Index(l.machines, m)] = l.boot(m.number)
 }
 
-// kill is what a power cut does to a machine.
+// kill ends a machine like a power cut.
 func (m *machine) kill() {
 	m.cmd.Process.Kill()
 	m.cmd.Wait()
 }
 
-// tell gives the emulator a command (QMP) and returns when it has obeyed.
+// tell gives the emulator a command (QMP) and returns when it has been carried out.
 func (l *lab) tell(m *machine, command string) time.Time {
 	l.t.Helper()
 	if err := m.tell(command); err != nil {
@@ -139,36 +161,68 @@ func (l *lab) tell(m *machine, command string) time.Time {
 }
 
 func (m *machine) tell(command string) error {
-	c, err := net.Dial("unix", m.control())
+	c, err := m.talk(command)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	answers := json.NewDecoder(c)
-	for _, execute := range []string{"qmp_capabilities", command} {
-		if err := json.NewEncoder(c).Encode(map[string]string{"execute": execute}); err != nil {
-			return err
-		}
-		for answered := false; !answered; {
-			var a struct {
-				Return *struct{}
-				Error  *struct{ Desc string }
-			}
-			if err := answers.Decode(&a); err != nil {
-				return err
-			}
-			if a.Error != nil {
-				return errors.New(a.Error.Desc)
-			}
-			answered = a.Return != nil // the rest are events, and a greeting
-		}
-	}
-	return nil
+	return c.Close()
 }
 
-// leader waits until these machines agree that one of them leads, and the
-// floating addresses are there and nowhere else.
+// talk is a connection to the emulator, which takes one at a time.
+type talk struct {
+	net.Conn
+	messages *json.Decoder
+}
+
+// message is what the emulator sends: an answer, an event, or a greeting.
+type message struct {
+	Return    *struct{}
+	Error     *struct{ Desc string }
+	Event     string
+	Timestamp struct{ Seconds, Microseconds int64 }
+}
+
+// talk connects to the emulator and has it carry out commands.
+func (m *machine) talk(commands ...string) (*talk, error) {
+	conn, err := net.Dial("unix", m.control())
+	if err != nil {
+		return nil, err
+	}
+	c := &talk{conn, json.NewDecoder(conn)}
+	c.SetDeadline(time.Now().Add(2 * patience))
+	for _, execute := range append([]string{"qmp_capabilities"}, commands...) {
+		if err := json.NewEncoder(c).Encode(map[string]string{"execute": execute}); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		for answered := false; !answered; {
+			var a message
+			if err := c.messages.Decode(&a); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+			if a.Error != nil {
+				return nil, errors.Join(errors.New(a.Error.Desc), c.Close())
+			}
+			answered = a.Return != nil
+		}
+	}
+	return c, nil
+}
+
+// await returns when an event occurred.
+func (c *talk) await(event string) (time.Time, error) {
+	for {
+		var m message
+		if err := c.messages.Decode(&m); err != nil {
+			return time.Time{}, fmt.Errorf("awaiting the event %s: %w", event, err)
+		}
+		if m.Event == event {
+			return time.Unix(m.Timestamp.Seconds, m.Timestamp.Microseconds*1000), nil
+		}
+	}
+}
+
+// leader waits until these machines agree that one of them leads, and only that one has
+// the floating addresses.
 func (l *lab) leader(among ...*machine) *machine {
 	l.t.Helper()
 	var addrs []netip.Addr
@@ -186,8 +240,8 @@ func (l *lab) leader(among ...*machine) *machine {
 	return nil
 }
 
-// checkHolder waits until the floating addresses answer from m, and the IPv4
-// address from nowhere else.
+// checkHolder waits until the floating addresses answer from m, and the IPv4 address
+// from no other machine.
 func (l *lab) checkHolder(m *machine) {
 	l.t.Helper()
 	l.Eventually(patience, func() error {

@@ -1,5 +1,5 @@
-// Package packages tests the packages: what is in them, and what they do on a
-// machine with systemd.
+// Package packages tests the packages: their contents, and what they do on a machine with
+// systemd.
 package packages
 
 import (
@@ -12,8 +12,7 @@ import (
 	"testing"
 )
 
-// build makes packages of this machine's architecture, and returns the directory
-// that they are in.
+// build makes packages for this machine's architecture, and returns their directory.
 func build(t *testing.T, version, formats string) string {
 	t.Helper()
 	needs(t, "make", "gzip")
@@ -26,7 +25,7 @@ func build(t *testing.T, version, formats string) string {
 	return dist
 }
 
-// file returns the one file of a directory that a pattern stands for.
+// file returns the only file of a directory that matches a pattern.
 func file(t *testing.T, dir, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -45,14 +44,16 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// contents are the files of both kinds of package; zsh looks in other places on
-// each.
+// contents are the files of both kinds of package. zsh looks for completions in a
+// different directory on each system.
 var contents = []string{
 	"/usr/bin/agent", "/etc/doyen/agent.yaml",
 	"/usr/lib/systemd/system/doyen.service", "/usr/lib/sysusers.d/doyen.conf",
 	"/usr/share/man/man8/agent.8.gz", "/usr/share/doc/doyen/copyright",
 	"/usr/share/bash-completion/completions/agent", "/usr/share/fish/vendor_completions.d/agent.fish",
+	"/usr/share/doc/doyen/README.md", "/usr/share/doc/doyen/docs/keepalived.md",
 	"/usr/share/doc/doyen/examples/floating-ip.conf", "/usr/share/doc/doyen/examples/hooks/leader-changed.sh",
+	"/usr/share/doc/doyen/examples/bgp/host.conf", "/usr/share/doc/doyen/examples/bgp/router.conf",
 }
 
 func TestPackages(t *testing.T) {
@@ -60,22 +61,23 @@ func TestPackages(t *testing.T) {
 	t.Run("rpm", func(t *testing.T) { testRPM(t, file(t, old, "*.rpm")) })
 	deb := file(t, old, "*.deb")
 	t.Run("deb", func(t *testing.T) { testDeb(t, deb) })
+	t.Run("repository", func(t *testing.T) { testRepository(t, old, deb) })
 	t.Run("service", func(t *testing.T) { testService(t, deb, file(t, next, "*.deb")) })
 }
 
-// What runs as root on other people's machines is read twice.
+// shellcheck accepts the scripts that run as root on other machines.
 func TestScripts(t *testing.T) {
 	needs(t, "shellcheck")
 	scripts, err := filepath.Glob("*.sh")
 	if err != nil || len(scripts) != 3 {
 		t.Fatalf("want three scripts, got %q, %v", scripts, err)
 	}
-	output(t, "shellcheck", append(scripts, "build", "testdata/box.sh")...)
+	output(t, "shellcheck", append(scripts, "build", "release", "repository", "../internal/box/box.sh")...)
 }
 
 func testRPM(t *testing.T, rpm string) {
 	needs(t, "rpm")
-	// Where the database of installed packages is does not matter here.
+	// The directory of rpm's database does not matter here.
 	query := func(args ...string) []string {
 		return strings.Split(output(t, "rpm", append(append([]string{"--dbpath", t.TempDir(), "-qp"}, args...), rpm)...), "\n")
 	}
@@ -109,13 +111,13 @@ func testDeb(t *testing.T, deb string) {
 	}
 	for _, want := range []string{"Apache License", "github.com/hashicorp/memberlist", "Mozilla Public License", "The Go Authors"} {
 		if !strings.Contains(string(licences), want) {
-			t.Errorf("the licences do not tell of %s", want)
+			t.Errorf("the licences do not name %s", want)
 		}
 	}
 	if got := output(t, filepath.Join(root, "usr/bin/agent"), "version"); !strings.HasPrefix(got, "agent 1.0.0 ") {
 		t.Errorf("agent version: want 1.0.0, got %s", got)
 	}
-	// As it is installed, the configuration is good.
+	// The configuration is good as it is installed.
 	output(t, filepath.Join(root, "usr/bin/agent"), "validate", "--config", filepath.Join(root, "etc/doyen/agent.yaml"))
 	if got := output(t, "dpkg-deb", "--info", deb, "conffiles"); got != "/etc/doyen/agent.yaml\n" {
 		t.Errorf("configuration: want /etc/doyen/agent.yaml, got %s", got)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# After the files are in place. dpkg calls it with "configure" and the version that
-# was there before, rpm with the number of versions that there are now.
+# Runs after the files are installed. dpkg calls it with "configure" and the former
+# version, rpm with the number of installed versions.
 set -e
 
 if command -v systemd-sysusers >/dev/null 2>&1; then
@@ -13,11 +13,11 @@ fi
 systemctl daemon-reload
 case "$1:$2" in
 configure: | 1:)
-	# Without seeds an agent would soon lead alone, so it is not started unasked.
+	# It is not started by itself, because an agent without seeds would lead alone.
 	echo "doyen: name the other machines in /etc/doyen/agent.yaml, then: systemctl enable --now doyen"
 	;;
 *)
-	# A leader hands over, and comes back as the youngest.
+	# A leader hands over before the restart.
 	systemctl try-restart doyen.service
 	;;
 esac

@@ -1,6 +1,6 @@
 #!/bin/sh
-# After the files are gone. What the agent has written goes only with dpkg's
-# "purge": it holds promises that a new installation would have to keep.
+# Runs after the files are removed. Only dpkg's "purge" removes the agent's own files:
+# they hold promises that a new installation must keep.
 set -e
 
 if [ "$1" = purge ]; then

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Before the files go: dpkg says "remove", rpm 0, if no other version follows.
+# Runs before the files are removed. If no other version follows, the argument is
+# "remove" from dpkg and 0 from rpm.
 set -e
 
 [ -d /run/systemd/system ] || exit 0

@@ -1,5 +1,5 @@
-// Package systemd tests the unit with systemd's own tools; that it does what it
-// says is tested in doyen/examples/package.
+// Package systemd tests the unit with systemd's own tools. doyen/examples/package tests
+// what it does.
 package systemd
 
 import (
@@ -11,8 +11,7 @@ import (
 )
 
 // analyze runs systemd-analyze on a copy of the unit, with or without the drop-in.
-// systemd-analyze looks for the program that the unit starts; here this test is
-// it.
+// systemd-analyze looks for the program that the unit starts, so the copy names this test.
 func analyze(t *testing.T, dropIn bool, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
@@ -25,7 +24,9 @@ func analyze(t *testing.T, dropIn bool, args ...string) {
 	unit := filepath.Join(dir, "doyen.service")
 	place(t, "doyen.service", unit)
 	if dropIn {
-		place(t, "floating-ip.conf", filepath.Join(unit+".d", "floating-ip.conf"))
+		for _, name := range []string{"floating-ip.conf", "edge.conf", "watchdog.conf"} {
+			place(t, name, filepath.Join(unit+".d", name))
+		}
 	}
 	out, err := exec.Command("systemd-analyze", append(args, unit)...).CombinedOutput()
 	if err != nil || strings.Contains(string(out), dir) {
@@ -54,7 +55,7 @@ func TestUnitIsGood(t *testing.T) {
 	}
 }
 
-// 25 is an exposure of 2.5 of 10.
+// 25 means an exposure of 2.5 of 10.
 func TestUnitIsConfined(t *testing.T) {
 	for _, dropIn := range []bool{false, true} {
 		analyze(t, dropIn, "security", "--offline=true", "--threshold=25")

@@ -2,10 +2,11 @@
 // token of the API, the private key of its certificate.
 //
 // A secret that others can read is none any more, so such a file is refused, as
-// ssh refuses a private key: nobody outside the file's owner and group may have
-// any access to it, nobody but the owner may write to it, and a file that
+// ssh refuses a private key: only the file's owner and group may have
+// any access to it, only the owner may write to it, and a file that
 // belongs to the user who reads it must be closed to the group, too. A file of
 // root's that a service reads by its group (root:doyen, 0640) therefore is fine.
+// On Windows, where modes say nothing, who may read the file is not checked.
 package secretfile
 
 import (
@@ -13,7 +14,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
+
+	"doyen/gossip/portable"
 )
 
 // maxSize bounds a file in bytes; no keyring, token or key is near it.
@@ -31,11 +33,7 @@ func Read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	owner := -1
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		owner = int(s.Uid)
-	}
-	if why := exposed(info.Mode(), owner == os.Geteuid()); why != "" {
+	if why := exposed(info.Mode(), portable.Owner(info) == os.Geteuid()); why != "" && portable.ModesProtect {
 		return nil, fmt.Errorf("%s is refused: with mode %04o %s; make it 0600", path, info.Mode().Perm(), why)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
@@ -52,7 +50,7 @@ func Read(path string) ([]byte, error) {
 func exposed(mode fs.FileMode, own bool) string {
 	switch {
 	case mode&0o007 != 0:
-		return "everybody on this host has access to it"
+		return "every user of this host has access to it"
 	case mode&0o030 != 0, own && mode&0o070 != 0:
 		return "its group has access to it"
 	}

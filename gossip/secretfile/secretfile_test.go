@@ -45,7 +45,7 @@ func TestRead(t *testing.T) {
 		err  string
 	}{
 		{0o600, secret, ""},
-		{0o644, secret, "with mode 0644 everybody on this host has access to it; make it 0600"},
+		{0o644, secret, "with mode 0644 every user of this host has access to it; make it 0600"},
 		{0o640, secret, "its group has access to it"},
 		{0o600, strings.Repeat(secret, maxSize), "is longer than 65536 bytes"},
 	} {

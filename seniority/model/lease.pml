@@ -55,8 +55,8 @@
  *   - Nothing is forced to happen. A holder need not give up what has run out,
  *     and voters treat a promise that has run out as renewable, as the text says.
  *   - A vote for oneself is a message like any other, which may be instantaneous.
- *   - A promise that is over, to a claim that nobody stands for any more, is
- *     dropped: it could be renewed only to nobody's use.
+ *   - A promise that is over, to a claim that no claimant stands for any more, is
+ *     dropped: its renewal would serve no claimant.
  *   - With STAGES, where there are more nodes, three things are left to the model
  *     without. A confirm counts at once: one that comes later is worth no more,
  *     and for one that is lost the check looks whether some of the confirms are
@@ -159,7 +159,7 @@ byte term[K];
 bit past[K];        /* the run that made the claim has ended */
 bit follows[K];     /* made by the same run as the claim before of that node */
 bit released[K];    /* a release of it has been sent */
-bit won[K];         /* it has had a majority; kept while nobody has restarted */
+bit won[K];         /* it has had a majority; kept while no node has restarted */
 
 /* By claim and voter: how long ago the claim was sent that the newest confirm
  * in flight answers, and the same of the newest that has arrived. */
@@ -175,18 +175,18 @@ byte counted[K * N];
 #define SAME(a, b)   ((a) == (b) || OWNER(a) == OWNER(b) && follows[LATER(a, b)])
 #define RAISES(k, b) (follows[k] && claim[k] == claim[b])
 
-/* Voters. A promise to nobody that runs is an abstention. */
+/* Voters. A promise to no claimant that runs is an abstention. */
 
-#define NOBODY K
+#define NO_CLAIMANT K
 byte promise[N];    /* the claim promised last */
 byte left[N];       /* ticks */
 byte floor[N];
 
 byte restarts;
 
-#define FREE(k, v)   (left[v] == 0 || promise[v] != NOBODY && SAME_TO_VOTERS(promise[v], k))
+#define FREE(k, v)   (left[v] == 0 || promise[v] != NO_CLAIMANT && SAME_TO_VOTERS(promise[v], k))
 #define GRANTS(k, v) (promise[v] == k || NEAR(k, v) && NEW_TERM(k, v) && (FREE(k, v) || !STICKY))
-#define FREES(k, v)  (promise[v] != NOBODY && SAME_TO_VOTERS(promise[v], k) && term[promise[v]] <= term[k])
+#define FREES(k, v)  (promise[v] != NO_CLAIMANT && SAME_TO_VOTERS(promise[v], k) && term[promise[v]] <= term[k])
 
 /* Lists of voters: of nodes, of claims, and of confirms when they were sent. */
 
@@ -317,12 +317,12 @@ inline confirm(k, v) {
 
 inline hearRelease(k, v) {
 	printf("node %d hears the release of claim %d\n", v, k);
-	WHEN(FREES(k, v), promise[v] = NOBODY; left[v] = 0);
+	WHEN(FREES(k, v), promise[v] = NO_CLAIMANT; left[v] = 0);
 	floor[v] = HIGHER(floor[v], term[k])
 }
 
 inline forget(v) {
-	WHEN(promise[v] != NOBODY && left[v] == 0 && GONE(promise[v]), promise[v] = NOBODY)
+	WHEN(promise[v] != NO_CLAIMANT && left[v] == 0 && GONE(promise[v]), promise[v] = NO_CLAIMANT)
 }
 
 /* The steps of a node, and of time. */
@@ -335,7 +335,7 @@ inline crash(k) {
 inline restart(v) {
 	printf("node %d restarts\n", v);
 	restarts++;
-	promise[v] = NOBODY;
+	promise[v] = NO_CLAIMANT;
 	left[v] = ABSTENTION;
 	floor[v] = 0;
 	EACH(j, K, won[j] = false; WHEN(OWNER(j) == v && claim[j] != UNUSED, crash(j)));
@@ -396,7 +396,7 @@ inline tick() {
 init {
 	d_step {
 		EACH(i, K * N, sent[i] = OLD; counted[i] = OLD);
-		EACH(i, N, promise[i] = NOBODY);
+		EACH(i, N, promise[i] = NO_CLAIMANT);
 		WITH_LISTS(EACH(i, N, list[i] = (i < BASE -> 0 : i - BASE + 1)));
 		skip
 	};

@@ -13,6 +13,8 @@ func (w *World) calm() {
 	w.loss, w.dup, w.slow = 0, 0, 0
 	w.heal()
 	w.completeChange()
+	w.completeRetime()
+	w.recover()
 	for _, h := range w.hosts {
 		h.feed(seniority.Input{Kind: seniority.Health, Eligible: true})
 	}
@@ -21,7 +23,7 @@ func (w *World) calm() {
 // settleDown runs until everything must have settled, then checks that it has
 // and that it stays so.
 func (w *World) settleDown() {
-	// Whatever stopped goes on, whoever died comes back, standing aside ends.
+	// Stopped hosts go on, dead ones come back, standing aside ends.
 	w.runUntil(w.now + 6*time.Second + 3*w.timing.Lease)
 	w.runUntil(w.now + w.settleBound())
 	w.check.settled()
@@ -36,10 +38,13 @@ func (w *World) settleDown() {
 	if w.rng.IntN(2) == 0 {
 		w.relieve()
 	}
+	if w.rng.IntN(2) == 0 {
+		w.handOverInCalm()
+	}
 }
 
 // relieve puts the leader aside, which must cost it the lead if anybody else
-// may have it. Then it puts everybody aside at once: somebody must lead all the
+// may have it. Then it puts all aside at once: one must lead all the
 // same, and stay.
 func (w *World) relieve() {
 	bound := joinTime + 4*w.timing.Lease + w.timing.FailoverBound(len(w.hosts))
@@ -58,7 +63,7 @@ func (w *World) relieve() {
 	last := w.leader()
 	w.runUntil(w.now + bound)
 	if last == nil || w.leader() != last {
-		w.fail("all stand aside, and nobody leads for long: %s", w.summary())
+		w.fail("all stand aside, and no host leads for long: %s", w.summary())
 	}
 	for _, h := range w.hosts {
 		w.aside(h, 0)

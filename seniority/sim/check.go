@@ -14,10 +14,12 @@ import (
 //   - exclusion (quorum): never two hosts that say they lead;
 //   - hooks (quorum): never two hosts that hold, from the start of acquire to
 //     the end of release, while an agent or a keeper of each runs;
-//   - terms: a term has one leader; what a node calls its leader's term never
-//     falls; in quorum mode terms rise from one leadership to the next, across
-//     restarts too;
-//   - confirmation: whoever wins has the confirms that the mode asks for, as
+//   - terms: what a node calls its leader's term never falls; in quorum mode, while
+//     wall clocks agree, a term has one leader, and terms rise from one leadership
+//     to the next, across restarts too;
+//   - history (quorum): while a leader is sought, no voter that may lead votes for a
+//     claimant whose log is behind its own;
+//   - confirmation: a winner has the confirms that the mode asks for, as
 //     counted here from the messages delivered.
 //
 // Once calm has lasted for the stated bound:
@@ -46,7 +48,7 @@ func newChecker(w *World) checker {
 	}
 }
 
-// vote is a confirm that was delivered: of whose claim, by whom.
+// vote is a confirm that was delivered: its claim and its voter.
 type vote struct {
 	run, term uint64
 	by        string
@@ -72,6 +74,7 @@ func (c *checker) notes(h *host, in seniority.Input, out *seniority.Output) {
 			c.won(h, n, out)
 		case n.Kind == seniority.Claimed:
 			c.claimed[vote{run: h.run, term: n.Term}] = h.clock.boot(w.now)
+			h.claims++
 		case n.Kind == seniority.Lost && n.Reason == seniority.Merged:
 			c.yielded(h)
 		}
@@ -90,7 +93,10 @@ func (c *checker) notes(h *host, in seniority.Input, out *seniority.Output) {
 func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 	w := c.w
 	w.won++
-	if other := c.leaders[n.Term]; other != 0 && w.opt.Quorum {
+	if n.Reason != seniority.Merged {
+		w.changes++
+	}
+	if other := c.leaders[n.Term]; other != 0 && w.opt.Quorum && !w.disagree {
 		w.fail("term %d has two leaders: runs %d and %d", n.Term, other, h.run)
 	}
 	c.leaders[n.Term] = h.run
@@ -98,7 +104,7 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 		return // of confirms from before its clocks stopped
 	}
 	if w.opt.Quorum {
-		if n.Term <= c.topTerm && w.opt.Drift == 0 {
+		if n.Term <= c.topTerm && w.opt.Drift == 0 && !w.disagree {
 			w.fail("%s wins term %d after %d", h.name, n.Term, c.topTerm)
 		}
 		c.topTerm = n.Term
@@ -135,9 +141,9 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 	waited := h.clock.boot(w.now) - c.claimed[vote{run: h.run, term: n.Term}]
 	switch {
 	case missing <= 1 && c.met[h.run] != 0:
-	case missing > 0 && waited < w.timing.Confirm:
+	case missing > 0 && waited < h.timing.Confirm:
 		w.fail("%s wins term %d after %v with %d of %d votes", h.name, n.Term, waited, votes, asked)
-	case 2*votes < asked-1 && waited < 3*w.timing.Confirm:
+	case 2*votes < asked-1 && waited < 3*h.timing.Confirm:
 		w.fail("%s wins term %d after %v with a minority, %d of %d votes", h.name, n.Term, waited, votes, asked)
 	}
 }
@@ -158,15 +164,17 @@ func (c *checker) led(h *host) bool {
 // as the difference is larger than what messages and clocks blur.
 func (c *checker) yielded(h *host) {
 	w := c.w
-	if w.rule.Preempts() || w.chaos || !c.led(h) || w.now-c.reigned[h.run] < 2*w.timing.Lease {
+	if w.rule.Preempts() || w.chaos || w.standsStill || !c.led(h) || w.now-c.reigned[h.run] < 2*w.timing.Lease {
 		return
 	}
+	// Each counts by its own clock.
+	blur := w.timing.Lease + (w.now-c.reigned[h.run])/seniority.Drift
 	for _, o := range w.hosts {
-		if o != h && o.says() && (!c.led(o) || c.reigned[o.run] < c.reigned[h.run]+w.timing.Lease) {
+		if o != h && o.says() && (!c.led(o) || c.reigned[o.run] < c.reigned[h.run]+blur) {
 			return
 		}
 	}
-	w.fail("%s yields though nobody has led for longer than its %v", h.name, w.now-c.reigned[h.run])
+	w.fail("%s yields though no host has led for longer than its %v", h.name, w.now-c.reigned[h.run])
 }
 
 // world looks at all hosts at this instant.
@@ -202,7 +210,7 @@ func (c *checker) calm(on bool) { c.quiet = on }
 func (c *checker) settled() {
 	w := c.w
 	var leads []string
-	candidates := 0
+	able := false
 	for _, h := range w.hosts {
 		if !h.running() {
 			w.fail("%s does not run in calm", h.name)
@@ -210,9 +218,10 @@ func (c *checker) settled() {
 		if h.says() {
 			leads = append(leads, h.name)
 		}
-		if h.role == seniority.Candidate {
-			candidates++
-		}
+		able = able || h.mayLead() && !(w.opt.Quorum && h.clock.wall == year2286)
+	}
+	if len(leads) == 0 && !able {
+		return // its only candidates make no terms: their clocks are beyond all
 	}
 	if len(leads) != 1 {
 		w.fail("%d leaders (%s) once settled: %s", len(leads), strings.Join(leads, ","), w.summary())
@@ -222,7 +231,7 @@ func (c *checker) settled() {
 			w.fail("%s follows %q while %s leads: %s", h.name, h.status.Leader, leads[0], w.summary())
 		}
 	}
-	if first := c.first(); w.rule.Preempts() && first != leads[0] {
+	if first := c.first(); !w.hookFailed && w.rule.Preempts() && first != leads[0] {
 		w.fail("%s leads though the rule prefers %s: %s", leads[0], first, w.summary())
 	}
 	if c.quiet && c.leader != leads[0] {

@@ -10,11 +10,14 @@
 // duplication, reordering, one-way cuts), gossip (views that lag and differ),
 // hosts (clocks that run at different rates, jump and stop; pauses of agent,
 // keeper or both, also between a decision and its effect), the keeper with its
-// deadline word and its will, and hooks of random length.
+// deadline word and its will, a deadline that cannot be armed, and hooks of
+// random length, some of which hang or fail.
 //
 // The checkers know nothing of the protocol. They look at the whole world on
 // its global clock: see check.go for the list.
 //
 // A run alternates between chaos, in which faults strike, and calm, in which
-// nothing is cut and nobody is down; liveness is checked at the end of calm.
+// nothing is cut and no host is down; liveness is checked at the end of calm.
+// Then topologies that are not whole stand still for minutes, with hosts that
+// hang or ail (standing.go).
 package sim

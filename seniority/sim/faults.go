@@ -7,6 +7,9 @@ import (
 	"doyen/seniority"
 )
 
+// year2286 is a time that terms end before, in Unix milliseconds.
+const year2286 = 10_000_000_000_000
+
 // build draws the group from the seed.
 func (w *World) build() {
 	r := w.rng
@@ -18,7 +21,7 @@ func (w *World) build() {
 	if r.IntN(3) == 0 {
 		w.rule = seniority.Bully{}
 	}
-	w.timing, _ = seniority.Profile([]string{"fast", "lan", "lan"}[r.IntN(3)])
+	w.timing, _ = seniority.Profile([]string{"fast", "lan", "lan", "wan"}[r.IntN(4)])
 	w.loneWait = w.span(0, 4*time.Second)
 	if w.opt.Quorum {
 		w.drawLists(n)
@@ -28,12 +31,22 @@ func (w *World) build() {
 		drift = 1_000_000/seniority.Drift - 100
 	}
 	base := int64(1_770_000_000_000)
+	farClocks := -1 // the host whose clock shows a time beyond all terms; n: of all hosts
+	if r.IntN(6) == 0 {
+		farClocks = r.IntN(n + 1)
+	}
 	for i := range n {
 		h := &host{w: w, id: i, name: fmt.Sprintf("n%d", i+1), rank: uint64(r.IntN(4)), disk: r.IntN(3) == 0}
 		h.clock = clock{rate: 1 + float64(r.IntN(drift+1))/1e6, off: w.span(time.Second, 1000*time.Second)}
 		h.clock.wall = base + r.Int64N(100)
+		if r.IntN(4) > 0 {
+			h.record = w.timing.Lease
+		}
 		if !w.opt.Quorum && r.IntN(8) == 0 {
 			h.clock.wall = []int64{0, base + 366*24*3600*1000}[r.IntN(2)]
+		}
+		if farClocks == i || farClocks == n && !w.opt.Quorum {
+			h.clock.wall, w.disagree = year2286, true
 		}
 		if w.opt.Quorum {
 			h.enter(0)
@@ -63,15 +76,28 @@ func (w *World) play() {
 	if rounds == 0 {
 		rounds = 1 + w.rng.IntN(3)
 	}
-	w.settleDown()
+	if w.opt.Graphs {
+		rounds = 0
+		w.runUntil(w.now + 3*time.Second + w.settleBound())
+	} else {
+		w.settleDown()
+	}
 	for range rounds {
 		w.unleash()
 		w.calm()
 		w.settleDown()
 	}
-	if !w.opt.Quorum {
+	if !w.opt.Quorum && !w.opt.Graphs {
 		w.halfCut()
 		w.check.settled()
+	}
+	for range w.opt.Standing {
+		w.standing()
+		if w.rng.IntN(2) == 0 {
+			w.heal()
+			w.runUntil(w.now + w.settleBound())
+			w.check.settled()
+		}
 	}
 }
 
@@ -85,6 +111,9 @@ func (w *World) unleash() {
 	end := w.now + w.span(time.Second, 15*time.Second)
 	if w.opt.Quorum && w.rng.IntN(2) == 0 {
 		w.change()
+	}
+	if w.rng.IntN(3) == 0 {
+		w.retime()
 	}
 	mean := w.span(w.timing.Lease/4, 3*w.timing.Lease)
 	for w.now < end {
@@ -105,7 +134,7 @@ func (w *World) strike() {
 		}
 	}
 	o := w.hosts[r.IntN(len(w.hosts))]
-	switch r.IntN(18) {
+	switch r.IntN(20) {
 	case 0: // isolate both ways
 		for i := range w.hosts {
 			w.setCut(h.id, i, true)
@@ -180,6 +209,10 @@ func (w *World) strike() {
 	case 16:
 		h.feed(seniority.Input{Kind: seniority.Health, Eligible: false})
 		w.after(w.span(0, 3*time.Second), func() { h.feed(seniority.Input{Kind: seniority.Health, Eligible: true}) })
+	case 18, 19:
+		if a := ailment(r.IntN(int(numAilments))); a != failing && a != hanging || !w.rule.Preempts() {
+			w.ail(h, a)
+		}
 	case 17:
 		h.feed(seniority.Input{Kind: seniority.StandAside, Aside: w.span(-time.Second, 3*time.Second)})
 	}
@@ -202,7 +235,7 @@ func (w *World) freeze(h *host, d time.Duration) {
 		h.frozen = false
 		left := h.word.deadline - h.clock.boot(w.now)
 		w.trace("%s: clocks go on, %v of lease left", h.name, left)
-		h.ghostTill = w.now + w.timing.Lease
+		h.ghostTill = w.now + h.timing.Lease
 		h.keeper.watching = false
 		if h.word.state == leading {
 			h.keeper.watch()
@@ -238,34 +271,57 @@ func (w *World) boot(h *host) {
 	}
 }
 
-// killHost ends agent and keeper at once; what the host held, nobody holds.
+// killHost ends agent and keeper at once; what the host held is held no more. Its
+// record of what it promised is lost, unless it is on a disk or in a container
+// that goes on.
 func (w *World) killHost(h *host, down time.Duration) {
 	if !h.up {
 		return
 	}
 	h.frozen = false
 	w.trace("%s: host dies", h.name)
-	h.keeper.alive = false
-	h.keeper.gen++
+	elections := append([]*host{h}, h.further()...)
+	for _, x := range elections {
+		x.keeper.alive = false
+		x.keeper.gen++
+	}
 	h.dies()
-	h.keeper = keeper{h: h}
-	h.word = word{}
+	lost := !h.disk && w.rng.IntN(2) == 0
+	for _, x := range elections {
+		if lost {
+			x.record = 0
+		}
+		x.keeper = keeper{h: x}
+		x.word = word{}
+	}
 	w.after(down, func() { w.boot(h) })
 }
 
 func (w *World) stopAgent(h *host, d time.Duration) {
+	if g := h.own(); g != h {
+		g.w.stopAgent(g, d)
+		return
+	}
 	if !h.running() {
 		return
 	}
 	w.trace("%s: agent stopped for %v", h.name, d)
-	h.stopped = true
-	h.keeper.excused = h.keeper.excused || !h.keeper.running()
+	elections := append([]*host{h}, h.further()...)
+	for _, x := range elections {
+		x.stopped = true
+		x.keeper.excused = x.keeper.excused || !x.keeper.running()
+	}
 	run := h.run
 	w.after(d, func() {
 		if h.up && h.run == run && h.stopped {
 			w.trace("%s: agent continued", h.name)
-			h.stopped = false
-			h.resume()
+			for _, x := range elections {
+				x.stopped = false
+			}
+			for _, x := range elections {
+				x.w.now = w.now
+				x.resume()
+			}
 		}
 	})
 }
@@ -275,14 +331,19 @@ func (w *World) stopKeeper(h *host, d time.Duration) {
 		return
 	}
 	w.trace("%s: keeper stopped for %v", h.name, d)
-	h.keeper.stopped = true
-	h.keeper.excused = h.keeper.excused || !h.running()
+	elections := append([]*host{h}, h.further()...)
+	for _, x := range elections {
+		x.keeper.stopped = true
+		x.keeper.excused = x.keeper.excused || !x.running()
+	}
 	gen := h.run
 	w.after(d, func() {
 		if h.run == gen && h.keeper.stopped {
 			w.trace("%s: keeper continued", h.name)
-			h.keeper.stopped = false
-			h.keeper.act()
+			for _, x := range elections {
+				x.w.now, x.keeper.stopped = w.now, false
+				x.keeper.act()
+			}
 		}
 	})
 }

@@ -80,6 +80,10 @@ func (w *World) component() []int {
 
 // topology lets every view follow what can be reached now.
 func (w *World) topology() {
+	for _, f := range w.further {
+		f.now = w.now
+		f.topology()
+	}
 	comp := w.component()
 	for _, h := range w.hosts {
 		for _, o := range w.hosts {

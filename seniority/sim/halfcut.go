@@ -6,10 +6,9 @@ import (
 	"doyen/seniority"
 )
 
-// halfCut lets the leader for a while hear nobody, though all hear it, or be
-// heard by nobody, though it hears all. It may go on leading itself; the others
+// halfCut cuts all ways to the leader for a while, or all ways from it. It may go on leading itself; the others
 // must have elected one of themselves by the stated time, and follow it when
-// whoever still believed in the old one has given it up.
+// every member has given the old one up.
 func (w *World) halfCut() {
 	var cut *host
 	for _, h := range w.hosts {
@@ -21,7 +20,7 @@ func (w *World) halfCut() {
 		return
 	}
 	deaf := w.rng.IntN(2) == 0
-	w.trace("%s hears nobody: %t, else nobody hears it", cut.name, deaf)
+	w.trace("%s hears no other: %t, else no other hears it", cut.name, deaf)
 	for i := range w.hosts {
 		if deaf {
 			w.setCut(i, cut.id, true)
@@ -31,11 +30,24 @@ func (w *World) halfCut() {
 	}
 	w.topology()
 	w.runUntil(w.now + w.halfCutBound())
+	w.passHandOver(cut)
 	w.check.deposed(cut)
 	w.runUntil(w.now + 5*w.timing.Lease)
+	w.passHandOver(cut)
 	w.check.followed(w.check.deposed(cut), cut)
 	w.heal()
 	w.runUntil(w.now + w.settleBound())
+}
+
+// passHandOver lets a hand-over among the others that is under way at this very
+// time come to its end.
+func (w *World) passHandOver(cut *host) {
+	for _, h := range w.hosts {
+		if h != cut && h.status.Phase == seniority.Yielding {
+			w.runUntil(w.now + w.hookLimit() + w.timing.FailoverBound(len(w.hosts)))
+			return
+		}
+	}
 }
 
 // othersMayLead reports whether anybody else may lead.
@@ -50,10 +62,11 @@ func (w *World) othersMayLead(h *host) bool {
 
 // halfCutBound is how long a group may take to have another leader: the deaf
 // one must have waited for answers and said so, promises to it that it could
-// not end have run out, and an election has taken place.
+// not end have run out, and an election has taken place. Another leader that is
+// handing over may have a release that hangs.
 func (w *World) halfCutBound() time.Duration {
 	t := w.timing
-	return seniority.Drifted(2*t.Lease) + t.Renewal + t.FailoverBound(len(w.hosts))
+	return seniority.Drifted(2*t.Lease) + t.Renewal + t.FailoverBound(len(w.hosts)) + w.hangingReleases()
 }
 
 // deposed checks that one of the others leads, and returns it.
@@ -69,7 +82,7 @@ func (c *checker) deposed(cut *host) *host {
 		}
 	}
 	if leader == nil {
-		c.w.fail("nobody leads but %s, which is half cut off: %s", cut.name, c.w.summary())
+		c.w.fail("no host leads but %s, which is half cut off: %s", cut.name, c.w.summary())
 	}
 	return leader
 }

@@ -46,12 +46,16 @@ type host struct {
 	status  seniority.Status
 	told    bool // status is of this run
 	start   time.Duration
+	claims  int           // terms claimed
 	since   time.Duration // global time of the start of this run
 
-	// What --state-dir keeps.
-	disk      bool
-	highest   uint64
-	keptLease time.Duration
+	timing  seniority.Timing // of this run
+	log     seniority.Log    // where it ends
+	vacant  time.Duration    // global time since when this run has known no leader
+	named   []string         // the next, as leaders of late have named them
+	disk    bool             // with --state-dir
+	highest uint64           // kept there
+	record  time.Duration    // the longest lease of the last run; 0: it is lost
 
 	word  word
 	stage int // of the lists of voters
@@ -60,6 +64,7 @@ type host struct {
 	// lease, and in confirms of claims from before: for a lease it may be wrong.
 	ghostTill time.Duration
 	keeper    keeper
+	ailment   ailment
 	view      views
 }
 
@@ -69,27 +74,43 @@ func (h *host) running() bool { return h.up && !h.stopped && !h.frozen }
 // boots starts the agent with an empty memory, but for the disk. It begins
 // with the release of what a former run may have left behind.
 func (h *host) boots() {
-	if h.up || h.frozen || h.keeper.busy() {
+	if h.up || h.frozen || h.keeper.busy() || slices.ContainsFunc(h.further(), func(f *host) bool { return f.keeper.busy() }) {
 		return
 	}
+	h.starts()
+	for _, f := range h.further() {
+		f.starts()
+	}
+	if len(h.w.further) > 0 {
+		h.w.laid.known[h.id] = laying{} // what a run knew ends with it
+	}
+}
+
+// starts starts one election of the agent.
+func (h *host) starts() {
 	w := h.w
 	if h.next > h.stage {
 		h.enter(h.next)
 	}
 	w.runs++
 	h.run, h.up, h.stopped = w.runs, true, false
+	if g := h.own(); g != h {
+		h.run = g.run
+	}
 	h.inbox, h.pending, h.told = nil, nil, false
 	h.start = w.now
-	h.since = w.now
+	h.since, h.vacant, h.named = w.now, w.now, nil
 	h.word = word{}
 	h.keeper = keeper{h: h, alive: true}
+	h.timing = w.timing
 	cfg := seniority.Config{
-		Self: h.member(), Rule: w.rule, Timing: w.timing, Preempt: w.rule.Preempts(),
-		LoneWait: w.loneWait, Voters: h.voters,
+		Self: h.member(), Rule: w.rule, Timing: h.timing, Preempt: w.rule.Preempts(),
+		LoneWait: w.loneWait, Voters: h.voters, KeptLease: h.record,
+		JoinsFromView: w.group != nil, RenewalGrid: len(w.further) > 0 || w.group != nil,
 	}
 	cfg.Seed[0], cfg.Seed[1], cfg.Seed[2], cfg.Seed[3] = byte(h.id), byte(h.run), byte(h.run>>8), byte(h.run>>16)
 	if h.disk {
-		cfg.Highest, cfg.KeptLease = h.highest, h.keptLease
+		cfg.Highest = h.highest
 	}
 	core, err := seniority.New(cfg, h.clock.now(w.now))
 	if err != nil {
@@ -110,6 +131,9 @@ func (h *host) member() seniority.Member {
 	}
 	if h.told {
 		m.Join, m.Eligible = h.status.Join, h.status.Eligible
+	}
+	if g := h.own(); g != h && g.told {
+		m.Join = g.status.Join
 	}
 	return m
 }
@@ -133,9 +157,16 @@ func (h *host) feed(in seniority.Input) {
 func (h *host) step(in seniority.Input) {
 	w := h.w
 	w.steps++
+	in.Log = h.log
+	if m := &in.Message; in.Kind == seniority.Receive && m.Kind == seniority.Release && m.Leader != "" {
+		h.named = append(h.named, m.Leader)
+	}
 	out := h.core.Step(h.clock.now(w.now), in)
 	w.traceStep(h, in, out)
 	w.check.notes(h, in, out)
+	if out.Status.Leader != "" { // now, though a stop may delay what follows from it
+		h.vacant, h.named = w.now, nil
+	}
 	if w.chaos && w.rng.IntN(2000) == 0 {
 		kept := *out
 		kept.Messages = slices.Clone(out.Messages)
@@ -151,7 +182,7 @@ func (h *host) step(in seniority.Input) {
 func (h *host) carryOut(out *seniority.Output) {
 	w := h.w
 	if out.Persist != 0 {
-		h.highest, h.keptLease = out.Persist, out.MaxLease
+		h.highest, h.record = out.Persist, out.MaxLease
 	}
 	if !h.extendWord(&out.Status) {
 		h.step(seniority.Input{Kind: seniority.Fired, Term: out.Status.Term, Reason: seniority.KeeperFired})
@@ -164,6 +195,12 @@ func (h *host) carryOut(out *seniority.Output) {
 	}
 	if before.Join != h.status.Join || before.Eligible != h.status.Eligible {
 		w.gossipMeta(h)
+		for _, f := range h.further() {
+			if f.up && f.run == h.run {
+				f.view.tell()
+				f.w.gossipMeta(f)
+			}
+		}
 	}
 	h.keeper.order(h.status)
 	h.minds(&before)
@@ -186,7 +223,7 @@ func (h *host) minds(before *seniority.Status) {
 			k.dies()
 		}
 	}
-	h.w.after(h.w.timing.ReleaseBudget/4, replace)
+	h.w.after(h.timing.ReleaseBudget/4, replace)
 	if h.word.hard != 0 {
 		h.w.at(max(h.w.now, h.clock.global(h.word.hard)), replace)
 	}
@@ -220,6 +257,8 @@ func (h *host) extendWord(s *seniority.Status) bool {
 	}
 	switch {
 	case s.Leading && wd.state == fired && wd.term == s.Term:
+		return false
+	case s.Leading && h.ailment == unarmable:
 		return false
 	case s.Leading:
 		*wd = word{leading, s.Term, s.Deadline, hard}
@@ -269,4 +308,7 @@ func (h *host) dies() {
 	h.inbox, h.pending = nil, nil
 	h.keeper.pipeClosed()
 	h.w.topology()
+	for _, f := range h.further() {
+		f.dies()
+	}
 }

@@ -65,12 +65,7 @@ func (k *keeper) act() {
 	case lead && !k.holds:
 		k.holds, k.acquiring, k.holdTerm = true, true, k.ordered.Term
 		k.gen++
-		gen := k.gen
-		w.after(w.hookTime(), func() {
-			if k.alive && k.gen == gen {
-				k.acquiring = false
-			}
-		})
+		k.acquire(k.gen, 0)
 	case !k.holds && k.ordered.Releasing != 0 && !k.pipeShut:
 		k.report(k.ordered.Releasing)
 	}
@@ -89,7 +84,11 @@ func (k *keeper) release() {
 			k.released()
 		}
 	}
-	w.after(w.hookTime(), func() { k.whenRunning(done) })
+	took := w.hookTime()
+	if k.h.ailment == hanging {
+		took = w.hookLimit()
+	}
+	w.after(took, func() { k.whenRunning(done) })
 	k.killAtEnd(gen)
 }
 
@@ -238,6 +237,20 @@ func (k *keeper) deliverWill(term uint64) {
 // dies ends the keeper. Its agent, if it runs, kills the hook and steps down;
 // a new keeper begins with a release.
 func (k *keeper) dies() {
+	if g := k.h.own(); g != k.h && g.keeper.alive {
+		g.keeper.dies() // one process keeps all elections of a host
+		return
+	}
+	for _, f := range k.h.further() {
+		if f.keeper.alive {
+			f.keeper.ends()
+		}
+	}
+	k.ends()
+}
+
+// ends is dies for one election.
+func (k *keeper) ends() {
 	h := k.h
 	h.w.trace("%s: keeper dies", h.name)
 	k.alive = false

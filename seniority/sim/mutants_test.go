@@ -26,14 +26,23 @@ type edit struct{ file, old, new string }
 
 // noAssertion takes the core's own alarm away, so that the checkers must see
 // what it would have seen.
-var noAssertion = edit{"leader.go", `panic("seniority: a leader's own vote is not its own")`,
+var noAssertion = edit{"leading.go", `panic("seniority: a leader's own vote is not its own")`,
 	"c.claim.renewAt = now.Boot + c.timing.Renewal\n		return"}
 
 // mutants are all the ways. What is broken in one place only and has a second
 // protection is broken in both.
 var mutants = []mutant{
 	{"no start-up abstention", "quorum", []edit{
-		{"core.go", "c.voter.abstainTill = now.Boot + Drifted(c.voter.abstained)", "c.voter.abstained = 0"}}},
+		{"voter.go", "v.abstainTill = now.Boot + Drifted(v.abstained)", "v.abstained = 0"}}},
+	{"a voter that knows nothing of its last run abstains for its own lease only", "quorum", []edit{
+		{"voter.go", "		kept = LongestLease()", "		kept = own"}}},
+	{"a voter abstains for its own lease, not for the one its last run promised", "quorum", []edit{
+		{"voter.go", "v.abstained = max(own, kept)", "v.abstained = own"}}},
+	{"a leader hands over to a member that does not answer, and waits for it", "quorum", []edit{
+		{"handover.go", "return now.Boot-c.electorate.confirmedBy(name) <= c.timing.Lease", "return true"},
+		{"follower.go", "c.handedTill = now.Boot + 2*c.timing.Confirm", "c.handedTill = 0"}}},
+	{"a successor that says nothing is not passed over", "available", []edit{
+		{"follower.go", "c.handedTill = now.Boot + 2*c.timing.Confirm", "c.handedTill = 0"}}},
 	{"no stickiness: a running promise to another does not refuse", "quorum", []edit{
 		{"voter.go", "case v.running(now) && !mine:", "case !mine && false:"},
 		noAssertion}},
@@ -49,44 +58,68 @@ var mutants = []mutant{
 		{"claimant.go", "case cl.sent[m.Seq%sentRing].seq != m.Seq || m.Lease != c.timing.Lease:", "case false:"}}},
 	{"a refused claim raises the floor", "quorum", []edit{
 		noAssertion,
-		{"voter.go", "	if r != None {\n		c.object(now, m, r)", "	if r != None {\n		c.voter.floor = max(c.voter.floor, m.Term)\n		c.object(now, m, r)"},
+		{"voter.go", "	case r != None:\n		c.object(now, m, r)", "	case r != None:\n		c.voter.floor = max(c.voter.floor, m.Term)\n		c.object(now, m, r)"},
 		{"voter.go", "	if v.promisedTo(m.From, m.Incarnation, m.Term) {\n		return None", "	if v.promisedTo(m.From, m.Incarnation, m.Term) && m.Term >= v.floor {\n		return None"}}},
 	{"no compare-and-swap between agent and keeper", "quorum", []edit{
 		{"sim/host.go", "case s.Leading && wd.state == fired && wd.term == s.Term:", "case false:"}}},
 	{"a promise ends before the lease does", "quorum", []edit{
-		{"voter.go", "v.until = now.Boot + Drifted(m.Lease)", "v.until = now.Boot + m.Lease*9/10"}}},
+		{"voter.go", "now.Boot+Drifted(m.Lease)", "now.Boot+m.Lease*9/10"}}},
 	{"half the votes suffice", "quorum", []edit{
 		{"quorum.go", "need := len(list)/2 + 1", "need := (len(list) + 1) / 2"}}},
 	{"no double majority while the list of voters changes", "quorum", []edit{
 		{"quorum.go", "!b.granted || b.term < term || same(b.voters, e.cfg.Voters)", "true"}}},
 	{"a hand-over lets the successor in before release has ended", "quorum", []edit{
-		{"leader.go", "	c.ask(now, Leaving)\n	c.claim.renewAt = now.Boot + c.timing.Renewal\n	return None", "	c.released(now, c.releasing)\n	return None"}}},
+		{"handover.go", "	c.ask(now, Leaving)\n	c.claim.renewAt = c.nextRenewal(now)\n}", "	c.released(now, c.releasing)\n}"}}},
+	{"a voter gives its vote to a claimant whose log is behind", "quorum", []edit{
+		{"voter.go", "m.Stand == Asking && c.refusesLog(now, m):", "m.Stand == Asking && false:"}}},
+	{"a claimant without answers claims on and on", "graphs", []edit{
+		{"claimant.go", "backoff = c.reach.lose(now, c.timing.Lease)", "backoff = 0"}}},
+	{"another's release ends a claimant's wait", "graphs", []edit{
+		{"claimant.go", "	c.retryAt = now.Boot + backoff", "	c.waitFrom = now.Boot + backoff"}}},
+	{"the lead goes to a preferred member that reaches no majority", "graphs", []edit{
+		{"handover.go", "|| known && !can,", "|| known && !can && false,"},
+		{"handover.go", "	case !known && !c.reach.inVain(now, c.timing.Lease):", "	case !known && false:"}}},
+	{"a member claims while its release runs, or without what a leader needs", "graphs", []edit{
+		{"view.go", "c.unfit == None && c.releasing == 0 && ", ""}}},
+	{"one that stands aside never leads while others are there", "graphs", []edit{
+		{"claimant.go", "ready = max(ready, c.vacant+lastResort*c.timing.Lease)", "return 0, false"}}},
 
 	{"a claimant wins without asking", "available", []edit{
 		{"available.go", "	case 0:\n		return granted == total", "	case 0:\n		return true"}}},
+	{"a preferred member is let in while another leads that it may not win against", "available", []edit{
+		{"merging.go", "func (c *Core) hearsOther(now Now) { c.otherTill = now.Boot + silentLeases*c.timing.Lease }", "func (c *Core) hearsOther(Now) {}"}}},
 	{"two leaders that meet both stay", "available", []edit{
-		{"leader.go", "	case LeadsToo:\n		c.decide(now, m)\n", ""}}},
+		{"merging.go", "	case LeadsToo:\n		c.decide(now, m)\n", ""}}},
 	{"the shorter leadership stays", "available", []edit{
-		{"leader.go", "	if c.cfg.Rule.Prefer(&mine, &other) > 0 {", "	if c.cfg.Rule.Prefer(&mine, &other) < 0 {"}}},
+		{"merging.go", "c.cfg.Rule.Prefer(&mine, &other) > 0 {", "c.cfg.Rule.Prefer(&mine, &other) < 0 {"}}},
 	{"the silence of a leader is never noticed", "available", []edit{
 		{"follower.go", "		until: until, direct: direct, said: *m,", "		until: until + 1000*time.Hour, direct: direct, said: *m,"}}},
 	{"terms may fall", "available", []edit{
-		{"voter.go", "	if r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges() {", "	if false {"},
+		{"voter.go", "	case r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges():", "	case false:"},
 		{"voter.go", "case m.Stand == Leading && m.Term >= c.shownTerm:", "case m.Stand == Leading:"}}},
 	{"a leader never raises its term", "available", []edit{
-		{"leader.go", "	if m.Reason == StaleTerm && m.Known >= c.claim.asked {", "	if false {"}}},
+		{"merging.go", "	if m.Reason == StaleTerm && m.Known >= c.claim.asked {", "	if false {"}}},
 	{"a preferred member is never let in", "available", []edit{
-		{"leader.go", "	if now.Boot >= due {\n		c.stepDown", "	if false {\n		c.stepDown"}}},
+		{"handover.go", "	if now.Boot >= due {\n		c.handOver", "	if false {\n		c.handOver"}}},
 	{"a leader that stands aside goes on although another may lead", "available", []edit{
-		{"leader.go", "	case c.asideUntil != 0:\n		return StoodAside", "	case false:\n		return StoodAside"}}},
-	{"whoever stands aside does not lead even if nobody else is left", "quorum", []edit{
-		{"view.go", "return c.self.Eligible || ", "return c.self.Eligible || false && "}}},
-	{"a leader that hears nobody does not say so", "available", []edit{
-		{"deaf.go", "return c.silence >= deafLeases*c.timing.Lease && c.electorate.merges()", "return false"}}},
+		{"fitness.go", "	case c.asideUntil != 0:\n		return StoodAside", "	case false:\n		return StoodAside"}}},
+	{"a member that stands aside does not lead even if no other is left", "quorum", []edit{
+		{"view.go", "return !c.self.Eligible && slices", "return !c.self.Eligible || slices"}}},
+	{"elections pile up where they are", "elections", []edit{
+		{"placement.go", "		to, gap := none, 1\n", "		to, gap := none, 1000\n"}}},
+	{"elections are placed anew each time", "elections", []edit{
+		{"placement.go", "			if name == p.Leader {", "			if false {"}}},
+	{"preferred members are passed over", "elections", []edit{
+		{"placement.go", "			if slices.Contains(p.Candidates, name) {", "			if false {"}}},
+	{"the elections of a dead member go to one other", "elections", []edit{
+		{"placement.go", "			e.second = after.byName[i].first", "			e.second = after.byName[0*i].first"}}},
+	{"a leader that hears no answer does not say so", "available", []edit{
+		{"deaf.go", "return c.silence >= c.timing.deafAfter() && c.electorate.merges()", "return false"}}},
 	{"a suspect stays one for ever", "available", []edit{
-		{"view.go", "	delete(c.suspects, m.From)", "	_ = m"}}},
+		{"view.go", "	delete(c.suspects, m.From)", "	_ = m"},
+		{"follower.go", "			delete(c.suspects, name)", "			_ = name"}}},
 	{"members that get no renewals hear nothing", "available", []edit{
-		{"leader.go", "		if c.electorate.unreached(now) {", "		if false {"}}},
+		{"leading.go", "		if c.electorate.unreached(now) {", "		if false {"}}},
 }
 
 // TestMutants breaks the core in every way listed and expects the checkers to
@@ -148,8 +181,13 @@ func runMutant(t *testing.T, m mutant) (string, error) {
 		t.Fatal(err)
 	}
 	run := "TestAvailableMode"
-	if m.mode == "quorum" {
+	switch m.mode {
+	case "quorum":
 		run = "TestQuorumMode"
+	case "graphs":
+		run = "TestStandingTopologies"
+	case "elections":
+		run = "TestElections"
 	}
 	cmd := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-run", "^"+run+"$", ".", "-sim.failures=1", "-sim.for", flagMutants.String())
 	out, err := cmd.CombinedOutput()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +16,7 @@ import (
 
 var (
 	flagSeed     = flag.Uint64("sim.seed", 0, "replay this seed with a transcript")
-	flagMode     = flag.String("sim.mode", "available", "mode of the replay: available, quorum or stops")
+	flagMode     = flag.String("sim.mode", "available", "mode of the replay: available, quorum, stops, graphs, elections; graphs-available, elections-available")
 	flagSeeds    = flag.Int("sim.seeds", 300, "how many seeds each mode runs")
 	flagFor      = flag.Duration("sim.for", 0, "run seeds for this long instead")
 	flagFirst    = flag.Uint64("sim.first", 1, "the first seed")
@@ -23,22 +24,47 @@ var (
 	flagCover    = flag.Bool("sim.cover", false, "print which transitions the runs covered")
 )
 
-func TestAvailableMode(t *testing.T) { many(t, Options{}) }
+func TestAvailableMode(t *testing.T) { many(t, Options{Standing: 1}) }
 
-func TestQuorumMode(t *testing.T) { many(t, Options{Quorum: true}) }
+func TestQuorumMode(t *testing.T) { many(t, Options{Quorum: true, Standing: 1}) }
 
 // TestStoppedClocks: hypervisors stop their guests' clocks; what overlaps is at
 // most the lease left on resume.
-func TestStoppedClocks(t *testing.T) { many(t, Options{Quorum: true, Stops: true}) }
+func TestStoppedClocks(t *testing.T) { many(t, Options{Quorum: true, Stops: true, Standing: 1}) }
+
+// TestElections: several elections over one group, laid over it by a placement.
+func TestElections(t *testing.T) { many(t, Options{Quorum: true, Elections: 6}) }
+
+// TestElectionsAvailable: the same in available mode.
+func TestElectionsAvailable(t *testing.T) { many(t, Options{Elections: 6}) }
+
+// TestStandingTopologies: a leader wherever one can have a majority both ways,
+// and calm in every topology that stands still.
+func TestStandingTopologies(t *testing.T) {
+	many(t, Options{Quorum: true, Graphs: true, Standing: graphs})
+}
+
+// TestStandingTopologiesAvailable: no topology that stands still makes the lead
+// change again and again.
+func TestStandingTopologiesAvailable(t *testing.T) {
+	many(t, Options{Graphs: true, Standing: graphs})
+}
+
+// graphs is how many topologies a run of nothing else has.
+const graphs = 5
 
 // many runs seeds on all processors and reports the first violations.
 func many(t *testing.T, opt Options) {
 	var next, steps, elections atomic.Uint64
 	next.Store(*flagFirst)
 	last := *flagFirst + uint64(*flagSeeds)
+	if opt.Elections > 0 {
+		last = *flagFirst + uint64(*flagSeeds+9)/10 // each takes as long as ten
+	}
 	began := time.Now()
 	var mu sync.Mutex
 	var virtual time.Duration
+	longest := 0.0
 	covered := Coverage{}
 	failures := 0
 	var over atomic.Bool
@@ -56,6 +82,7 @@ func many(t *testing.T, opt Options) {
 				elections.Add(uint64(res.Elections))
 				mu.Lock()
 				virtual += res.Virtual
+				longest = max(longest, res.Longest)
 				for k, n := range res.Covered {
 					covered[k] += n
 				}
@@ -75,6 +102,9 @@ func many(t *testing.T, opt Options) {
 	took := time.Since(began)
 	t.Logf("%d seeds, %d elections, %d steps, %v of virtual time in %v: %.0f steps/s", next.Load()-*flagFirst, elections.Load(), steps.Load(),
 		virtual.Round(time.Second), took.Round(time.Millisecond), float64(steps.Load())/took.Seconds())
+	if longest > 0 {
+		t.Logf("in standing topologies no host led, though one could, for at most %.0f %% of the bound", 100*longest)
+	}
 	if *flagCover {
 		for _, k := range slices.Sorted(maps.Keys(covered)) {
 			fmt.Printf("%10d  %s\n", covered[k], k)
@@ -100,7 +130,15 @@ func TestReplay(t *testing.T) {
 	if *flagSeed == 0 {
 		t.Skip("no -sim.seed given")
 	}
-	if _, err := Run(Options{Seed: *flagSeed, Quorum: *flagMode != "available", Stops: *flagMode == "stops", Trace: os.Stdout}); err != nil {
+	o := Options{Seed: *flagSeed, Quorum: !strings.HasSuffix(*flagMode, "available"), Stops: *flagMode == "stops", Trace: os.Stdout}
+	o.Standing = 1
+	if strings.HasPrefix(*flagMode, "elections") {
+		o.Elections = 6
+	}
+	if strings.HasPrefix(*flagMode, "graphs") {
+		o.Graphs, o.Standing = true, graphs
+	}
+	if _, err := Run(o); err != nil {
 		t.Error(err)
 	}
 }

@@ -23,6 +23,13 @@ type Options struct {
 	Stops bool
 	// Rounds is how often chaos comes.
 	Rounds int
+	// Standing is how many standing topologies follow; Graphs makes them all
+	// there is to the run.
+	Standing int
+	Graphs   bool
+	// Elections is how many further elections run over the same hosts, laid over
+	// them by a placement; the run is then about these (several.go).
+	Elections int
 }
 
 // Result is what a run saw.
@@ -31,6 +38,9 @@ type Result struct {
 	Elections int           // leaderships won
 	Virtual   time.Duration // simulated
 	Covered   Coverage
+	// Longest is the longest time, in parts of the stated bound, that no host led
+	// in a standing topology though somebody could.
+	Longest float64
 }
 
 // World is one simulated group.
@@ -38,13 +48,16 @@ type World struct {
 	opt     Options
 	rng     *rand.Rand
 	now     time.Duration
-	queue   queue
+	queue   *queue
 	hosts   []*host
 	check   checker
 	rule    seniority.Rule
 	lists   [][]string // of voters, one after another
 	changed bool
 	timing  seniority.Timing
+	// disagree: wall clocks are not all right, and terms need not rise across a
+	// restart of all hosts.
+	disagree bool
 
 	loneWait time.Duration
 	runs     uint64
@@ -52,12 +65,29 @@ type World struct {
 	won      int
 
 	still   int // events at this instant
+	changes int // leaderships won; a raised term is none
 	chaos   bool
-	loss    float64
-	dup     float64
-	slow    float64 // share of messages delayed beyond time-outs
-	cut     [][]bool
-	covered Coverage
+	// standsStill: a standing topology is in force.
+	standsStill bool
+	loss        float64
+	dup         float64
+	slow        float64 // share of messages delayed beyond time-outs
+	cut         [][]bool
+	covered     Coverage
+	// hookFailed: a leader has handed over because its hook failed, so the
+	// first of the rule may have to wait.
+	hookFailed bool
+	longest    float64
+
+	// name is the election's, and prefer the hosts that should lead it, the first
+	// first; group is the world of the group's own election, nil in that one; further
+	// are the worlds of the others, and laid what places them.
+	name    string
+	prefer  []string
+	group   *World
+	further []*World
+	logs    logs
+	laid    laid
 }
 
 // Violation is what a checker found, with how to see it again.
@@ -77,6 +107,14 @@ func (v *Violation) Error() string {
 // mode is the word for what the options ask for.
 func (o *Options) mode() string {
 	switch {
+	case o.Elections > 0 && o.Quorum:
+		return "elections"
+	case o.Elections > 0:
+		return "elections-available"
+	case o.Graphs && o.Quorum:
+		return "graphs"
+	case o.Graphs:
+		return "graphs-available"
 	case o.Stops:
 		return "stops"
 	case o.Quorum:
@@ -87,10 +125,13 @@ func (o *Options) mode() string {
 
 // Run plays one seed to its end.
 func Run(opt Options) (res Result, err error) {
-	w := &World{opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 0x5eed))}
+	w := &World{opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 0x5eed)), queue: &queue{}}
 	w.check = newChecker(w)
 	defer func() {
-		res = Result{Steps: w.steps, Elections: w.won, Virtual: w.now, Covered: w.covered}
+		res = Result{Steps: w.steps, Elections: w.won, Virtual: w.now, Covered: w.covered, Longest: w.longest}
+		for _, f := range w.further {
+			res.Steps, res.Elections = res.Steps+f.steps, res.Elections+f.won
+		}
 		switch v := recover().(type) {
 		case nil:
 		case *Violation:
@@ -100,6 +141,12 @@ func Run(opt Options) (res Result, err error) {
 		}
 	}()
 	w.build()
+	w.keepLogs()
+	if opt.Elections > 0 {
+		w.buildFurther()
+		w.playSeveral()
+		return res, nil
+	}
 	w.play()
 	return res, nil
 }
@@ -110,13 +157,22 @@ const maxStill = 100_000
 // fail ends the run with a violation.
 func (w *World) fail(format string, args ...any) {
 	v := &Violation{Seed: w.opt.Seed, Mode: w.opt.mode(), At: w.now, What: fmt.Sprintf(format, args...)}
+	if w.name != "" {
+		v.What = "election " + w.name + ": " + v.What
+	}
 	w.trace("VIOLATION %s", v.What)
 	panic(v)
 }
 
-func (w *World) at(t time.Duration, do func()) { w.queue.push(t, do) }
+func (w *World) at(t time.Duration, do func()) {
+	if g := w.group; g != nil {
+		w.queue.push(t, func() { w.now = g.now; do() })
+		return
+	}
+	w.queue.push(t, do)
+}
 
-func (w *World) after(d time.Duration, do func()) { w.queue.push(w.now+d, do) }
+func (w *World) after(d time.Duration, do func()) { w.at(w.now+d, do) }
 
 // runUntil plays events up to the time t.
 func (w *World) runUntil(t time.Duration) {
@@ -158,6 +214,7 @@ func (w *World) connected(a, b *host) bool { return !w.cut[a.id][b.id] }
 // send puts a message on the network.
 func (w *World) send(from *host, m seniority.Message) {
 	w.covered.sent(&m)
+	w.logged(from, &m)
 	if m.To == "" {
 		w.gossip(from, m)
 		return
@@ -192,6 +249,6 @@ func (w *World) deliver(from, to *host, m seniority.Message) {
 
 func (w *World) trace(format string, args ...any) {
 	if w.opt.Trace != nil {
-		fmt.Fprintf(w.opt.Trace, "%12.6f  %s\n", w.now.Seconds(), fmt.Sprintf(format, args...))
+		fmt.Fprintf(w.opt.Trace, "%12.6f  %s%s\n", w.now.Seconds(), w.name, fmt.Sprintf(format, args...))
 	}
 }

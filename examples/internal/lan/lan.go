@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package lan gives tests of the examples a network of their own: a switch with
-// an address, into which containers and virtual machines are plugged, and from
-// which the test looks at the agents as any other host would. It vanishes with
-// the test, and needs root.
+// Package lan gives tests of the examples a network of their own: a switch with an
+// address, to which containers and virtual machines are connected. From it the test asks
+// the agents as any other host would. The network is removed with the test, and needs
+// root.
 package lan
 
 import (
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"doyen/agent"
+	"doyen/examples/internal/trial"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -35,8 +36,8 @@ const (
 	Bridge = "br0"
 )
 
-// askLimit is how long an agent may take to answer. An emulated machine on a
-// busy host takes a while.
+// askLimit is how long an agent may take to answer. An emulated machine on a busy host
+// is slow.
 const askLimit = 2 * time.Second
 
 // LAN is a switch in a network namespace, in which the test has an address.
@@ -52,35 +53,34 @@ type LAN struct {
 func New(t *testing.T, tools []string, addrs ...string) *LAN {
 	t.Helper()
 	need(t, tools)
-	l := &LAN{t: t}
-	must(t, onOwnThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		var err error
-		l.ns, err = netns.Get()
-		return err
-	}))
-	t.Cleanup(func() { l.ns.Close() })
+	l := &LAN{t: t, ns: newNamespace(t)}
 	off := false
 	l.bridge = &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: Bridge}, MulticastSnooping: &off}
 	must(t, l.Do(func() error {
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
+		return errors.Join(raise("lo"), netlink.LinkAdd(l.bridge), raise(Bridge, addrs...))
+	}))
+	l.client = clientOf(l.dial)
+	return l
+}
+
+// clientOf asks over connections that dial makes. Each question uses a new one, as one
+// of another host would.
+func clientOf(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Client {
+	return &http.Client{Timeout: askLimit, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
+}
+
+// newNamespace makes a network namespace that goes with the test and all that runs in it.
+func newNamespace(t *testing.T) (ns netns.NsHandle) {
+	t.Helper()
+	must(t, onOwnThread(func() (err error) {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}
-		err = errors.Join(netlink.LinkSetUp(lo), netlink.LinkAdd(l.bridge), netlink.LinkSetUp(l.bridge))
-		for _, addr := range addrs {
-			err = errors.Join(err, addAddr(l.bridge, addr))
-		}
+		ns, err = netns.Get()
 		return err
 	}))
-	l.client = &http.Client{
-		Timeout: askLimit,
-		// No connection is kept: each question is one that a stranger might ask.
-		Transport: &http.Transport{DisableKeepAlives: true, DialContext: l.dial},
-	}
-	return l
+	t.Cleanup(func() { ns.Close() })
+	return ns
 }
 
 func need(t *testing.T, tools []string) {
@@ -99,8 +99,8 @@ func need(t *testing.T, tools []string) {
 	}
 }
 
-// Do runs f in the network namespace of the switch. Sockets that f opens stay
-// there.
+// Do runs f in the network namespace of the switch. Sockets that f opens belong to it
+// for good.
 func (l *LAN) Do(f func() error) error { return in(l.ns, f) }
 
 func in(ns netns.NsHandle, f func() error) error {
@@ -123,31 +123,38 @@ func onOwnThread(f func() error) error {
 	return <-done
 }
 
-// Plug plugs the network namespace of a process into the switch: its interface
-// eth0 gets the address addr.
+// Plug connects the network namespace of a process to the switch: its interface eth0
+// gets the address addr.
 func (l *LAN) Plug(pid int, addr string) {
 	l.t.Helper()
 	ns, err := netns.GetFromPid(pid)
 	must(l.t, err)
 	defer ns.Close()
+	l.plug(ns, fmt.Sprintf("port%d", pid), addr)
+}
+
+func (l *LAN) plug(ns netns.NsHandle, port, addr string) {
+	l.t.Helper()
 	must(l.t, l.Do(func() error {
 		cable := &netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("port%d", pid), MasterIndex: l.bridge.Attrs().Index},
+			LinkAttrs: netlink.LinkAttrs{Name: port, MasterIndex: l.bridge.Attrs().Index},
 			PeerName:  "eth0", PeerNamespace: netlink.NsFd(ns),
 		}
 		return errors.Join(netlink.LinkAdd(cable), netlink.LinkSetUp(cable))
 	}))
-	must(l.t, in(ns, func() error {
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		eth0, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		return errors.Join(addAddr(eth0, addr), netlink.LinkSetUp(lo), netlink.LinkSetUp(eth0))
-	}))
+	must(l.t, in(ns, func() error { return errors.Join(raise("lo"), raise("eth0", addr)) }))
+}
+
+// raise gives a link of the namespace addresses and sets it up.
+func raise(name string, addrs ...string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", name, err)
+	}
+	for _, addr := range addrs {
+		err = errors.Join(err, addAddr(link, addr))
+	}
+	return errors.Join(err, netlink.LinkSetUp(link))
 }
 
 func addAddr(link netlink.Link, text string) error {
@@ -191,9 +198,8 @@ func (l *LAN) State(addr netip.Addr) (s agent.State, err error) {
 	return s, err
 }
 
-// Leader returns the state of the one leader, once the agents at these addresses
-// are all the members there are and agree. It fails the test if that takes
-// longer than patience.
+// Leader waits until the agents at these addresses are the only members and agree on a
+// leader, and returns its state. It fails the test if that takes longer than patience.
 func (l *LAN) Leader(addrs []netip.Addr, patience time.Duration) agent.State {
 	l.t.Helper()
 	var leader agent.State
@@ -204,7 +210,7 @@ func (l *LAN) Leader(addrs []netip.Addr, patience time.Duration) agent.State {
 	return leader
 }
 
-// agreed looks once whether the agents agree on a leader.
+// agreed checks once whether the agents agree on a leader.
 func (l *LAN) agreed(addrs []netip.Addr) (leader agent.State, err error) {
 	for _, a := range addrs {
 		s, err := l.State(a)
@@ -233,15 +239,7 @@ func (l *LAN) agreed(addrs []netip.Addr) (leader agent.State, err error) {
 // Eventually fails the test if check does not succeed within patience.
 func (l *LAN) Eventually(patience time.Duration, check func() error) {
 	l.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			l.t.Fatalf("not within %v: %v", patience, err)
-		}
-	}
+	trial.Eventually(l.t, patience, check)
 }
 
 func must(t *testing.T, err error) {

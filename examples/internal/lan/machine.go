@@ -25,8 +25,8 @@ func (l *LAN) Command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Join plugs an interface that a program makes in the namespace of the switch,
-// such as a TAP device, into the switch, as soon as it is there.
+// Join connects an interface that a program makes in the namespace of the switch, such
+// as a TAP device, to the switch as soon as it exists.
 func (l *LAN) Join(port string) {
 	l.t.Helper()
 	l.Eventually(10*time.Second, func() error {
@@ -40,8 +40,8 @@ func (l *LAN) Join(port string) {
 	})
 }
 
-// Cut lets nothing pass between a port and the others; what the test itself
-// sends and gets passes still. Mend ends it.
+// Cut drops all packets between a port and the others; the test itself can still reach
+// it. Mend ends that.
 func (l *LAN) Cut(port string) {
 	l.t.Helper()
 	l.nft(fmt.Sprintf(`add table bridge cut
@@ -65,8 +65,8 @@ func (l *LAN) nft(rules string) {
 	}
 }
 
-// Neighbour returns the hardware address from which a host on the switch
-// answers, asked afresh.
+// Neighbour asks again for the hardware address from which a host on the switch answers,
+// and returns it.
 func (l *LAN) Neighbour(addr netip.Addr) (net.HardwareAddr, error) {
 	var found net.HardwareAddr
 	err := l.Do(func() error {
@@ -79,8 +79,8 @@ func (l *LAN) Neighbour(addr netip.Addr) (net.HardwareAddr, error) {
 		if err := netlink.NeighDel(stale); err != nil && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
-		// Whether somebody listens there does not matter: a host that refuses
-		// is there as well.
+		// No program needs to listen there: a host that refuses the connection
+		// answers as well.
 		conn, err := net.DialTimeout("tcp", netip.AddrPortFrom(addr, Port).String(), askLimit)
 		if err == nil {
 			conn.Close()

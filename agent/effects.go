@@ -1,0 +1,268 @@
+package agent
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"doyen/gossip"
+	"doyen/seniority"
+)
+
+// carryOut does what the core says, in the order of the fields of its output:
+// first the disk, then the deadline, then the network, then all that
+// watches. It returns false, with the rest dropped, if the core must be told
+// that the leadership it reports is over already.
+func (e *election) carryOut(now seniority.Now, out *seniority.Output) bool {
+	st := out.Status
+	e.owe(out)
+	durable := e.persist(now.Boot)
+	if !e.extend(&st, durable) {
+		return false
+	}
+	e.wake = out.Wake
+	if durable && !e.late(now) {
+		e.send(now, out.Messages)
+	}
+	e.publish(now, st, out.Notes)
+	return true
+}
+
+// stateUnwritable is the finding about a disk that fails.
+const stateUnwritable = "state-unwritable"
+
+// owe notes what must be on disk before anything is sent, or led without being
+// sent, as by a member alone. The core says it once; a disk that fails is tried
+// again at every step.
+func (e *election) owe(out *seniority.Output) {
+	if term := max(out.Persist, leadTerm(&out.Status)); term > e.owed.HighestTerm {
+		e.owed.HighestTerm = term
+		e.owed.LongestLease = max(e.owed.LongestLease, out.MaxLease)
+	}
+}
+
+// persist stores what is owed. While it fails this member is mute: to claim or
+// confirm a term that a restart would not remember could make two leaders.
+func (e *election) persist(now time.Duration) bool {
+	a := e.member.agent
+	err := a.state.keepTerm(e.pub.name, e.owed.HighestTerm, e.owed.LongestLease)
+	if err == nil {
+		err = a.leases.keep(e.owed.LongestLease)
+	}
+	e.member.findUnwritable(now, cmp.Or(err, e.member.unwritable))
+	return err == nil
+}
+
+// persistAll stores what these elections owe at once. One that fails is tried again
+// when its election's output is carried out.
+func (l *loop) persistAll(elections []*election) {
+	s := l.agent.state
+	if s == nil || len(elections) < 2 {
+		return
+	}
+	terms, lease := map[string]uint64{}, time.Duration(0)
+	for _, e := range elections {
+		terms[e.pub.name] = e.owed.HighestTerm
+		lease = max(lease, e.owed.LongestLease)
+	}
+	_ = s.keepTerms(terms, lease) // persist tells of it
+}
+
+// noteProbe takes in whether a term could be stored now. A member that could not
+// store one is no candidate.
+func (l *loop) noteProbe(err error) {
+	l.unwritable = err
+	l.findUnwritable(l.agent.cfg.now().Boot, err)
+	for _, e := range l.elections {
+		e.judgeFitness()
+	}
+}
+
+// findUnwritable keeps the finding about the state directory up to date.
+func (l *loop) findUnwritable(now time.Duration, err error) {
+	name := l.agent.self.Name
+	if err == nil {
+		l.findings.clear(stateUnwritable, name)
+		return
+	}
+	if l.findings.get(stateUnwritable, name) == "" {
+		l.agent.log.Error("cannot store a term, so this member neither leads nor confirms another", "error", err)
+	}
+	l.findings.set(now, 0, Finding{
+		What: stateUnwritable, Member: name, Evidence: err.Error(), Degrades: true,
+		Advice: "Make room on the disk of --state-dir and make it writable; until then this member neither leads nor confirms another.",
+	})
+}
+
+// extend brings the deadline in line with the status: a leadership counts
+// only from the instant the deadline carries it. False: the keeper has fired, or
+// the term is not on disk.
+func (e *election) extend(st *seniority.Status, durable bool) bool {
+	if e.deadline == nil {
+		return !st.Leading // the keeper holds nothing for an election that this member only votes in
+	}
+	if !st.Leading {
+		e.deadline.Disarm()
+		return true
+	}
+	if durable && e.deadline.Extend(st.Term, st.Deadline) {
+		e.lateness.extended(st.Deadline)
+		return true
+	}
+	e.deadline.Disarm()
+	return false
+}
+
+// late reports whether so much time has passed since the core decided that its
+// messages are no longer true; the core is about to be told the time.
+func (e *election) late(now seniority.Now) bool {
+	if e.cfg.now().Boot-now.Boot < e.cfg.timing.Lease {
+		return false
+	}
+	e.wake = now.Boot
+	e.pub.tally.add(func(c *Counters) { c.Dropped[seniority.Asleep.String()]++ })
+	return true
+}
+
+// send hands the messages to gossip: those of further elections at the end of the
+// turn, so that they share datagrams.
+func (e *election) send(now seniority.Now, messages []seniority.Message) {
+	l := e.member
+	for i := range messages {
+		e.count("sent", messages[i].Kind)
+		if e == l.group() {
+			l.agent.gossip.Send(&messages[i])
+			continue
+		}
+		if len(l.outbox) == 0 {
+			l.decidedAt = now.Boot
+		}
+		l.outbox = append(l.outbox, gossip.ElectionMessage{Election: e.pub.name, Message: messages[i]})
+	}
+}
+
+// flush sends what the further elections have decided in this turn, unless so much
+// time has passed since that it is no longer true.
+func (l *loop) flush() {
+	if len(l.outbox) == 0 {
+		return
+	}
+	if l.agent.cfg.now().Boot-l.decidedAt < l.agent.cfg.timing.Lease {
+		l.agent.gossip.SendAll(l.outbox)
+	} else {
+		l.agent.group.tally.add(func(c *Counters) { c.Dropped[seniority.Asleep.String()]++ })
+	}
+	clear(l.outbox)
+	l.outbox = l.outbox[:0]
+}
+
+// publish shows the new state to all that look; none of them can slow it down.
+func (e *election) publish(now seniority.Now, st seniority.Status, notes []seniority.Note) {
+	a := e.member.agent
+	a.beat(now.Boot)
+	if old := &e.last; old.Leader != st.Leader || old.Leading != st.Leading || old.Term != st.Term || old.Eligible != st.Eligible {
+		e.member.replace = true
+	}
+	e.last, e.everLed = st, e.everLed || st.Leader != ""
+	e.track.follow(now, &st, notes)
+	if slices.ContainsFunc(notes, func(n seniority.Note) bool { return n.Kind == seniority.Awoke }) {
+		a.gossip.Rejoin() // the view is as old as the pause
+	}
+	moves := e.members.update(now.Boot, e.core.Order(), &e.member.view, e.cfg.Voters)
+	e.tellMaintenance(now, &st)
+	e.tellHealth(now, &st)
+	e.tellLost(now, &st, notes)
+	e.findClock(now, &st)
+	e.member.refreshFindings(now.Boot)
+	e.pub.snap.Store(e.snapshot(&st))
+	e.pub.functions.end(leadTerm(&st))
+	e.record(now, notes)
+	if e == e.member.group() {
+		e.logMoves(now.Boot, moves)
+		for _, m := range moves {
+			e.pub.emit("member", m)
+		}
+		e.member.introduce(&st)
+		e.member.greet()
+	}
+	e.pub.watchers.publish(e.pub.Status())
+	a.store.look()
+	if e.candidate {
+		e.instruct(&st, notes, len(moves) > 0)
+	}
+	e.answerWaiting(now.Boot, &st, false)
+}
+
+// snapshot freezes what the loop knows.
+func (e *election) snapshot(st *seniority.Status) *snapshot {
+	s := &snapshot{
+		addr:   e.member.agent.Addr(),
+		status: *st, deadline: e.deadline, keeperPID: e.member.executor.PID(),
+		members: e.members.infos, names: e.members.names, missing: e.members.missing, astray: e.members.astray, settled: e.member.view.Settled,
+		placed: e.choice.First, heard: e.track.heardAt(st.Leader), patience: e.track.patience, hook: e.hook, command: e.command, watchdog: e.member.watchdog,
+		addresses: e.addresses,
+		findings:  e.member.findings.published, hookFails: e.findings.get(hookFailed, e.self.Name),
+		diskFails: e.member.findings.get(stateUnwritable, e.self.Name),
+	}
+	if st.Leader != "" {
+		s.leader = Leader{
+			Leader: st.Leader, Addr: e.members.addr(st.Leader), Term: st.Term,
+			Since: e.track.present.since, Self: st.Leader == e.self.Name,
+		}
+	}
+	return s
+}
+
+// showFindings publishes the findings that have changed since the last snapshot.
+func (e *election) showFindings() {
+	s := e.pub.snap.Load()
+	if published := e.member.findings.published; len(published) != len(s.findings) || !slices.Equal(published, s.findings) {
+		next := *s
+		next.findings = published
+		e.pub.snap.Store(&next)
+	}
+}
+
+// introduce gives gossip what ranks this member in the group's own election, and
+// why it may not lead.
+func (l *loop) introduce(st *seniority.Status) {
+	m, unfit, lacked := l.agent.self, "", l.group().fitness.lacked
+	m.Join, m.Eligible = st.Join, st.Eligible
+	switch {
+	case m.Eligible:
+	case lacked != seniority.None:
+		unfit = lacked.String()
+	case st.AsideUntil != 0:
+		unfit = seniority.StoodAside.String()
+	}
+	if in := &l.introduction; m != in.self || unfit != in.unfit {
+		in.self, in.unfit = m, unfit
+		l.agent.gossip.SetSelf(m, unfit)
+	}
+}
+
+// greet gives gossip what newcomers should know of the leadership.
+func (l *loop) greet() {
+	m, ok := l.group().core.Greeting()
+	if !ok {
+		m = seniority.Message{}
+	}
+	old := &l.introduction.greeting
+	if m.From == old.From && m.Term == old.Term && m.Seq == old.Seq {
+		return
+	}
+	*old = m
+	if !ok {
+		l.agent.gossip.SetGreeting(nil)
+		return
+	}
+	l.agent.gossip.SetGreeting(seniority.AppendMessage(nil, &m))
+}
+
+// leadTerm is the term this member leads, or 0.
+func leadTerm(st *seniority.Status) uint64 {
+	if st.Leading {
+		return st.Term
+	}
+	return 0
+}

@@ -1,0 +1,157 @@
+package floatingip
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Change goes on with other addresses: those that are not wanted any more are
+// dropped, with their tables; new ones are guarded and, while addresses are held,
+// put and announced. The others are not touched. The caller has the locks of all, and
+// has called Begin. After an error Take tries again.
+func (s *Set) Change(addrs []Address) error {
+	links, err := WatchLinks(addrs)
+	if err != nil {
+		return fmt.Errorf("changing the floating addresses: %w", err)
+	}
+	if err := s.change(addrs); err != nil {
+		links.Close()
+		return fmt.Errorf("changing the floating addresses: %w", err)
+	}
+	select {
+	case s.relink <- links:
+	case <-s.done:
+		links.Close()
+	}
+	return nil
+}
+
+func (s *Set) change(addrs []Address) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	among := func(list []Address) func(Address) bool {
+		return func(a Address) bool { return slices.Contains(list, a) }
+	}
+	gone := slices.DeleteFunc(slices.Clone(s.cfg.Addresses), among(addrs))
+	added := slices.DeleteFunc(slices.Clone(addrs), among(s.cfg.Addresses))
+	if err := s.dropSome(gone); err != nil {
+		return err
+	}
+	s.cfg.Addresses = addrs
+	s.shown.Lock()
+	s.state = mergeStates(s.state, States(addrs))
+	s.shown.Unlock()
+	if err := s.guardAlso(added); err != nil {
+		return err
+	}
+	if !s.isHeld() {
+		return nil
+	}
+	if len(addrs) == 0 {
+		s.event(Event{What: GivenUp})
+		return nil
+	}
+	err := s.refused()
+	if err == nil {
+		err = s.reopen()
+	}
+	if err == nil {
+		err = s.putAll()
+	}
+	if err != nil {
+		if errors.Is(err, ErrNotLeading) {
+			err = errors.Join(err, s.drop())
+		}
+		return err
+	}
+	s.setHeld(true)
+	s.event(Event{What: Taken})
+	s.announce()
+	return nil
+}
+
+// dropSome drops some of the addresses, and the tables that guard them: first they
+// are cut off.
+func (s *Set) dropSome(gone []Address) error {
+	of := func(x guard) bool { return slices.Contains(gone, x.addr) }
+	if err := s.shutSome(of); err != nil {
+		return err
+	}
+	var errs []error
+	for _, a := range gone {
+		_, err := s.net.remove(a)
+		errs = append(errs, err)
+	}
+	s.cut.Lock()
+	defer s.cut.Unlock()
+	if err := errors.Join(errs...); err != nil || s.gate == nil {
+		return err
+	}
+	for _, x := range s.gate.guards {
+		if of(x) {
+			s.gate.conn.AddTable(x.table)
+			s.gate.conn.DelTable(x.table)
+		}
+	}
+	s.gate.use(slices.DeleteFunc(s.gate.guards, of))
+	if err := s.gate.conn.Flush(); err != nil {
+		return fmt.Errorf("removing tables of nftables: %w", err)
+	}
+	return nil
+}
+
+// shutSome cuts some of the addresses off.
+func (s *Set) shutSome(of func(guard) bool) error {
+	s.cut.Lock()
+	defer s.cut.Unlock()
+	if s.gate == nil {
+		return nil
+	}
+	for _, x := range s.gate.guards {
+		if of(x) {
+			s.gate.conn.FlushSet(x.set)
+		}
+	}
+	if err := s.gate.conn.Flush(); err != nil && !isGone(err) {
+		return fmt.Errorf("emptying sets of nftables: %w", err)
+	}
+	return nil
+}
+
+// guardAlso installs the tables of new addresses, shut. If the host has one of them
+// itself, or had one of the old, all tables are made anew.
+func (s *Set) guardAlso(added []Address) error {
+	own := len(s.own) > 0
+	for _, a := range added {
+		where, err := s.net.own(a)
+		if err != nil {
+			return err
+		}
+		own = own || where != ""
+	}
+	if own || s.gate == nil {
+		s.own = nil // so that guard looks at everything again
+		return s.guard()
+	}
+	s.cut.Lock()
+	defer s.cut.Unlock()
+	more := gate{conn: s.gate.conn, guards: newGuards(tablePrefix, added)}
+	if err := more.install(0); err != nil {
+		return err
+	}
+	s.gate.use(append(s.gate.guards, more.guards...))
+	return s.gate.clearOthers()
+}
+
+// mergeStates returns states, with what is known of those that were there.
+func mergeStates(old, states []State) []State {
+	for i := range states {
+		for _, o := range old {
+			if o.Address == states[i].Address && o.Interface == states[i].Interface {
+				states[i] = o
+			}
+		}
+	}
+	return states
+}

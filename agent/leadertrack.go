@@ -1,0 +1,156 @@
+package agent
+
+import (
+	"time"
+
+	"doyen/seniority"
+)
+
+// leaderTrack is what the loop remembers of leaderships beyond what the core does: it
+// is for people, and decides nothing.
+type leaderTrack struct {
+	leaders  map[string]*sighting // by name, the leaders heard
+	followed string               // the leader of the last note that named one; "" once this member leads
+	present  leadership           // the leadership led or followed now, or last
+
+	lapse    time.Duration // when the leader followed is taken for gone
+	patience time.Duration // how long that was away when it was put there
+
+	claimedAt time.Duration // when this node claimed last
+	detection time.Duration // how long the leader before had not been heard then
+	confirm   time.Duration // how long the last claim won took
+	goneAt    time.Duration // since when there has been no leader; 0: there is one, or has never been
+	named     string        // the leader that the log named last
+
+	vanished  map[string]time.Duration // when members vanished of which the log does not tell yet
+	rivals    map[string]time.Duration // when this member, leading, last heard of others that lead
+	confirmed map[string]time.Duration // when others last confirmed a claim
+}
+
+// leadership is one leadership, also if its term was raised.
+type leadership struct {
+	id    uint64        // counts the leaderships of this run, from 1
+	boot  time.Duration // when it began, by this host's boot clock,
+	since time.Time     // and by its wall clock
+}
+
+// sighting is what was heard of a member that leads.
+type sighting struct {
+	leadership
+	incarnation uint64
+	term        uint64        // the newest heard
+	at          time.Duration // when it was heard last (boot time)
+	handsOver   bool          // it has said that it stops
+}
+
+// maxSightings bounds the leaders remembered.
+const maxSightings = 64
+
+// nextID is the number of the next leadership.
+func (t *leaderTrack) nextID() uint64 {
+	id := t.present.id
+	for _, s := range t.leaders {
+		id = max(id, s.id)
+	}
+	return id + 1
+}
+
+// hear takes note of what a leader says.
+func (t *leaderTrack) hear(m *seniority.Message, now seniority.Now) {
+	switch {
+	case m.Kind == seniority.Claim && m.Stand == seniority.Leading:
+		t.sight(m, now)
+	case m.Kind == seniority.Claim && m.Stand == seniority.Leaving, m.Kind == seniority.Release && m.Will == [32]byte{}:
+		if s := t.leaders[m.From]; s != nil && s.incarnation == m.Incarnation {
+			s.handsOver = true
+		}
+	case m.Kind == seniority.Confirm:
+		if t.confirmed == nil || len(t.confirmed) >= maxSightings {
+			t.confirmed = map[string]time.Duration{}
+		}
+		t.confirmed[m.From] = now.Boot
+	}
+}
+
+// sight takes note of a leader's claim. It belongs to the leadership known of
+// that member if that one had the term, or still went on when the claimed one began.
+// Claims say how long the leadership had lasted when they were sent, and arrive late,
+// by gossip seconds late, so the earliest beginning is the most exact one.
+func (t *leaderTrack) sight(m *seniority.Message, now seniority.Now) {
+	began := now.Boot - m.Held
+	s := t.leaders[m.From]
+	if s == nil || s.incarnation != m.Incarnation || m.Term > s.term && began > s.at {
+		if t.leaders == nil || len(t.leaders) >= maxSightings {
+			t.leaders = map[string]*sighting{}
+		}
+		s = &sighting{leadership: t.begun(now, began), incarnation: m.Incarnation}
+		t.leaders[m.From] = s
+	}
+	if began < s.boot {
+		s.boot, s.since = began, wallTime(now, began)
+	}
+	s.term, s.at, s.handsOver = max(s.term, m.Term), now.Boot, false
+	if t.present.id == s.id {
+		t.present = s.leadership
+	}
+}
+
+// begun is a leadership not heard of before.
+func (t *leaderTrack) begun(now seniority.Now, boot time.Duration) leadership {
+	return leadership{id: t.nextID(), boot: boot, since: wallTime(now, boot)}
+}
+
+// wallTime is what the wall clock showed, or will, at a boot time.
+func wallTime(now seniority.Now, boot time.Duration) time.Time {
+	return time.UnixMilli(now.Wall).Add(boot - now.Boot)
+}
+
+// heardAt is when a leader was last heard, or 0.
+func (t *leaderTrack) heardAt(leader string) time.Duration {
+	if s := t.leaders[leader]; s != nil {
+		return s.at
+	}
+	return 0
+}
+
+// follow takes note of what a step has changed, before anybody is told.
+func (t *leaderTrack) follow(now seniority.Now, st *seniority.Status, notes []seniority.Note) {
+	if st.Lapse != t.lapse {
+		t.lapse, t.patience = st.Lapse, st.Lapse-now.Boot
+	}
+	for _, n := range notes {
+		switch n.Kind {
+		case seniority.Claimed:
+			t.claimedAt, t.detection = now.Boot, 0
+			if s := t.leaders[t.followed]; s != nil && !s.handsOver {
+				t.detection = now.Boot - s.at
+			}
+		case seniority.Won:
+			if n.Reason != seniority.Merged { // which only raises the term
+				t.confirm = now.Boot - t.claimedAt
+			}
+		case seniority.LeaderChanged:
+			t.changed(now, st, n.Peer)
+		}
+	}
+}
+
+// changed takes note of the leader that is followed from now on.
+func (t *leaderTrack) changed(now seniority.Now, st *seniority.Status, leader string) {
+	switch {
+	case leader == "":
+		t.goneAt = now.Boot
+	case st.Leading:
+		t.followed = ""
+		if t.present.id == 0 || t.present.boot != st.Since {
+			t.present = t.begun(now, st.Since)
+		}
+	default:
+		t.followed = leader
+		if s := t.leaders[leader]; s != nil {
+			t.present = s.leadership
+		} else {
+			t.present = t.begun(now, now.Boot)
+		}
+	}
+}

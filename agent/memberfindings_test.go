@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"doyen/seniority"
+)
+
+// of are the findings of a member of one kind.
+func (m *member) findingsOf(what string) (list []Finding) {
+	for _, f := range m.State().Findings {
+		if f.What == what {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// severalElections are some elections of a group in quorum mode.
+func severalElections(c *Config, h *fakeExecutor) {
+	c.Voters = []string{VotersSeeds}
+	c.Placement = "together"
+	var names []string
+	for i := range 6 {
+		names = append(names, fmt.Sprint("e", i))
+	}
+	withElections(names)(c, h)
+}
+
+// What has one cause for all elections of a member is one finding of it, which is over
+// when it is over for all.
+func TestFindingsOfAMemberStandOnce(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		jumps := make([]atomic.Int64, 3) // by how much the clocks have jumped, as after a pause
+		for i := range 3 {
+			g.add(func(c *Config, h *fakeExecutor) {
+				severalElections(c, h)
+				c.seams.now = func() seniority.Now {
+					n := g.now()
+					n.Boot += time.Duration(jumps[i].Load())
+					return n
+				}
+			})
+			time.Sleep(time.Millisecond)
+		}
+		led := func(m *member) (n int) {
+			for _, e := range m.Elections() {
+				if e.Self {
+					n++
+				}
+			}
+			return n
+		}
+		a := g.members[0]
+		g.await(15*time.Second, "m0 leads all", func() bool { return led(a) == 7 })
+
+		g.cutInTwo(1)
+		g.await(5*time.Second, "m0 leads none", func() bool { return led(a) == 0 })
+		time.Sleep(10 * time.Second)
+		if f := a.findingsOf(noMajority); len(f) != 1 || f[0].Election != "" {
+			t.Errorf("of seven elections without a majority: got %+v, want one finding", f)
+		}
+		g.heal()
+		g.await(20*time.Second, "it is over", func() bool { return len(a.findingsOf(noMajority)) == 0 })
+
+		at := slices.IndexFunc(g.members, func(m *member) bool { return led(m) > 1 })
+		if at < 0 {
+			t.Fatal("no member leads several")
+		}
+		jumps[at].Add(int64(10 * time.Second))
+		m := g.members[at]
+		g.await(5*time.Second, "it says why it leads no more", func() bool { return len(m.findingsOf(loopLate)) > 0 })
+		time.Sleep(5 * time.Second)
+		if f := m.findingsOf(loopLate); len(f) != 1 || f[0].Election != "" {
+			t.Errorf("of several leases that ran out in one pause: got %+v, want one finding", f)
+		}
+	})
+}
+
+// A member put aside in a further election is no candidate there across a restart, and
+// is one everywhere else.
+func TestMaintenanceOfAnElectionSurvivesARestart(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		dir := t.TempDir()
+		one := func(c *Config, h *fakeExecutor) {
+			c.Name, c.StateDir = "m", dir
+			withElections([]string{"web", "mail"})(c, h)
+		}
+		g.add(withElections([]string{"web", "mail"}))
+		first := g.add(one)
+		g.await(15*time.Second, "web is led", func() bool { return first.leaders([]string{"web"})["web"] != "" })
+		if _, err := first.Election("web").StandAside(t.Context(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		first.leave()
+		<-first.ended
+		second := g.add(one)
+		aside := func(name string) bool { return second.Election(name).State().MaintenanceUntil != nil }
+		g.await(15*time.Second, "it stands aside in web", func() bool { return aside("web") })
+		if aside("mail") || aside(GroupElection) {
+			t.Error("it stands aside elsewhere, too")
+		}
+		if left := time.Until(*second.Election("web").State().MaintenanceUntil); left < 50*time.Minute || left > time.Hour {
+			t.Errorf("for another %v, want nearly an hour", left)
+		}
+		if _, err := second.Election("web").Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		second.leave()
+		<-second.ended
+		third := g.add(one)
+		g.await(15*time.Second, "web is led", func() bool { return third.leaders([]string{"web"})["web"] != "" })
+		if third.Election("web").State().MaintenanceUntil != nil {
+			t.Error("it stands aside although it was resumed")
+		}
+	})
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// flagsAfterCommand moves flags that only a command takes, and that stand before
+// it, behind it: 'agent --addr HOST leader' is 'agent leader --addr HOST'.
+func flagsAfterCommand(app *cli.App, args []string) []string {
+	var before, moved []string
+	rest := args[min(1, len(args)):]
+	groups := [][]string{} // a flag, with its value if that is an argument of its own
+	for len(rest) > 0 && strings.HasPrefix(rest[0], "-") && rest[0] != "-" && rest[0] != "--" {
+		n := 1
+		if !strings.Contains(rest[0], "=") && takesValue(app, flagName(rest[0])) {
+			n = min(2, len(rest))
+		}
+		groups, rest = append(groups, rest[:n]), rest[n:]
+	}
+	if len(rest) == 0 {
+		return args
+	}
+	i := slices.IndexFunc(app.Commands, func(c *cli.Command) bool { return c.HasName(rest[0]) })
+	if i < 0 || isSetting(app.Commands[i]) {
+		return args
+	}
+	for _, g := range groups {
+		if hasFlag(app.Commands[i].Flags, flagName(g[0])) {
+			moved = append(moved, g...)
+		} else {
+			before = append(before, g...)
+		}
+	}
+	return slices.Concat(args[:1], before, rest[:1], moved, rest[1:])
+}
+
+// splitCommand takes what follows a -- off the arguments of the agent itself: the
+// command that it runs while it leads. Commands that ask an agent keep theirs.
+func splitCommand(app *cli.App, args []string) (rest, command []string, err error) {
+	for i := 1; i < len(args); i++ {
+		switch arg := args[i]; {
+		case arg == "--" && i == len(args)-1:
+			return args, nil, cli.Exit("-- is to be followed by the command to run while this member leads", exitUsage)
+		case arg == "--":
+			return args[:i], args[i+1:], nil
+		case strings.HasPrefix(arg, "-") && arg != "-":
+			if !strings.Contains(arg, "=") && takesValue(app, flagName(arg)) {
+				i++
+			}
+		case !slices.ContainsFunc(app.Commands, func(c *cli.Command) bool { return c.HasName(arg) && isSetting(c) }):
+			return args, nil, nil
+		}
+	}
+	return args, nil, nil
+}
+
+// isSetting reports whether the command takes the settings of the agent, as the
+// program itself does: they may stand before it as they are.
+func isSetting(c *cli.Command) bool { return hasFlag(c.Flags, "config") }
+
+func flagName(arg string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return name
+}
+
+func hasFlag(flags []cli.Flag, name string) bool { return findFlag(flags, name) != nil }
+
+func findFlag(flags []cli.Flag, name string) cli.Flag {
+	i := slices.IndexFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+	if i < 0 {
+		return nil
+	}
+	return flags[i]
+}
+
+// takesValue reports whether the flag of that name, of the program or of any
+// command, is followed by a value.
+func takesValue(app *cli.App, name string) bool {
+	f := findFlag(app.Flags, name)
+	for _, c := range app.Commands {
+		if f == nil {
+			f = findFlag(c.Flags, name)
+		}
+	}
+	switch f := f.(type) {
+	case nil, *cli.BoolFlag:
+		return false
+	case *cli.GenericFlag:
+		v, ok := f.Value.(*flagValue)
+		return !ok || !v.bool
+	}
+	return true
+}
