@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"doyen/agent"
+	"doyen/cmd/internal/testrun"
 )
 
 // patience is how long a test of real processes waits for what takes a second
@@ -48,7 +48,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "building the program under test: %v: %s\n", err, out)
 		os.Exit(1)
 	}
+	stalls := testrun.WatchStalls()
 	code := m.Run()
+	fmt.Print(stalls())
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
@@ -222,7 +224,8 @@ func (n *node) start(more ...string) {
 	// What voters promise is recorded in the test's directory, not on the host.
 	n.cmd.Env = append(withoutSettings(os.Environ()), "RUNTIME_DIRECTORY="+n.g.dir)
 	n.cmd.Env = append(n.cmd.Env, n.env...)
-	if err := startFirst(n.cmd); err != nil {
+	// The tests are about the faults that they cause, not about a host without CPU.
+	if err := testrun.First(n.cmd.Start); err != nil {
 		n.g.t.Fatal(err)
 	}
 	cmd, done := n.cmd, make(chan struct{})
@@ -231,18 +234,6 @@ func (n *node) start(more ...string) {
 		n.err = cmd.Wait()
 		close(done)
 	}()
-}
-
-// startFirst starts an agent that goes before what else the machine does, as far as that
-// is permitted: the tests are about the faults that they cause, not about a host
-// without CPU. A child has the priority of the thread that starts it.
-func startFirst(cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if syscall.Setpriority(syscall.PRIO_PROCESS, 0, -10) == nil {
-		defer syscall.Setpriority(syscall.PRIO_PROCESS, 0, 0)
-	}
-	return cmd.Start()
 }
 
 func (n *node) logFile() string {

@@ -4,15 +4,15 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"doyen/cmd/internal/testrun"
 )
 
 // labAgent is the binary of all tests with agents on hosts.
@@ -24,7 +24,9 @@ func TestMain(m *testing.M) {
 	const together = "3"
 	flag.Set("test.parallel", together) // a given flag overrides it
 	flag.Parse()
+	stalls := testrun.WatchStalls()
 	code := m.Run()
+	fmt.Print(stalls())
 	if built.dir != "" {
 		os.RemoveAll(built.dir)
 	}
@@ -60,10 +62,8 @@ func theAgent(t *testing.T) string {
 }
 
 // againInSandbox runs this test, or subtest, in a sandbox of its own, with the
-// flags whose names begin with prefix. What runs there is scheduled in real time, as far
-// as that is permitted: the tests are about the faults that they cause, not about a host
-// without CPU. A nice value would not do where each session has its share of the
-// processors (sched(7), autogroup), for keepers are sessions of their own.
+// flags whose names begin with prefix. What runs there goes first: the tests are about the
+// faults that they cause, not about a host without CPU.
 func againInSandbox(t *testing.T, prefix string) {
 	args := []string{"-test.run=^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$", "-test.v", "-test.timeout=0"}
 	flag.Visit(func(f *flag.Flag) {
@@ -72,17 +72,13 @@ func againInSandbox(t *testing.T, prefix string) {
 		}
 	})
 	args = append(args, "-lab.agent="+theAgent(t))
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	// A child is scheduled like the thread that starts it.
-	ordinary := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
-	first := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
-	if unix.SchedSetAttr(0, first, 0) == nil {
-		defer unix.SchedSetAttr(0, ordinary, 0)
-	}
 	cmd := sandboxed(args...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	if err := cmd.Run(); err != nil {
+	err := testrun.First(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		t.Fatalf("in the sandbox: %v", err)
 	}
 }

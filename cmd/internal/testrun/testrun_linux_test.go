@@ -1,0 +1,46 @@
+package testrun
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestFirst(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if goFirst() {
+		unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
+	} else {
+		t.Skip("this user may not ask for real-time scheduling")
+	}
+	cmd := exec.Command("sleep", "60")
+	if err := First(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	if attr, err := unix.SchedGetAttr(cmd.Process.Pid, 0); err != nil || attr.Policy != unix.SCHED_RR {
+		t.Errorf("the child: got %+v, %v, want it scheduled by SCHED_RR", attr, err)
+	}
+	if attr, err := unix.SchedGetAttr(0, 0); err != nil || attr.Policy != unix.SCHED_NORMAL {
+		t.Errorf("this thread: got %+v, %v, want it scheduled as before", attr, err)
+	}
+}
+
+// TestWatchStalls stops this process for a time: from within, the machine stood still.
+func TestWatchStalls(t *testing.T) {
+	end := WatchStalls()
+	pid := strconv.Itoa(os.Getpid())
+	if out, err := exec.Command("sh", "-c", "kill -STOP "+pid+"; sleep 0.3; kill -CONT "+pid).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := end(); !strings.HasPrefix(got, "the machine stood still, at and for: ") || !strings.HasSuffix(got, " times in all)\n") {
+		t.Errorf("got %q, want the stall named", got)
+	}
+}
