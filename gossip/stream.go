@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -40,11 +41,16 @@ const (
 // Stream is one end of a stream. One goroutine may read and one write.
 type Stream struct {
 	conn     net.Conn
+	from     *bufio.Reader // of conn: most messages are read by one call of the kernel
 	gossip   *Gossip
 	in, out  []byte // what frames are bound to, before their place
 	reads    uint64
 	writes   uint64
 	incoming bool
+}
+
+func newStream(c net.Conn, g *Gossip, incoming bool) *Stream {
+	return &Stream{conn: c, from: bufio.NewReader(c), gossip: g, incoming: incoming}
 }
 
 // streams counts the streams that others have opened.
@@ -76,7 +82,7 @@ func (g *Gossip) OpenStream(ctx context.Context, member string) (*Stream, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{conn: c, gossip: g}
+	s := newStream(c, g, false)
 	if err := s.greet(time.Now().Add(limit)); err != nil {
 		c.Close()
 		return nil, err
@@ -99,7 +105,7 @@ func (s *Stream) greet(by time.Time) error {
 	if _, err := s.conn.Write(head); err != nil {
 		return err
 	}
-	if _, err := io.ReadFull(s.conn, other); err != nil {
+	if _, err := io.ReadFull(s.from, other); err != nil {
 		return err
 	}
 	s.out = append(append([]byte("stream"), own...), other...)
@@ -115,7 +121,7 @@ func (g *Gossip) talk(c net.Conn) {
 		return
 	}
 	defer g.streams.leave(host)
-	s := &Stream{conn: c, gossip: g, incoming: true}
+	s := newStream(c, g, true)
 	if s.greet(time.Now().Add(streamLimit)) == nil {
 		serve(s)
 	}
@@ -196,7 +202,7 @@ func (s *Stream) Receive() ([]byte, error) {
 				return nil, err
 			}
 		}
-		sealed, err := readFrame(s.conn, maxFrame+64)
+		sealed, err := readFrame(s.from, maxFrame+64)
 		if err != nil {
 			return nil, err
 		}

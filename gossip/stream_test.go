@@ -109,7 +109,7 @@ func TestStreamRefusesAReplay(t *testing.T) {
 	}
 	defer c.Close()
 	wire := &recorder{Conn: c}
-	s := &Stream{conn: wire, gossip: b}
+	s := newStream(wire, b, false)
 	if err := s.greet(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestMessageOfAStreamIsBounded(t *testing.T) {
 			}
 		}
 	}()
-	s := &Stream{conn: theirs, gossip: a}
+	s := newStream(theirs, a, false)
 	if err := s.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}

@@ -33,11 +33,12 @@ func (s *Store) run(ctx context.Context) {
 			s.take(m)
 		case p := <-s.proposals:
 			s.lead()
-			s.propose(p)
+			s.asked = append(s.asked, p)
 		case r := <-s.results:
 			s.noteSent(r)
 		}
 		s.drain()
+		s.propose()
 		s.lead()
 		if ticked {
 			s.tick()
@@ -51,14 +52,15 @@ func (s *Store) run(ctx context.Context) {
 	}
 }
 
-// drain takes what waits, so that it shares one write to the disk.
+// drain takes what waits, so that it shares one write to the disk, and one message to
+// each of the others.
 func (s *Store) drain() {
 	for range maxBatch {
 		select {
 		case m := <-s.inbox:
 			s.take(m)
 		case p := <-s.proposals:
-			s.propose(p)
+			s.asked = append(s.asked, p)
 		case r := <-s.results:
 			s.noteSent(r)
 		default:
@@ -153,19 +155,41 @@ func (s *Store) number() uint64 {
 	return s.next
 }
 
-// propose orders a command, or says that it was not taken.
-func (s *Store) propose(p *proposal) {
+// propose orders the commands that were asked for, or says that they were not taken.
+func (s *Store) propose() {
+	all := s.asked
+	s.asked = nil
+	for len(all) > 0 {
+		n, size := 0, 0
+		for n < len(all) && (n == 0 || size < maxAppend) {
+			size += len(all[n].command.Value)
+			n++
+		}
+		s.proposeTogether(all[:n])
+		all = all[n:]
+	}
+}
+
+func (s *Store) proposeTogether(all []*proposal) {
+	text := ""
+	commands := make([]*Command, len(all))
+	for i, p := range all {
+		p.command.proposal = s.number()
+		commands[i] = &p.command
+	}
 	// Before the entry that says who leads, a fence would be held against an old term.
 	if s.replica == nil || s.failed != nil || s.proposed == 0 {
-		p.reply <- reply{err: &Error{Kind: Unavailable, Text: "this member does not order changes yet, so nothing was done"}}
-		return
+		text = "this member does not order changes yet, so nothing was done"
+	} else if s.replica.propose(commands...) != nil {
+		text = "the leader takes no more for now, so nothing was done"
 	}
-	p.command.proposal = s.number()
-	if err := s.replica.propose(&p.command); err != nil {
-		p.reply <- reply{err: &Error{Kind: Unavailable, Text: "the leader takes no more for now, so nothing was done"}}
-		return
+	for _, p := range all {
+		if text != "" {
+			p.reply <- reply{err: &Error{Kind: Unavailable, Text: text}}
+		} else {
+			s.pending[p.command.proposal] = p
+		}
 	}
-	s.pending[p.command.proposal] = p
 }
 
 // applied is told what became of a command.

@@ -363,9 +363,17 @@ func (r *replica) lend(to uint64) {
 // errNotTaken is returned for a proposal of which nothing was done.
 var errNotTaken = errors.New("the store takes no more for now")
 
-// propose appends a command to the leader's log.
-func (r *replica) propose(c *Command) error {
-	if r.state() != raft.StateLeader || r.node.Propose(c.encode()) != nil {
+// propose appends commands to the leader's log, all or none of them, and tells each of
+// the others with one message.
+func (r *replica) propose(all ...*Command) error {
+	if r.state() != raft.StateLeader {
+		return errNotTaken
+	}
+	m := &pb.Message{Type: pb.MsgProp.Enum(), From: &r.identity.id}
+	for _, c := range all {
+		m.Entries = append(m.Entries, &pb.Entry{Data: c.encode()})
+	}
+	if r.node.Step(m) != nil {
 		return errNotTaken
 	}
 	return nil

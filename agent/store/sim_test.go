@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -246,8 +247,21 @@ func (s *sim) step(size uint64) {
 	s.check()
 }
 
-// ask has a client put a request to a leader, or repeat one.
+// ask has clients put requests to a leader at once.
 func (s *sim) ask(n *simNode) {
+	var all []*Command
+	requests := map[uint64]string{}
+	for range 1 + s.rng.IntN(3) {
+		c, request := s.request(n)
+		all, requests[c.proposal] = append(all, c), request
+	}
+	if n.replica.propose(all...) == nil {
+		maps.Copy(n.asked, requests)
+	}
+}
+
+// request is one that a client puts, or repeats.
+func (s *sim) request(n *simNode) (*Command, string) {
 	request := fmt.Sprint("r", s.rng.Uint64N(s.next+1))
 	if s.next++; s.rng.IntN(3) > 0 {
 		request = fmt.Sprint("r", s.next)
@@ -265,9 +279,7 @@ func (s *sim) ask(n *simNode) {
 		c.Fence, c.FenceElection = 1+s.rng.Uint64N(s.doyens), GroupElection
 	}
 	s.fences[c.proposal] = c.Fence
-	if n.replica.propose(&c) == nil {
-		n.asked[c.proposal] = request
-	}
+	return &c, request
 }
 
 func (s *sim) deliver() {

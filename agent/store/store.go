@@ -78,6 +78,7 @@ type Store struct {
 	failed   error // of the disk
 	retryAt  time.Time
 	pending  map[uint64]*proposal
+	asked    []*proposal        // not proposed yet
 	peers    map[string]*status // by voter
 	next     uint64             // the number of the next proposal
 	campaign time.Time          // when this member last asked for votes

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"doyen/cmd/internal/testrun"
 )
 
 var flagBench = flag.Duration("store.bench", 0, "how long each measurement of the store beside etcd takes; 0: none is made")
@@ -52,8 +54,8 @@ func TestStoreBesideEtcd(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintln(&b, "| | writes/s, 1 client | median | writes/s, 64 clients | median | reads/s, 64 clients | median | CPU at rest | memory |")
-	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(&b, "| | writes/s, 1 client | median | CPU each | writes/s, 64 clients | median | CPU each | reads/s, 64 clients | median | CPU each | CPU at rest | memory |")
+	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, s := range subjects {
 		fmt.Fprintf(&b, "| %s ", s.name)
 		value := make([]byte, 100)
@@ -63,8 +65,10 @@ func TestStoreBesideEtcd(t *testing.T) {
 			clients int
 			do      func(*http.Client, int, int) error
 		}{{1, write}, {64, write}, {64, read}} {
+			before := cpuOf(s.pids)
 			rate, median := measure(t, m.clients, m.do)
-			fmt.Fprintf(&b, "| %.0f | %v ", rate, median.Round(10*time.Microsecond))
+			each := (cpuOf(s.pids) - before).Seconds() / (rate * flagBench.Seconds())
+			fmt.Fprintf(&b, "| %.0f | %v | %.0f µs ", rate, median.Round(10*time.Microsecond), 1e6*each)
 		}
 		before := cpuOf(s.pids)
 		time.Sleep(*flagBench)
@@ -177,7 +181,7 @@ func etcdSubjects(t *testing.T) []*subject {
 		cmd := exec.Command("etcd", "--name", "e"+strconv.Itoa(i), "--data-dir", filepath.Join(dir, strconv.Itoa(i)), "--enable-v2=true",
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(cluster, ","), "--log-level", "error")
-		if err := cmd.Start(); err != nil {
+		if err := testrun.First(cmd.Start); err != nil { // as the agents are
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { cmd.Process.Signal(syscall.SIGKILL); cmd.Wait() })
