@@ -175,8 +175,11 @@ func openDisk(path string) (*boltDisk, error) {
 // damaged is the error for a file or a journal that does not hold what was written to
 // it, if that is what keeps it from being read.
 func (d *boltDisk) damaged(why error) error {
+	if errors.Is(why, bolterrors.ErrTimeout) {
+		return fmt.Errorf("store: %s is in use by another process", d.path)
+	}
 	var path *fs.PathError
-	if errors.Is(why, bolterrors.ErrTimeout) || errors.As(why, &path) && !errors.Is(why, fs.ErrNotExist) {
+	if errors.As(why, &path) && !errors.Is(why, fs.ErrNotExist) {
 		return fmt.Errorf("store: reading %s: %w", d.path, why)
 	}
 	return fmt.Errorf("store: %s is damaged (%w), and was left as it is: put back copies of it and of %s that were made when this agent was stopped last, or move both away and start again, and the other voters bring this one up", d.path, why, filepath.Base(journalPath(d.path)))

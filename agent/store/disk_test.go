@@ -123,3 +123,15 @@ func TestDiskRefusesDamage(t *testing.T) {
 		try(fmt.Sprint("cut to ", length), whole[:length])
 	}
 }
+
+func TestDiskInUse(t *testing.T) {
+	path := filledDisk(t)
+	d, err := openDisk(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	if _, err := openDisk(path); err == nil || err.Error() != "store: "+path+" is in use by another process" {
+		t.Errorf("a file that is open: got %v", err)
+	}
+}

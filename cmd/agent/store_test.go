@@ -54,7 +54,7 @@ func (g *storeGroup) must(n *node, args ...string) string {
 }
 
 // leading waits for the member that leads.
-func (g *storeGroup) leading() *node {
+func (g *storeGroup) leader() *node {
 	g.t.Helper()
 	var leader *node
 	g.eventually(func() error {
@@ -116,7 +116,7 @@ func TestStore(t *testing.T) {
 			t.Errorf("%v: want it refused with the key named, got %d: %s", bad, code, stderr)
 		}
 	}
-	leader := g.leading()
+	leader := g.leader()
 	old := leader.state().Term
 	if event := g.event(leader.name + " acquire begin"); event < 0 {
 		t.Error("the leader has not acquired")
@@ -137,7 +137,7 @@ func TestStore(t *testing.T) {
 	stop()
 	writers.Wait()
 
-	next := g.leading()
+	next := g.leader()
 	text := g.must(next, "get", "f")
 	g.wantOnce(text, &acked)
 	_, stderr, code := g.store(next, "put", "f", "late", "--fence", fmt.Sprint(old))

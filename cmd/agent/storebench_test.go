@@ -141,7 +141,7 @@ func doyenSubject(t *testing.T) *subject {
 	for _, n := range g.nodes {
 		n.start()
 	}
-	leader := g.leading()
+	leader := g.leader()
 	for _, n := range g.nodes {
 		s.pids = append(s.pids, n.pids()...)
 	}
