@@ -24,30 +24,24 @@ type identity struct {
 	group uint64 // 0: of none yet
 }
 
-// mark is what the file says of itself. A version that knows no journal wants one of 16
-// bytes, and refuses a file whose mark names a journal as damaged.
+// mark is what the file says of itself.
 type mark struct {
 	identity
-	journal uint64 // its epoch; 0: none
+	journal uint64 // the epoch of its journal; 0: all is in the file
 }
 
 func (m mark) encode() []byte {
 	v := binary.BigEndian.AppendUint64(nil, m.id)
 	v = binary.BigEndian.AppendUint64(v, m.group)
-	if m.journal != 0 {
-		v = binary.BigEndian.AppendUint64(v, m.journal)
-	}
-	return v
+	return binary.BigEndian.AppendUint64(v, m.journal)
 }
 
 func decodeMark(b []byte) (m mark, ok bool) {
-	if len(b) != 16 && len(b) != 24 {
+	if len(b) != 24 {
 		return m, false
 	}
 	m.id, m.group = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
-	if len(b) == 24 {
-		m.journal = binary.BigEndian.Uint64(b[16:])
-	}
+	m.journal = binary.BigEndian.Uint64(b[16:])
 	return m, true
 }
 
@@ -483,8 +477,8 @@ func saveEntries(bucket *bbolt.Bucket, b *batch) error {
 
 func indexKey(i uint64) []byte { return binary.BigEndian.AppendUint64(nil, i) }
 
-// close implements disk. It leaves an empty journal, so that an older version may follow;
-// after an error of a save, all as it is.
+// close implements disk. It leaves all in the file, and an empty journal; after an error
+// of a save, both as they are.
 func (d *boltDisk) close() error {
 	var err error
 	if d.failed == nil {

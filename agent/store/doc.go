@@ -59,7 +59,7 @@
 // that names them, an append to the journal once, and nearly every write needs only an
 // append. Snapshots, and what a full journal has no room for, go into the file in one
 // transaction with what the journal holds. The same happens at a start and at a stop;
-// after a stop the journal is empty, and an older version, which knows none, may follow.
+// after a stop the file alone holds all.
 //
 // Every record has a checksum. A file or a journal that is damaged is refused at the
 // start, and both are left as they are. Only the last record of a journal may be

@@ -276,10 +276,8 @@ func TestJournalRefusesDamage(t *testing.T) {
 	}
 }
 
-// TestOlderVersionsAndTheJournal: a version that knows no journal wants a mark of 16
-// bytes. It finds that, and all entries, after a stop, and refuses the file after a
-// kill; entries that it writes count, and those of an old journal do not.
-func TestOlderVersionsAndTheJournal(t *testing.T) {
+// After a stop the file alone holds all, without its journal and beside a former one.
+func TestFileAloneAfterAStop(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	d := begunDisk(t, path)
 	if err := d.save(&batch{entries: []*pb.Entry{entry(2, 1, "journaled")}}); err != nil {
@@ -293,46 +291,21 @@ func TestOlderVersionsAndTheJournal(t *testing.T) {
 	if !isZero(stopped.journal) {
 		t.Error("the journal is not empty after a stop")
 	}
-	// asOlder opens the file of bbolt alone.
-	asOlder := func(f files, do func(meta, entries *bbolt.Bucket)) {
-		t.Helper()
-		f.write(t, path)
-		db, err := bbolt.Open(path, 0o600, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		err = db.Update(func(tx *bbolt.Tx) error {
-			do(tx.Bucket(metaBucket), tx.Bucket(entriesBucket))
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	want, err := reopened(t, path, stopped)
+	if err != nil || !strings.Contains(want, " 1/2:9:") {
+		t.Fatalf("after a stop: got %s, %v", want, err)
 	}
-	markSize := func(meta *bbolt.Bucket) int {
-		b, err := checked(meta.Get(identityKey))
-		if err != nil {
-			t.Error(err)
-		}
-		return len(b)
+	if got, err := reopened(t, path, files{stopped.db, killed.journal}); err != nil || got != want {
+		t.Errorf("beside a former journal: got %s, %v; want %s", got, err, want)
 	}
-	asOlder(killed, func(meta, _ *bbolt.Bucket) {
-		if markSize(meta) == 16 {
-			t.Error("after a kill an older version would forget what the journal holds")
-		}
-	})
-	asOlder(files{stopped.db, killed.journal}, func(meta, entries *bbolt.Bucket) {
-		im := &image{snapshot: &pb.Snapshot{Metadata: &pb.SnapshotMetadata{Index: new(uint64(1))}}}
-		if err := loadEntries(entries, im); err != nil || markSize(meta) != 16 || len(im.entries) != 1 || string(im.entries[0].GetData()) != "journaled" {
-			t.Errorf("after a stop: want a mark of 16 bytes and the entry, got %d bytes, %v, %v", markSize(meta), im.entries, err)
-		}
-		if err := saveEntries(entries, &batch{entries: []*pb.Entry{entry(2, 2, "older"), entry(3, 2, "older")}}); err != nil {
-			t.Error(err)
-		}
-	})
-	if got, err := reopened(t, path, readFiles(t, path)); err != nil || !strings.Contains(got, " 2/2:5:") || !strings.Contains(got, " 2/3:5:") {
-		t.Errorf("want the older version's entries, got %s, %v", got, err)
+	stopped.write(t, path)
+	if err := os.Remove(journalPath(path)); err != nil {
+		t.Fatal(err)
+	}
+	d = openTestDisk(t, path)
+	defer d.close()
+	if im, err := d.load(); err != nil || im.text() != want {
+		t.Errorf("without a journal: got %v, %v; want %s", im, err, want)
 	}
 }
 
