@@ -45,14 +45,19 @@ func (h *host) holds() bool {
 	return slices.ContainsFunc(h.addresses(), func(a string) bool { return strings.HasPrefix(a, floating+"/") })
 }
 
-// holder waits until exactly one host leads and has the floating address.
+// holder waits until exactly one host leads and has the floating address, and the others
+// follow it under the same term.
 func (l *lan) holder() *host {
 	l.t.Helper()
 	var leader *host
 	l.eventually(func() error {
 		leader = nil
+		term := l.hosts[0].state().Term
 		for _, h := range l.hosts {
 			s := h.state()
+			if s.Term != term {
+				return fmt.Errorf("%s: got term %d, want %d", h.name, s.Term, term)
+			}
 			if s.IsLeader != h.holds() || s.IsLeader && leader != nil {
 				return fmt.Errorf("%s: leads %v, has the address %v", h.name, s.IsLeader, h.holds())
 			}

@@ -114,7 +114,7 @@ func TestHealthThatHangs(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
-			g := ward(t, 2, "--health-timeout", "200ms")
+			g := ward(t, 2, "--health-timeout", "2s") // more than a busy machine needs to run a script
 			a, b := g.nodes[0], g.nodes[1]
 			g.checkLeader(a, a, b)
 			a.mark("hangs", true)

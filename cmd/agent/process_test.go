@@ -48,9 +48,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "building the program under test: %v: %s\n", err, out)
 		os.Exit(1)
 	}
-	stalls := testrun.WatchStalls()
 	code := m.Run()
-	fmt.Print(stalls())
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
@@ -311,10 +309,11 @@ func (n *node) leader() string {
 func (g *group) checkLeader(want *node, nodes ...*node) {
 	g.t.Helper()
 	g.eventually(func() error {
+		term := want.state().Term
 		for _, n := range nodes {
 			s := n.state()
-			if s.Leader == nil || *s.Leader != want.name || s.IsLeader != (n == want) {
-				return fmt.Errorf("%s: got leader %q and is_leader %v, want %q to lead", n.name, n.leader(), s.IsLeader, want.name)
+			if s.Leader == nil || *s.Leader != want.name || s.IsLeader != (n == want) || s.Term != term {
+				return fmt.Errorf("%s: got leader %q, is_leader %v and term %d, want %q to lead under term %d", n.name, n.leader(), s.IsLeader, s.Term, want.name, term)
 			}
 			if got := len(s.Members); got != len(nodes) {
 				return fmt.Errorf("%s: got %d members, want %d", n.name, got, len(nodes))

@@ -4,7 +4,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,9 +23,7 @@ func TestMain(m *testing.M) {
 	const together = "3"
 	flag.Set("test.parallel", together) // a given flag overrides it
 	flag.Parse()
-	stalls := testrun.WatchStalls()
 	code := m.Run()
-	fmt.Print(stalls())
 	if built.dir != "" {
 		os.RemoveAll(built.dir)
 	}

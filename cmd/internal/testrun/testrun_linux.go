@@ -3,10 +3,8 @@
 package testrun
 
 import (
-	"fmt"
+	"context"
 	"runtime"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,44 +30,19 @@ func goFirst() bool {
 	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0) == nil
 }
 
-// Stall is how late a thread that goes first may run on a machine that is fit for tests
-// with leases of a second.
-const Stall = 100 * time.Millisecond
-
-// WatchStalls notices when a thread that goes first runs late by more than Stall: then the
-// machine, not the program under test, was slow. The function it returns ends the watch
-// and says so in one line, that ends with a new line; "" if it never happened.
-func WatchStalls() (end func() string) {
-	stop, said := make(chan struct{}), make(chan string)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		goFirst()
-		const pause = 5 * time.Millisecond
-		var stalls []string
-		for {
-			select {
-			case <-stop:
-				if len(stalls) > 0 {
-					const enough = 10
-					said <- fmt.Sprintf("the machine stood still, at and for: %s (%d times in all)\n",
-						strings.Join(slices.Clone(stalls[:min(enough, len(stalls))]), ", "), len(stalls))
-				} else {
-					said <- ""
-				}
-				return
-			default:
-			}
-			began := time.Now()
-			// Not time.Sleep, which waits for the scheduler of Go.
-			sleep := unix.NsecToTimespec(int64(pause))
-			unix.Nanosleep(&sleep, nil)
-			if late := time.Since(began) - pause; late > Stall {
-				stalls = append(stalls, fmt.Sprintf("%s %v", began.UTC().Format("15:04:05.000"), late.Round(time.Millisecond)))
-			}
+// WatchStalls calls stood whenever a thread that goes first has run late by more than
+// limit: then the machine, not a program under test, was slow. It returns when ctx is over.
+func WatchStalls(ctx context.Context, limit time.Duration, stood func(from time.Time, late time.Duration)) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	goFirst()
+	const pause = 5 * time.Millisecond
+	for ctx.Err() == nil {
+		began := time.Now()
+		// Not time.Sleep, which waits for the scheduler of Go.
+		sleep := unix.NsecToTimespec(int64(pause))
+		unix.Nanosleep(&sleep, nil)
+		if late := time.Since(began) - pause; late > limit {
+			stood(began, late)
 		}
-	}()
-	return func() string {
-		close(stop)
-		return <-said
 	}
 }
