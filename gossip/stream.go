@@ -156,33 +156,36 @@ func (s *Stream) Close() error { return s.conn.Close() }
 // SetDeadline limits how long what follows may take; a zero time is no limit.
 func (s *Stream) SetDeadline(t time.Time) error { return s.conn.SetDeadline(t) }
 
-// Send writes one message.
-func (s *Stream) Send(message []byte) error {
+// Send writes messages, short ones in one go.
+func (s *Stream) Send(messages ...[]byte) error {
 	var out bytes.Buffer
-	for first := true; first || len(message) > 0; first = false {
-		n := min(len(message), maxFrame)
-		frame := make([]byte, 0, n+1)
-		more := byte(0)
-		if n < len(message) {
-			more = 1
+	for _, message := range messages {
+		for first := true; first || len(message) > 0; first = false {
+			n := min(len(message), maxFrame)
+			frame := make([]byte, 0, n+1)
+			more := byte(0)
+			if n < len(message) {
+				more = 1
+			}
+			frame = append(append(frame, more), message[:n]...)
+			message = message[n:]
+			sealed, err := seal(s.gossip.keyring, frame, binary.BigEndian.AppendUint64(s.out[:len(s.out):len(s.out)], s.writes))
+			if err != nil {
+				return err
+			}
+			s.writes++
+			out.Write(appendFrame(nil, sealed))
+			if out.Len() < smallMessage {
+				continue
+			}
+			if _, err := s.conn.Write(out.Bytes()); err != nil {
+				return err
+			}
+			out.Reset()
 		}
-		frame = append(append(frame, more), message[:n]...)
-		message = message[n:]
-		sealed, err := seal(s.gossip.keyring, frame, binary.BigEndian.AppendUint64(s.out[:len(s.out):len(s.out)], s.writes))
-		if err != nil {
-			return err
-		}
-		s.writes++
-		out.Write(appendFrame(nil, sealed))
-		if more == 1 && out.Len() < smallMessage {
-			continue
-		}
-		if _, err := s.conn.Write(out.Bytes()); err != nil {
-			return err
-		}
-		out.Reset()
 	}
-	return nil
+	_, err := s.conn.Write(out.Bytes())
+	return err
 }
 
 var errMessageTooLong = errors.New("a message is longer than any that members send")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -14,12 +15,12 @@ const (
 	patience = 3 * time.Second
 	// askAgain is the pause between two tries.
 	askAgain = 20 * time.Millisecond
-	// leaderLook is how often a call that waits for a leader looks whether another leads.
-	leaderLook = 50 * time.Millisecond
 	// callLimit is how long the leader works on one call at most.
 	callLimit = 8 * time.Second
 	// maxChanges is how many changes one answer holds.
 	maxChanges = 1 << 14
+	// maxCalls is how many calls of other members are worked on at once.
+	maxCalls = 256
 )
 
 // The kinds of calls that one member passes on to another.
@@ -175,10 +176,7 @@ func (s *Store) askOnce(ctx context.Context, kind byte, body []byte) ([]byte, er
 	case s.cfg.Self:
 		return s.answer(ctx, kind, body)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go s.giveUp(ctx, cancel, leader)
-	answer, sent, err := s.network.call(ctx, leader, append([]byte{callMessage, kind}, body...))
+	answer, sent, err := s.network.call(ctx, leader, kind, body)
 	switch {
 	case err != nil && !sent:
 		return nil, &Error{Kind: Unavailable, Text: fmt.Sprintf("the leader %s cannot be reached, so nothing was done: %v", leader, err)}
@@ -190,24 +188,6 @@ func (s *Store) askOnce(ctx context.Context, kind byte, body []byte) ([]byte, er
 		return nil, &Error{Kind: Kind(answer[0]), Text: string(answer[1:])}
 	}
 	return answer[1:], nil
-}
-
-// giveUp ends the wait for a leader once another leads: the one that was asked may be
-// frozen or cut off, and would be waited for as long as the call may take.
-func (s *Store) giveUp(ctx context.Context, cancel context.CancelFunc, leader string) {
-	ticker := time.NewTicker(leaderLook)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if now := s.cfg.Leader(); now != "" && now != leader {
-				cancel()
-				return
-			}
-		}
-	}
 }
 
 // answer works on a call as the leader.
@@ -282,27 +262,37 @@ func (s *Store) write(ctx context.Context, body []byte) ([]byte, error) {
 	}
 }
 
-// serveStream serves what another member sends.
+// serveStream serves what another member sends, until the stream ends.
 func (s *Store) serveStream(st Stream) {
 	ctx, cancel := context.WithCancel(context.Background())
+	out := newOutbox(st)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer out.close()
 	defer cancel()
+	wg.Go(out.run)
 	for {
 		b, err := st.Receive()
 		if err != nil || len(b) < 2 {
 			return
 		}
-		if b[0] == callMessage {
-			answer := s.serveCall(ctx, b[1], b[2:])
-			if st.SetDeadline(time.Now().Add(sendLimit)) != nil || st.Send(answer) != nil || st.SetDeadline(time.Time{}) != nil {
+		if b[0] != callMessage {
+			select {
+			case s.inbox <- inboxed{kind: b[0], body: b[1:]}:
+				continue
+			case <-s.done:
 				return
 			}
-			continue
 		}
-		select {
-		case s.inbox <- inboxed{kind: b[0], body: b[1:]}:
-		case <-s.done:
+		if len(b) < callHead {
 			return
 		}
+		s.places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-s.places }()
+			answer := s.serveCall(ctx, b[1], b[callHead:])
+			out.put(ctx, append(b[2:callHead:callHead], answer...)) // else nothing waits for it any more
+		})
 	}
 }
 

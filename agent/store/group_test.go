@@ -207,13 +207,15 @@ type testStream struct {
 	end      *sync.Once
 }
 
-func (s *testStream) Send(b []byte) error {
-	select {
-	case <-s.over:
-		return errCut
-	case s.out <- append([]byte(nil), b...):
-		return nil
+func (s *testStream) Send(messages ...[]byte) error {
+	for _, b := range messages {
+		select {
+		case <-s.over:
+			return errCut
+		case s.out <- bytes.Clone(b):
+		}
 	}
+	return nil
 }
 
 func (s *testStream) Receive() ([]byte, error) {

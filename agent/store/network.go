@@ -20,7 +20,8 @@ type Network interface {
 
 // Stream carries messages in order. One goroutine may read and one write.
 type Stream interface {
-	Send(message []byte) error
+	// Send writes messages, short ones in one go.
+	Send(messages ...[]byte) error
 	Receive() ([]byte, error)
 	// SetDeadline limits how long what follows may take; a zero time is no limit.
 	SetDeadline(t time.Time) error
@@ -38,10 +39,6 @@ const (
 	dialLimit = time.Second
 	// sendLimit is how long one message may take, a whole store included.
 	sendLimit = 30 * time.Second
-	// maxIdle is how many streams for calls wait for the next one, for one member.
-	maxIdle = 16
-	// maxIdleTime is how long one waits.
-	maxIdleTime = 30 * time.Second
 )
 
 // network carries messages between voters, and calls to the leader, over streams
@@ -50,6 +47,7 @@ type network struct {
 	streams Network
 	self    string
 	member  func(voter string) string // the member that a voter is; "": unknown
+	leader  func() string             // the member that leads; "": unknown
 	// sent tells how it went with a message that wanted to know.
 	sent func(p *parcel, err error)
 
@@ -58,13 +56,7 @@ type network struct {
 	wg      sync.WaitGroup
 	mu      sync.Mutex
 	senders map[string]*sender
-	idle    map[string][]idleStream
-}
-
-// idleStream is a stream that waits for the next call.
-type idleStream struct {
-	stream Stream
-	since  time.Time
+	lines   map[string]*line // by member
 }
 
 // parcel is one message on its way.
@@ -81,8 +73,8 @@ type sender struct {
 	queued atomic.Int64
 }
 
-func newNetwork(streams Network, self string, member func(string) string) *network {
-	n := &network{streams: streams, self: self, member: member, senders: map[string]*sender{}, idle: map[string][]idleStream{}}
+func newNetwork(streams Network, self string, member func(string) string, leader func() string) *network {
+	n := &network{streams: streams, self: self, member: member, leader: leader, senders: map[string]*sender{}, lines: map[string]*line{}}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	return n
 }
@@ -170,79 +162,59 @@ func (n *network) deliver(stream Stream, voter string, p *parcel) (Stream, error
 }
 
 // call asks a member and returns its answer. sent is false if the question has
-// certainly not arrived.
-func (n *network) call(ctx context.Context, member string, question []byte) (answer []byte, sent bool, err error) {
-	stream, err := n.take(ctx, member)
-	if err != nil {
-		return nil, false, err
+// certainly not arrived. Long answers come over a line of their own, so that short ones
+// need not wait for them.
+func (n *network) call(ctx context.Context, member string, kind byte, body []byte) (answer []byte, sent bool, err error) {
+	alone := kind != callWrite && kind != callGet
+	l := n.line(member, alone)
+	if alone {
+		defer l.close(errLineEnded)
 	}
-	if answer, err = ask(ctx, stream, question); err != nil {
-		stream.Close()
-		return nil, true, err
+	select {
+	case <-l.opened:
+		return l.call(ctx, kind, body)
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
 	}
-	n.give(member, stream)
-	return answer, true, nil
 }
 
-func ask(ctx context.Context, s Stream, question []byte) ([]byte, error) {
-	defer context.AfterFunc(ctx, func() { s.Close() })()
-	if err := s.Send(question); err != nil {
-		return nil, err
-	}
-	return s.Receive()
-}
-
-// take returns an idle stream, or opens one. One that has been idle for long may
-// have been closed by the other end.
-func (n *network) take(ctx context.Context, member string) (Stream, error) {
-	n.mu.Lock()
-	for idle := n.idle[member]; len(idle) > 0; idle = n.idle[member] {
-		newest := idle[len(idle)-1]
-		n.idle[member] = idle[:len(idle)-1]
-		if time.Since(newest.since) < maxIdleTime {
-			n.mu.Unlock()
-			return newest.stream, nil
-		}
-		newest.stream.Close()
-	}
-	n.mu.Unlock()
-	opening, cancel := context.WithTimeout(ctx, dialLimit)
-	defer cancel()
-	return n.streams.Open(opening, member)
-}
-
-// give keeps a stream for the next call. Those to other members than the one of
-// the last call are closed: it leads no more.
-func (n *network) give(member string, s Stream) {
+// line returns the line to a member that its calls share, or one for a call alone. It may
+// still have to be opened.
+func (n *network) line(member string, alone bool) *line {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for other, idle := range n.idle {
-		if other != member {
-			closeAll(idle)
-			delete(n.idle, other)
-		}
+	if l := n.lines[member]; l != nil && !alone && l.why() == nil {
+		return l
 	}
-	if n.ctx.Err() != nil || len(n.idle[member]) >= maxIdle {
-		s.Close()
-		return
+	l := newLine()
+	if !alone {
+		n.lines[member] = l
 	}
-	n.idle[member] = append(n.idle[member], idleStream{s, time.Now()})
+	if err := n.ctx.Err(); err != nil {
+		l.open(nil, err)
+	} else {
+		n.wg.Go(func() { n.open(l, member) })
+	}
+	return l
 }
 
-func closeAll(all []idleStream) {
-	for _, s := range all {
-		s.stream.Close()
+// open opens a line to a member and returns once it is over.
+func (n *network) open(l *line, member string) {
+	ctx, cancel := context.WithTimeout(n.ctx, dialLimit)
+	defer cancel()
+	if !l.open(n.streams.Open(ctx, member)) {
+		return
 	}
+	defer context.AfterFunc(n.ctx, func() { l.close(n.ctx.Err()) })()
+	n.wg.Go(l.out.run)
+	n.wg.Go(l.receive)
+	l.watch(func() bool { now := n.leader(); return now == "" || now == member })
 }
 
 // close ends everything.
 func (n *network) close() {
-	n.stop()
-	n.wg.Wait()
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, idle := range n.idle {
-		closeAll(idle)
-	}
-	clear(n.idle)
+	n.stop()
+	n.mu.Unlock()
+	n.wg.Wait()
 }

@@ -94,6 +94,7 @@ type Store struct {
 	inbox     chan inboxed
 	results   chan sentResult
 	poked     chan struct{}
+	places    chan struct{} // one taken for each call of another member
 
 	machine atomic.Pointer[machine]
 	serving atomic.Uint64 // the term under which this member orders changes; 0: it does not
@@ -198,7 +199,7 @@ func Open(c Config) (*Store, error) {
 	s := &Store{
 		cfg: c, log: c.Log, pending: map[uint64]*proposal{}, peers: map[string]*status{}, toldAt: map[string]time.Time{},
 		proposals: make(chan *proposal, maxBatch), inbox: make(chan inboxed, 256), results: make(chan sentResult, 1024),
-		poked: make(chan struct{}, 1), done: make(chan struct{}), digest: digest(c.Voters), next: draw(),
+		places: make(chan struct{}, maxCalls), poked: make(chan struct{}, 1), done: make(chan struct{}), digest: digest(c.Voters), next: draw(),
 	}
 	s.state.Store(&State{Voter: c.Voter != ""})
 	s.last.Store(&position{})
@@ -208,7 +209,7 @@ func Open(c Config) (*Store, error) {
 			return nil, err
 		}
 	}
-	s.network = newNetwork(c.Network, c.Self, c.Member)
+	s.network = newNetwork(c.Network, c.Self, c.Member, c.Leader)
 	s.network.sent = s.sentOne
 	if c.Voter != "" {
 		if err := s.open(); err != nil {

@@ -71,9 +71,11 @@ type node struct {
 	// namespace; nil: it has none.
 	within []string
 	at     string // where it is asked; "": at its name
-	cmd    *exec.Cmd
-	done   chan struct{} // closed when the process has ended
-	err    error         // how; read after done
+	// ordinary: it is scheduled like any other program.
+	ordinary bool
+	cmd      *exec.Cmd
+	done     chan struct{} // closed when the process has ended
+	err      error         // how; read after done
 }
 
 // recordingHook writes a line when an event begins and one when it ends. Lines
@@ -222,8 +224,11 @@ func (n *node) start(more ...string) {
 	// What voters promise is recorded in the test's directory, not on the host.
 	n.cmd.Env = append(withoutSettings(os.Environ()), "RUNTIME_DIRECTORY="+n.g.dir)
 	n.cmd.Env = append(n.cmd.Env, n.env...)
-	// The tests are about the faults that they cause, not about a host without CPU.
-	if err := testrun.First(n.cmd.Start); err != nil {
+	start := n.cmd.Start
+	if !n.ordinary { // the tests are about the faults that they cause, not about a host without CPU
+		start = func() error { return testrun.First(n.cmd.Start) }
+	}
+	if err := start(); err != nil {
 		n.g.t.Fatal(err)
 	}
 	cmd, done := n.cmd, make(chan struct{})

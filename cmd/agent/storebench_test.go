@@ -20,8 +20,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"doyen/cmd/internal/testrun"
 )
 
 var flagBench = flag.Duration("store.bench", 0, "how long each measurement of the store beside etcd takes; 0: none is made")
@@ -139,6 +137,7 @@ func doyenSubject(t *testing.T) *subject {
 	g := newStoreGroup(t, 3)
 	s := &subject{name: "doyen"}
 	for _, n := range g.nodes {
+		n.ordinary = true
 		n.start()
 	}
 	leader := g.leader()
@@ -181,7 +180,7 @@ func etcdSubjects(t *testing.T) []*subject {
 		cmd := exec.Command("etcd", "--name", "e"+strconv.Itoa(i), "--data-dir", filepath.Join(dir, strconv.Itoa(i)), "--enable-v2=true",
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(cluster, ","), "--log-level", "error")
-		if err := testrun.First(cmd.Start); err != nil { // as the agents are
+		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { cmd.Process.Signal(syscall.SIGKILL); cmd.Wait() })
