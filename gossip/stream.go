@@ -153,8 +153,9 @@ func (s *streams) leave(host string) {
 // Close ends the stream at once.
 func (s *Stream) Close() error { return s.conn.Close() }
 
-// SetDeadline limits how long what follows may take; a zero time is no limit.
-func (s *Stream) SetDeadline(t time.Time) error { return s.conn.SetDeadline(t) }
+// SetWriteDeadline limits how long what is sent from now on may take; a zero time is no
+// limit.
+func (s *Stream) SetWriteDeadline(t time.Time) error { return s.conn.SetWriteDeadline(t) }
 
 // Send writes messages, short ones in one go.
 func (s *Stream) Send(messages ...[]byte) error {

@@ -155,7 +155,7 @@ func TestMessageOfAStreamIsBounded(t *testing.T) {
 		}
 	}()
 	s := newStream(theirs, a, false)
-	if err := s.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := theirs.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := s.Receive(); !errors.Is(err, errMessageTooLong) {

@@ -19,8 +19,10 @@ const (
 	callLimit = 8 * time.Second
 	// maxChanges is how many changes one answer holds.
 	maxChanges = 1 << 14
-	// maxCalls is how many calls of other members are worked on at once.
-	maxCalls = 256
+	// maxCalls is how many calls of other members are worked on at once, or have answers
+	// that wait to be read, maxStreamCalls how many of one stream, and maxLong how many
+	// answers that may be long are made at once.
+	maxCalls, maxStreamCalls, maxLong = 256, 128, 2
 )
 
 // The kinds of calls that one member passes on to another.
@@ -192,8 +194,17 @@ func (s *Store) askOnce(ctx context.Context, kind byte, body []byte) ([]byte, er
 
 // answer works on a call as the leader.
 func (s *Store) answer(ctx context.Context, kind byte, body []byte) ([]byte, error) {
-	if kind == callWrite {
+	switch kind {
+	case callWrite:
 		return s.write(ctx, body)
+	case callGet:
+	default: // answers that may be as long as the store
+		select {
+		case s.long <- struct{}{}:
+			defer func() { <-s.long }()
+		case <-ctx.Done():
+			return nil, errBusy
+		}
 	}
 	m, term := s.machine.Load(), s.serving.Load()
 	if term == 0 || s.cfg.Leads() != term {
@@ -228,7 +239,10 @@ func (s *Store) answer(ctx context.Context, kind byte, body []byte) ([]byte, err
 	return answer, err
 }
 
-var errNotServing = &Error{Kind: Unavailable, Text: "the leader does not order changes yet, so nothing was done"}
+var (
+	errNotServing = &Error{Kind: Unavailable, Text: "the leader does not order changes yet, so nothing was done"}
+	errBusy       = &Error{Kind: Unavailable, Text: "the leader has too much to do, so nothing was done"}
+)
 
 // write orders a command as the leader.
 func (s *Store) write(ctx context.Context, body []byte) ([]byte, error) {
@@ -250,7 +264,7 @@ func (s *Store) write(ctx context.Context, body []byte) ([]byte, error) {
 	case <-s.done:
 		return nil, errNotServing
 	case <-ctx.Done():
-		return nil, &Error{Kind: Unavailable, Text: "the leader has too much to do, so nothing was done"}
+		return nil, errBusy
 	}
 	select {
 	case r := <-p.reply:
@@ -265,7 +279,7 @@ func (s *Store) write(ctx context.Context, body []byte) ([]byte, error) {
 // serveStream serves what another member sends, until the stream ends.
 func (s *Store) serveStream(st Stream) {
 	ctx, cancel := context.WithCancel(context.Background())
-	out := newOutbox(st)
+	out, places := newOutbox(st), make(chan struct{}, maxStreamCalls)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer out.close()
@@ -287,12 +301,33 @@ func (s *Store) serveStream(st Stream) {
 		if len(b) < callHead {
 			return
 		}
-		s.places <- struct{}{}
+		answer := func(text []byte) {
+			out.put(ctx, append(b[2:callHead:callHead], text...)) // else nothing waits for it any more
+		}
+		if !enter(places) {
+			answer(refusal(errBusy))
+			continue
+		}
+		if !enter(s.places) {
+			<-places
+			answer(refusal(errBusy))
+			continue
+		}
 		wg.Go(func() {
-			defer func() { <-s.places }()
-			answer := s.serveCall(ctx, b[1], b[callHead:])
-			out.put(ctx, append(b[2:callHead:callHead], answer...)) // else nothing waits for it any more
+			answer(s.serveCall(ctx, b[1], b[callHead:]))
+			<-s.places
+			<-places
 		})
+	}
+}
+
+// enter takes a place, if one is free.
+func enter(places chan struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -303,6 +338,11 @@ func (s *Store) serveCall(ctx context.Context, kind byte, body []byte) []byte {
 	if err == nil {
 		return append([]byte{0}, answer...)
 	}
+	return refusal(err)
+}
+
+// refusal is an answer with an error.
+func refusal(err error) []byte {
 	e := &Error{Kind: Unknown, Text: err.Error()}
 	errors.As(err, &e)
 	return append([]byte{byte(e.Kind)}, e.Text...)

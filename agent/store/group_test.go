@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	pb "go.etcd.io/raft/v3/raftpb"
 )
 
 // testGroup is a group of stores in one process: the test elects.
@@ -227,7 +230,7 @@ func (s *testStream) Receive() ([]byte, error) {
 	}
 }
 
-func (s *testStream) SetDeadline(time.Time) error { return nil }
+func (s *testStream) SetWriteDeadline(time.Time) error { return nil }
 
 func (s *testStream) Close() error {
 	s.end.Do(func() { close(s.over) })
@@ -426,7 +429,7 @@ func TestTheStoreOutlivesARestartOfAll(t *testing.T) {
 	a := g.serves("a")
 	g.put(a, "k", "first")
 	g.stop("c")
-	const many = 2 * snapshotEntries
+	many := int(2 * usualCompaction.entries)
 	var wg sync.WaitGroup
 	for w := range 64 {
 		wg.Go(func() {
@@ -454,5 +457,123 @@ func TestTheStoreOutlivesARestartOfAll(t *testing.T) {
 		if v, err := b.Get(t.Context(), fmt.Sprint("k", w)); err != nil || string(v.Data) != fmt.Sprint(many/64-1) {
 			t.Fatalf("after a restart of all k%d is %q, %v", w, v.Data, err)
 		}
+	}
+}
+
+// deafStream asks for a key as often as it may, and reads no answer.
+type deafStream struct {
+	questions chan []byte
+	over      chan struct{}
+	once      sync.Once
+}
+
+func (s *deafStream) Send(...[]byte) error {
+	<-s.over
+	return errCut
+}
+
+func (s *deafStream) Receive() ([]byte, error) {
+	select {
+	case q := <-s.questions:
+		return q, nil
+	case <-s.over:
+		return nil, errCut
+	}
+}
+
+func (s *deafStream) SetWriteDeadline(time.Time) error { return nil }
+
+func (s *deafStream) Close() error {
+	s.once.Do(func() { close(s.over) })
+	return nil
+}
+
+// A member that asks, and does not read the answers, keeps no other member from asking.
+func TestMemberThatReadsNoAnswers(t *testing.T) {
+	g := newTestGroup(t, "a", "b", "c")
+	g.elect("a")
+	a := g.serves("a")
+	g.put(a, "k", strings.Repeat("x", MaxValue))
+	deaf := &deafStream{questions: make(chan []byte), over: make(chan struct{})}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		a.serveStream(deaf)
+	}()
+	for number := range uint16(2 * maxCalls) {
+		question := append(binary.BigEndian.AppendUint16([]byte{callMessage, callGet, 0, 0, 0, 0, 0, 0}, number), "k"...)
+		select {
+		case deaf.questions <- question:
+			continue
+		case <-time.After(time.Second): // it takes no more
+		}
+		break
+	}
+	if v, err := g.stores["b"].Get(t.Context(), "k"); err != nil || len(v.Data) != MaxValue {
+		t.Errorf("got %d bytes, %v", len(v.Data), err)
+	}
+	g.put(g.stores["c"], "k", "1")
+	deaf.Close()
+	<-served
+}
+
+// A doyen that leads raft again without having asked for it says once more under which
+// term it leads, before it orders anything: the entry that said so may be lost.
+func TestDoyenThatLeadsRaftAgain(t *testing.T) {
+	s := &Store{
+		cfg: Config{Voter: "a", Leads: func() uint64 { return 7 }, Ready: func() {}}, log: slog.New(slog.DiscardHandler),
+		pending: map[uint64]*proposal{}, next: draw(),
+	}
+	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	if s.replica, err = newReplica(d, draw, func(*pb.Message) {}, s.applied); err != nil {
+		t.Fatal(err)
+	}
+	r := s.replica
+	pump := func() {
+		t.Helper()
+		if err := r.pump(); err != nil {
+			t.Fatal(err)
+		}
+		s.advance()
+	}
+	put := func() error {
+		p := &proposal{command: Command{Op: OpPut, Key: "k"}, reply: make(chan reply, 1)}
+		s.asked = []*proposal{p}
+		s.propose()
+		pump()
+		return (<-p.reply).err
+	}
+	if err := r.found(9, map[uint64]string{r.identity.id: "a"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // to lead raft, and to say so
+		s.lead()
+		pump()
+	}
+	if err := put(); err != nil || s.serving.Load() != 7 {
+		t.Fatalf("a doyen of one voter: serves %d, %v", s.serving.Load(), err)
+	}
+	// Another led raft, and gave it back.
+	if err := r.receive(&pb.Message{Type: pb.MsgHeartbeat.Enum(), From: new(uint64(3)), To: &r.identity.id, Term: new(r.raftTerm() + 5)}); err != nil {
+		t.Fatal(err)
+	}
+	r.campaign()
+	pump()
+	if KindOf(put()) != Unavailable {
+		t.Error("a change was ordered before the entry that says who leads")
+	}
+	before, _ := r.log.LastIndex()
+	s.lead()
+	pump()
+	last, err := r.log.LastIndex()
+	if err != nil || last != before+1 {
+		t.Errorf("the log ends at %d, and ended at %d: want one entry that says who leads (%v)", last, before, err)
+	}
+	if err := put(); err != nil {
+		t.Error(err)
 	}
 }

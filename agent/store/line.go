@@ -14,8 +14,6 @@ const (
 	maxIdleTime = 30 * time.Second
 	// leaderLook is how often a line looks whether another member leads.
 	leaderLook = 50 * time.Millisecond
-	// maxTogether is how many messages one write carries at most.
-	maxTogether = 64
 	// callHead is the length of what stands before the body of a call, its kind and
 	// its number on the line; an answer has the number alone.
 	callHead, answerHead = 10, 8
@@ -165,45 +163,81 @@ func (l *line) close(why error) {
 	}
 }
 
+// maxOutbox is how many bytes wait in an outbox, beyond one message.
+const maxOutbox = 2 << 20
+
 // outbox writes messages to a stream, those that wait together.
 type outbox struct {
 	stream Stream
-	queue  chan []byte
 	over   chan struct{} // closed with the stream
 	once   sync.Once
+
+	mu      sync.Mutex
+	waiting [][]byte
+	size    int
+	news    chan struct{} // capacity one: messages wait
+	room    chan struct{} // capacity one: there may be room for more
 }
 
 func newOutbox(s Stream) *outbox {
-	return &outbox{stream: s, queue: make(chan []byte, maxTogether), over: make(chan struct{})}
+	return &outbox{stream: s, over: make(chan struct{}), news: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// put queues a message; with an error it is not sent.
+// put queues a message, once there is room; with an error it is not sent.
 func (o *outbox) put(ctx context.Context, message []byte) error {
-	select {
-	case o.queue <- message:
-		return nil
-	case <-o.over:
-		return errLineEnded
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		select {
+		case <-o.over:
+			return errLineEnded
+		default:
+		}
+		if o.add(message) {
+			poke(o.news)
+			return nil
+		}
+		select {
+		case <-o.room:
+		case <-o.over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
-// run writes until the outbox is closed or the stream breaks, which closes it.
+func (o *outbox) add(message []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.size > 0 && o.size+len(message) > maxOutbox {
+		return false
+	}
+	o.waiting, o.size = append(o.waiting, message), o.size+len(message)
+	if o.size < maxOutbox {
+		poke(o.room) // for the next that waits
+	}
+	return true
+}
+
+// take returns what waits, and makes room.
+func (o *outbox) take() [][]byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := o.waiting
+	o.waiting, o.size = nil, 0
+	poke(o.room)
+	return all
+}
+
+// run writes until the outbox is closed or the stream breaks, which closes it. What
+// cannot be written in the time that a call may take is of no use any more.
 func (o *outbox) run() {
 	defer o.close()
 	for {
-		var all [][]byte
 		select {
 		case <-o.over:
 			return
-		case m := <-o.queue:
-			all = append(all, m)
+		case <-o.news:
 		}
-		for len(all) < maxTogether && len(o.queue) > 0 {
-			all = append(all, <-o.queue)
-		}
-		if o.stream.Send(all...) != nil {
+		if o.stream.SetWriteDeadline(time.Now().Add(callLimit)) != nil || o.stream.Send(o.take()...) != nil {
 			return
 		}
 	}
@@ -215,3 +249,6 @@ func (o *outbox) close() {
 		o.stream.Close()
 	})
 }
+
+// poke sends to a channel of capacity one, if it is empty.
+func poke(c chan struct{}) { enter(c) }

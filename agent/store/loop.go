@@ -119,10 +119,11 @@ func (s *Store) lead() {
 		return
 	}
 	if r.state() == raft.StateLeader {
-		if term > s.proposed {
+		if term > s.proposed || r.raftTerm() != s.under {
+			s.proposed = 0
 			c := Command{Op: opLead, term: term, election: GroupElection, proposal: s.number()}
 			if r.propose(&c) == nil {
-				s.proposed = term
+				s.proposed, s.under = term, r.raftTerm()
 			}
 		}
 		return
@@ -178,7 +179,7 @@ func (s *Store) proposeTogether(all []*proposal) {
 		commands[i] = &p.command
 	}
 	// Before the entry that says who leads, a fence would be held against an old term.
-	if s.replica == nil || s.failed != nil || s.proposed == 0 {
+	if s.replica == nil || s.failed != nil || s.proposed == 0 || s.under != s.replica.raftTerm() {
 		text = "this member does not order changes yet, so nothing was done"
 	} else if s.replica.propose(commands...) != nil {
 		text = "the leader takes no more for now, so nothing was done"

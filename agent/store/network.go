@@ -23,8 +23,8 @@ type Stream interface {
 	// Send writes messages, short ones in one go.
 	Send(messages ...[]byte) error
 	Receive() ([]byte, error)
-	// SetDeadline limits how long what follows may take; a zero time is no limit.
-	SetDeadline(t time.Time) error
+	// SetWriteDeadline limits how long what is sent from now on may take.
+	SetWriteDeadline(t time.Time) error
 	Close() error
 }
 
@@ -37,7 +37,7 @@ const (
 	// dialLimit is how long opening one may take: a voter that comes back is met again
 	// within that and redial.
 	dialLimit = time.Second
-	// sendLimit is how long one message may take, a whole store included.
+	// sendLimit is how long one message of raft may take, a whole store included.
 	sendLimit = 30 * time.Second
 )
 
@@ -150,7 +150,7 @@ func (n *network) deliver(stream Stream, voter string, p *parcel) (Stream, error
 	}
 	done := context.AfterFunc(n.ctx, func() { stream.Close() })
 	defer done()
-	err := stream.SetDeadline(time.Now().Add(sendLimit))
+	err := stream.SetWriteDeadline(time.Now().Add(sendLimit))
 	if err == nil {
 		err = stream.Send(p.body)
 	}
@@ -209,6 +209,11 @@ func (n *network) open(l *line, member string) {
 	n.wg.Go(l.out.run)
 	n.wg.Go(l.receive)
 	l.watch(func() bool { now := n.leader(); return now == "" || now == member })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lines[member] == l {
+		delete(n.lines, member)
+	}
 }
 
 // close ends everything.

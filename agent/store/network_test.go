@@ -59,7 +59,7 @@ func (s *answeringStream) Receive() ([]byte, error) {
 	}
 }
 
-func (s *answeringStream) SetDeadline(time.Time) error { return nil }
+func (s *answeringStream) SetWriteDeadline(time.Time) error { return nil }
 
 func (s *answeringStream) Close() error {
 	s.once.Do(func() { close(s.over) })

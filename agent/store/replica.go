@@ -21,13 +21,20 @@ const (
 	maxUncommitted = 16 << 20
 	// never is a raft time-out: only the doyen calls elections.
 	never = math.MaxInt32
-	// snapshotBytes and snapshotEntries are how much may be logged before a
-	// snapshot; one of a large state waits for as much as the state itself.
-	snapshotBytes, snapshotEntries = 8 << 20, 10000
-	// trailing is how many entries stay in memory behind a snapshot, so that a
-	// voter that is a little behind needs none.
-	trailing = 5000
 )
+
+// compaction says when a replica makes a snapshot, and what it forgets then.
+type compaction struct {
+	// bytes and entries are how much may be logged before; a snapshot of a large state
+	// waits for as many bytes as the state itself has.
+	bytes   int
+	entries uint64
+	// trailing is how many entries stay in memory behind a snapshot, so that a voter
+	// that is a little behind needs none.
+	trailing uint64
+}
+
+var usualCompaction = compaction{bytes: 8 << 20, entries: 10000, trailing: 5000}
 
 // replica is one voter's part in the group: raft, the disk and the state
 // machine. It starts no goroutine and reads no clock: what it does depends on
@@ -45,6 +52,7 @@ type replica struct {
 	send    func(*pb.Message)
 	applied func(proposal uint64, o outcome)
 
+	compaction
 	index   uint64 // of the last entry applied
 	logged  int    // bytes of entries since the last snapshot
 	snapped uint64 // its index
@@ -57,7 +65,7 @@ func newReplica(d disk, draw func() uint64, send func(*pb.Message), applied func
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{disk: d, identity: im.identity, log: raft.NewMemoryStorage(), machine: newMachine(), config: &pb.ConfState{}, send: send, applied: applied}
+	r := &replica{disk: d, identity: im.identity, compaction: usualCompaction, log: raft.NewMemoryStorage(), machine: newMachine(), config: &pb.ConfState{}, send: send, applied: applied}
 	if r.identity.id == 0 {
 		r.identity.id = draw()
 		if err := d.save(&batch{identity: &r.identity}); err != nil {
@@ -71,6 +79,9 @@ func newReplica(d disk, draw func() uint64, send func(*pb.Message), applied func
 		if err := r.restore(im.snapshot); err != nil {
 			return nil, err
 		}
+		// What a snapshot holds was committed, which the disk may have been told first
+		// by the snapshot; see save.
+		im.hard.Commit = new(max(im.hard.GetCommit(), r.snapped))
 	}
 	if err := errors.Join(r.log.SetHardState(im.hard), r.log.Append(im.entries)); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -82,8 +93,14 @@ func newReplica(d disk, draw func() uint64, send func(*pb.Message), applied func
 	return r, err
 }
 
-// begin makes the node of raft: a follower, from what is on disk.
+// begin makes the node of raft: a follower, from what is on disk. Raft panics at what no
+// replica leaves there; that is an error here.
 func (r *replica) begin() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("store: what is on disk cannot be true: %v", p)
+		}
+	}()
 	r.node, err = raft.NewRawNode(&raft.Config{
 		ID: r.identity.id, ElectionTick: never, HeartbeatTick: 1, Storage: r.log, Applied: r.index,
 		MaxSizePerMsg: maxAppend, MaxInflightMsgs: maxInflight, MaxUncommittedEntriesSize: maxUncommitted,
@@ -110,6 +127,14 @@ func (r *replica) state() raft.StateType {
 		return raft.StateFollower
 	}
 	return r.node.BasicStatus().RaftState
+}
+
+// raftTerm is the term of raft, perhaps newer than on disk.
+func (r *replica) raftTerm() uint64 {
+	if r.node == nil {
+		return 0
+	}
+	return r.node.BasicStatus().GetTerm()
 }
 
 // last is the place of the last entry on disk, by which raft tells whose log is
@@ -318,7 +343,7 @@ func (r *replica) apply(e *pb.Entry) error {
 
 // compact makes a snapshot if much has been logged since the last.
 func (r *replica) compact() error {
-	if r.node == nil || r.logged < max(snapshotBytes, r.machine.size) && r.index-r.snapped < snapshotEntries {
+	if r.node == nil || r.logged < max(r.bytes, r.machine.size) && r.index-r.snapped < r.entries {
 		return nil
 	}
 	if r.index <= r.snapped {
@@ -333,8 +358,8 @@ func (r *replica) compact() error {
 		return err
 	}
 	first, _ := r.log.FirstIndex()
-	keep := uint64(trailing)
-	if r.logged > snapshotBytes {
+	keep := r.trailing
+	if r.logged > r.bytes {
 		keep = 0 // large entries
 	}
 	if to := r.index - min(r.index, keep); to >= first {

@@ -60,6 +60,7 @@ type simDisk struct {
 func (d *simDisk) load() (*image, error) {
 	d.cache = nil
 	im := d.durable
+	im.hard = proto.Clone(im.hard).(*pb.HardState)
 	im.entries = append([]*pb.Entry(nil), d.durable.entries...)
 	return &im, nil
 }
@@ -163,6 +164,8 @@ func (s *sim) start(id uint64) {
 	for {
 		r, err := newReplica(n.disk, func() uint64 { return id }, s.send, func(proposal uint64, o outcome) { s.applied(id, proposal, &o) })
 		if err == nil {
+			// Small, so that snapshots are made and sent, too.
+			r.compaction = compaction{bytes: 8 << 20, entries: 10 + s.rng.Uint64N(20), trailing: s.rng.Uint64N(20)}
 			n.replica = r
 			return
 		}

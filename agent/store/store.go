@@ -86,6 +86,7 @@ type Store struct {
 	askedAt  time.Time          // when another was last asked to bring this member up
 	lending  lending
 	proposed uint64    // the term of the last lead entry proposed
+	under    uint64    // raft's term then
 	sentAt   time.Time // of the last status
 	toldAt   map[string]time.Time
 	troubled time.Time // since when something keeps the store from its work
@@ -94,7 +95,8 @@ type Store struct {
 	inbox     chan inboxed
 	results   chan sentResult
 	poked     chan struct{}
-	places    chan struct{} // one taken for each call of another member
+	places    chan struct{} // taken by calls of other members
+	long      chan struct{} // taken by answers that may be long
 
 	machine atomic.Pointer[machine]
 	serving atomic.Uint64 // the term under which this member orders changes; 0: it does not
@@ -199,7 +201,7 @@ func Open(c Config) (*Store, error) {
 	s := &Store{
 		cfg: c, log: c.Log, pending: map[uint64]*proposal{}, peers: map[string]*status{}, toldAt: map[string]time.Time{},
 		proposals: make(chan *proposal, maxBatch), inbox: make(chan inboxed, 256), results: make(chan sentResult, 1024),
-		places: make(chan struct{}, maxCalls), poked: make(chan struct{}, 1), done: make(chan struct{}), digest: digest(c.Voters), next: draw(),
+		places: make(chan struct{}, maxCalls), long: make(chan struct{}, maxLong), poked: make(chan struct{}, 1), done: make(chan struct{}), digest: digest(c.Voters), next: draw(),
 	}
 	s.state.Store(&State{Voter: c.Voter != ""})
 	s.last.Store(&position{})
@@ -236,12 +238,7 @@ func (s *Store) Close() error {
 }
 
 // Poke makes the store look who leads now.
-func (s *Store) Poke() {
-	select {
-	case s.poked <- struct{}{}:
-	default:
-	}
-}
+func (s *Store) Poke() { poke(s.poked) }
 
 // Serves reports whether the entry that says that this member leads the group's own
 // election under a term, or a higher one, has been committed by it.

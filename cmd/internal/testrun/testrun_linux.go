@@ -17,7 +17,7 @@ import (
 func First(start func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if goFirst() {
+	if goFirst(1) == nil {
 		defer unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
 	} else if unix.Setpriority(unix.PRIO_PROCESS, 0, -10) == nil {
 		defer unix.Setpriority(unix.PRIO_PROCESS, 0, 0)
@@ -25,16 +25,19 @@ func First(start func() error) error {
 	return start()
 }
 
-// goFirst has this thread scheduled in real time, if that is permitted.
-func goFirst() bool {
-	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0) == nil
+// goFirst has this thread scheduled in real time, with a priority of 1 or more.
+func goFirst(priority uint32) error {
+	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: priority}, 0)
 }
 
-// WatchStalls calls stood whenever a thread that goes first has run late by more than
-// limit: then the machine, not a program under test, was slow. It returns when ctx is over.
-func WatchStalls(ctx context.Context, limit time.Duration, stood func(from time.Time, late time.Duration)) {
+// WatchStalls calls stood whenever a thread that goes before all that First has started
+// has run late by more than limit: then the machine, not a program under test, was slow.
+// It returns when ctx is over, or the error with which the thread may not go first.
+func WatchStalls(ctx context.Context, limit time.Duration, stood func(from time.Time, late time.Duration)) error {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-	goFirst()
+	if err := goFirst(2); err != nil {
+		return err
+	}
 	const pause = 5 * time.Millisecond
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -45,4 +48,5 @@ func WatchStalls(ctx context.Context, limit time.Duration, stood func(from time.
 			stood(began, late)
 		}
 	}
+	return nil
 }
