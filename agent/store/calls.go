@@ -233,7 +233,7 @@ func (s *Store) answer(ctx context.Context, kind byte, body []byte) ([]byte, err
 	}
 	// Everything acknowledged before the call has been applied here, for no other
 	// member can have led meanwhile.
-	if s.serving.Load() != term || s.cfg.Leads() != term {
+	if s.serving.Load() != term || s.cfg.Leads() != term || s.machine.Load() != m {
 		return nil, errNotServing
 	}
 	return answer, err

@@ -176,7 +176,7 @@ func (d *boltDisk) damaged(why error) error {
 	if errors.As(why, &path) && !errors.Is(why, fs.ErrNotExist) {
 		return fmt.Errorf("store: reading %s: %w", d.path, why)
 	}
-	return fmt.Errorf("store: %s is damaged (%w), and was left as it is: put back copies of it and of %s that were made when this agent was stopped last, or move both away and start again, and the other voters bring this one up", d.path, why, filepath.Base(journalPath(d.path)))
+	return fmt.Errorf("store: %s is damaged (%w), and was left as it is: move it and %s away and start again, and the other voters bring this one up; put copies back only if this agent has not run since they were made", d.path, why, filepath.Base(journalPath(d.path)))
 }
 
 // verify reads all of the file and of its journal without writing.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
@@ -520,10 +521,7 @@ func TestMemberThatReadsNoAnswers(t *testing.T) {
 // A doyen that leads raft again without having asked for it says once more under which
 // term it leads, before it orders anything: the entry that said so may be lost.
 func TestDoyenThatLeadsRaftAgain(t *testing.T) {
-	s := &Store{
-		cfg: Config{Voter: "a", Leads: func() uint64 { return 7 }, Ready: func() {}}, log: slog.New(slog.DiscardHandler),
-		pending: map[uint64]*proposal{}, next: draw(),
-	}
+	s := loneStore()
 	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -576,4 +574,127 @@ func TestDoyenThatLeadsRaftAgain(t *testing.T) {
 	if err := put(); err != nil {
 		t.Error(err)
 	}
+}
+
+// loneStore is a store without its goroutine and its disk, of a doyen under term 7.
+func loneStore() *Store {
+	return &Store{
+		cfg: Config{Voter: "a", Leads: func() uint64 { return 7 }, Ready: func() {}}, log: slog.New(slog.DiscardHandler),
+		pending: map[uint64]*proposal{}, next: draw(),
+	}
+}
+
+// A doyen whose disk failed and works again serves only once it knows that its log has
+// all that it had acknowledged before.
+func TestDoyenWhoseDiskWorksAgain(t *testing.T) {
+	s := loneStore()
+	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	const other = 3
+	var sent []*pb.Message
+	begin := func() {
+		s.abandon(errNotServing)
+		s.campaign = time.Time{}
+		if s.replica, err = newReplica(d, func() uint64 { return 1 }, func(m *pb.Message) { sent = append(sent, m) }, s.applied); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// turn has the store do what is due, and the other voter answer if it is there.
+	turn := func(there bool) {
+		t.Helper()
+		s.lead()
+		if err := s.replica.pump(); err != nil {
+			t.Fatal(err)
+		}
+		s.advance()
+		all := sent
+		sent = nil
+		for _, m := range all {
+			r := &pb.Message{From: new(uint64(other)), To: new(uint64(1)), Term: m.Term}
+			switch {
+			case m.GetType() == pb.MsgVote:
+				r.Type = pb.MsgVoteResp.Enum()
+			case m.GetType() == pb.MsgApp && there:
+				r.Type, r.Index = pb.MsgAppResp.Enum(), new(m.GetIndex()+uint64(len(m.GetEntries())))
+			case m.GetType() == pb.MsgHeartbeat && there:
+				r.Type = pb.MsgHeartbeatResp.Enum()
+			default:
+				continue
+			}
+			if err := s.replica.receive(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put := func() *proposal {
+		p := &proposal{command: Command{Op: OpPut, Key: "k"}, reply: make(chan reply, 1)}
+		s.asked = []*proposal{p}
+		s.propose()
+		return p
+	}
+	begin()
+	if err := s.replica.found(9, map[uint64]string{1: "a", other: "b"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		turn(true)
+	}
+	for range 3 { // each has the disk told that the one before was committed
+		put()
+		turn(true)
+	}
+	begin()
+	for range 6 {
+		turn(false)
+	}
+	if s.replica.state() != raft.StateLeader || s.replica.machine.led(GroupElection) != 7 {
+		t.Fatalf("want it to lead raft, and to remember its term: %v, %d", s.replica.state(), s.replica.machine.led(GroupElection))
+	}
+	if got := s.serving.Load(); got != 0 {
+		t.Errorf("it serves under term %d, and the other voter may hold what it has acknowledged", got)
+	}
+	for range 6 {
+		s.replica.node.Tick() // asks again
+		turn(true)
+	}
+	if got := s.serving.Load(); got != 7 {
+		t.Errorf("with the other voter it serves under term %d, want 7", got)
+	}
+}
+
+// A voter that leads raft to bring another up, and is elected before that is done, orders
+// changes itself.
+func TestLenderThatIsElected(t *testing.T) {
+	g := newTestGroup(t, "a", "b", "c")
+	g.elect("a")
+	g.put(g.serves("a"), "k", "1")
+	g.has("c", "k", "1")
+	g.stop("c")
+	d, err := openDisk(g.path("c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := d.mark.group
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	g.start("c")
+	g.put(g.serves("a"), "k", "2")
+	g.has("c", "k", "2")
+	g.isolate("b", true)
+	g.put(g.stores["a"], "k", "3")
+	g.has("c", "k", "3")
+	g.elect("")
+	for id, voter := range g.stores["a"].machine.Load().voters() {
+		if voter == "b" {
+			body := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, group), id)
+			g.stores["c"].inbox <- inboxed{kind: lendMessage, body: body}
+		}
+	}
+	time.Sleep(lendFor / 4) // it leads raft, and waits for b
+	g.elect("c")
+	g.put(g.serves("c"), "k", "4")
 }

@@ -118,17 +118,23 @@ func (s *Store) lead() {
 		}
 		return
 	}
+	if s.lending.to != 0 { // handing raft over to another, it would take no proposal
+		s.lending = lending{}
+		s.check(r.resign())
+		if s.failed != nil {
+			return
+		}
+	}
 	if r.state() == raft.StateLeader {
 		if term > s.proposed || r.raftTerm() != s.under {
 			s.proposed = 0
 			c := Command{Op: opLead, term: term, election: GroupElection, proposal: s.number()}
 			if r.propose(&c) == nil {
-				s.proposed, s.under = term, r.raftTerm()
+				s.proposed, s.under, s.entry = term, r.raftTerm(), c.proposal
 			}
 		}
 		return
 	}
-	s.lending = lending{}
 	if s.borrow() {
 		return
 	}
@@ -138,13 +144,14 @@ func (s *Store) lead() {
 	}
 }
 
-// advance notes what has been committed under this leadership.
+// advance notes when the entry that says who leads has been committed. That of an
+// earlier time under the same term does not count: what followed it need not be here.
 func (s *Store) advance() {
 	r := s.replica
 	if r.node == nil || r.state() != raft.StateLeader || s.proposed == 0 {
 		return
 	}
-	if led := r.machine.led(GroupElection); s.serving.Load() != led && led == s.proposed {
+	if led := r.machine.led(GroupElection); s.serving.Load() != led && led == s.proposed && s.entry == 0 {
 		s.behindAt = time.Time{}
 		s.serving.Store(led)
 		s.cfg.Ready()
@@ -195,6 +202,9 @@ func (s *Store) proposeTogether(all []*proposal) {
 
 // applied is told what became of a command.
 func (s *Store) applied(number uint64, o outcome) {
+	if number == s.entry {
+		s.entry = 0
+	}
 	if p := s.pending[number]; p != nil {
 		delete(s.pending, number)
 		p.reply <- reply{outcome: o}

@@ -87,6 +87,7 @@ type Store struct {
 	lending  lending
 	proposed uint64    // the term of the last lead entry proposed
 	under    uint64    // raft's term then
+	entry    uint64    // the number of that proposal; 0: it has been applied
 	sentAt   time.Time // of the last status
 	toldAt   map[string]time.Time
 	troubled time.Time // since when something keeps the store from its work
