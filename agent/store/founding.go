@@ -224,6 +224,11 @@ func (s *Store) trouble(st *State) string {
 	case st.Behind:
 		return "this member leads, and another voter has newer changes"
 	}
+	for _, p := range s.peers {
+		if p.fresh() && p.Group != 0 && p.Group != r.identity.group && !p.Pristine && !r.pristine() {
+			return fmt.Sprintf("voter %s keeps another store than this one: where the majority does not, stop the agent, move the file of the store away and start it again", p.Voter)
+		}
+	}
 	if !contains(r.config.GetVoters(), r.identity.id) && r.identity.group != 0 {
 		return fmt.Sprintf("this voter has no vote until it has caught up; it has %d entries", r.index)
 	}

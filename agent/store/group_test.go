@@ -698,3 +698,38 @@ func TestLenderThatIsElected(t *testing.T) {
 	g.elect("c")
 	g.put(g.serves("c"), "k", "4")
 }
+
+// Two voters that have come to keep different stores say so: neither can follow the other.
+func TestVotersOfDifferentStores(t *testing.T) {
+	s := loneStore()
+	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	if s.replica, err = newReplica(d, func() uint64 { return 1 }, func(*pb.Message) {}, s.applied); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.replica.found(9, map[uint64]string{1: "a", 2: "b"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.replica.campaign()
+	if err := s.replica.pump(); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		other status
+		want  string
+	}{
+		{status{Group: 9}, ""},
+		{status{Group: 0, Pristine: true}, ""},
+		{status{Group: 8, Pristine: true}, ""},
+		{status{Group: 8}, "voter b keeps another store than this one: "},
+	} {
+		step.other.Voter, step.other.at = "b", time.Now()
+		s.peers = map[string]*status{"b": &step.other}
+		if got := s.trouble(&State{}); !strings.HasPrefix(got, step.want) || step.want == "" && got != "" {
+			t.Errorf("%+v: got %q, want %q", step.other, got, step.want)
+		}
+	}
+}
