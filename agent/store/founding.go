@@ -138,8 +138,8 @@ func (s *Store) takeFound(b []byte) {
 	}
 	var state *machine
 	if len(r.rest) > 0 {
-		state = newMachine()
-		if state.restore(r.rest) != nil {
+		var err error
+		if state, err = parseSnapshot(r.rest); err != nil {
 			return
 		}
 	}

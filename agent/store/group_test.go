@@ -733,3 +733,38 @@ func TestVotersOfDifferentStores(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot that a newer version has made does not replace what this one can read.
+func TestSnapshotOfANewerVersion(t *testing.T) {
+	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	open := func() (*replica, error) {
+		return newReplica(d, func() uint64 { return 1 }, func(*pb.Message) {}, func(uint64, outcome) {})
+	}
+	r, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.found(9, map[uint64]string{1: "a", 2: "b", 3: "c"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	newer := newMachine().snapshot()
+	newer[0]++
+	snapshot := &pb.Snapshot{Data: newer, Metadata: &pb.SnapshotMetadata{
+		Index: new(uint64(50)), Term: new(uint64(4)), ConfState: &pb.ConfState{Voters: []uint64{1, 2, 3}},
+	}}
+	if err := r.receive(&pb.Message{Type: pb.MsgSnap.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(5)), Snapshot: snapshot}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.pump(); err == nil || !strings.Contains(err.Error(), "unknown format") {
+		t.Errorf("a snapshot of a newer version: got %v", err)
+	}
+	if r, err = open(); err != nil {
+		t.Errorf("the voter does not start any more: %v", err)
+	} else if _, last := r.last(); last != 1 {
+		t.Errorf("its log ends at %d, want 1", last)
+	}
+}

@@ -288,10 +288,10 @@ func (r *reader) outcome() outcome {
 	return o
 }
 
-// restore replaces the state by that of a snapshot, or changes nothing.
-func (m *machine) restore(b []byte) error {
+// parseSnapshot is the inverse of snapshot.
+func parseSnapshot(b []byte) (*machine, error) {
 	if len(b) == 0 || b[0] != snapshotFormat {
-		return errors.New("a snapshot of an unknown format")
+		return nil, errors.New("a snapshot of an unknown format")
 	}
 	n, r := newMachine(), reader{rest: slices.Clone(b[1:])}
 	n.index, n.term = r.number(), r.number()
@@ -318,13 +318,17 @@ func (m *machine) restore(b []byte) error {
 		n.members[id] = r.text()
 	}
 	if r.err != nil || len(r.rest) > 0 {
-		return fmt.Errorf("a snapshot is damaged: %w", errors.Join(r.err, errors.New("its length is wrong")))
+		return nil, fmt.Errorf("a snapshot is damaged: %w", errors.Join(r.err, errors.New("its length is wrong")))
 	}
+	return n, nil
+}
+
+// adopt replaces the state by that of another machine, which is not used any more.
+func (m *machine) adopt(n *machine) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.index, m.term, m.keys, m.size, m.terms = n.index, n.term, n.keys, n.size, n.terms
 	m.requests, m.asked, m.log, m.members = n.requests, n.asked, n.log, n.members
 	close(m.changed)
 	m.changed = make(chan struct{})
-	return nil
 }

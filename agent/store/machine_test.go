@@ -64,8 +64,8 @@ func TestMachine(t *testing.T) {
 	if len(all) != 14 { // each change once, the refused included, and neither the repeated one nor who leads
 		t.Errorf("want 14 changes, got %d: %v", len(all), all)
 	}
-	restored := newMachine()
-	if err := restored.restore(m.snapshot()); err != nil {
+	restored, err := parseSnapshot(m.snapshot())
+	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(m.snapshot(), restored.snapshot()) || restored.size != m.size {
@@ -114,7 +114,7 @@ func FuzzMachineRestore(f *testing.F) {
 	m.apply(2, &Command{Op: OpPut, Key: "a", Value: []byte("b"), Request: "r"})
 	f.Add(m.snapshot())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = newMachine().restore(b)
+		_, _ = parseSnapshot(b)
 		_, _ = decodeCommand(b)
 	})
 }

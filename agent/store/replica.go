@@ -265,7 +265,13 @@ func (r *replica) save(rd *raft.Ready) error {
 	if !raft.IsEmptyHardState(rd.HardState) {
 		b.hard = rd.HardState
 	}
+	var state *machine
 	if !raft.IsEmptySnap(rd.Snapshot) {
+		// One that a newer version has made may not replace what can be read.
+		var err error
+		if state, err = parseSnapshot(rd.Snapshot.GetData()); err != nil {
+			return fmt.Errorf("store: from the leader: %w", err)
+		}
 		b.snapshot, b.reset = rd.Snapshot, true
 	}
 	// A commit index alone need not be saved: the next leader tells it again.
@@ -278,9 +284,7 @@ func (r *replica) save(rd *raft.Ready) error {
 		if err := r.log.ApplySnapshot(b.snapshot); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
-		if err := r.restore(b.snapshot); err != nil {
-			return err
-		}
+		r.adopt(b.snapshot, state)
 	}
 	if b.hard != nil {
 		r.term = b.hard.GetTerm()
@@ -299,12 +303,18 @@ func (r *replica) save(rd *raft.Ready) error {
 
 // restore replaces the state by that of a snapshot.
 func (r *replica) restore(s *pb.Snapshot) error {
-	if err := r.machine.restore(s.GetData()); err != nil {
+	state, err := parseSnapshot(s.GetData())
+	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	r.adopt(s, state)
+	return nil
+}
+
+func (r *replica) adopt(s *pb.Snapshot, state *machine) {
+	r.machine.adopt(state)
 	r.index, r.snapped, r.logged = s.GetMetadata().GetIndex(), s.GetMetadata().GetIndex(), 0
 	r.config = s.GetMetadata().GetConfState()
-	return nil
 }
 
 // apply carries out one committed entry.

@@ -291,8 +291,8 @@ func readSaved(path string) (*machine, error) {
 	if b, err = checked(b); err != nil {
 		return nil, fmt.Errorf("store-restore: %s is no saved store, or is damaged: %w", path, err)
 	}
-	m := newMachine()
-	if err := m.restore(b); err != nil {
+	m, err := parseSnapshot(b)
+	if err != nil {
 		return nil, fmt.Errorf("store-restore: %s: %w", path, err)
 	}
 	return m, nil
