@@ -192,7 +192,7 @@ func TestAWSWithoutRole(t *testing.T) {
 		imds(w, r, id)
 	}
 	m := newMock(t, bare)
-	r := m.within(4*time.Second, "a", "acquire")
+	r := m.within(15*time.Second, "a", "acquire")
 	if r.exit != 1 || !strings.Contains(r.out, "has the instance a role?") {
 		t.Errorf("got exit %d and %q, want 1 and the role asked for", r.exit, r.out)
 	}

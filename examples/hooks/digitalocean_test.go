@@ -130,7 +130,7 @@ func TestDigitalOceanScope(t *testing.T) {
 		digitalOcean.api(m, w, r, body)
 	}
 	m := newMock(t, blind)
-	for _, r := range []run{m.within(4*time.Second, "a", "acquire"), m.run(1, "a", "check")} {
+	for _, r := range []run{m.within(15*time.Second, "a", "acquire"), m.run(1, "a", "check")} {
 		if r.exit != 1 || !strings.Contains(r.out, "the token may see") {
 			t.Errorf("got exit %d and %q, want 1 and the token named", r.exit, r.out)
 		}
