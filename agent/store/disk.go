@@ -134,6 +134,10 @@ var (
 func openDisk(path string) (*boltDisk, error) {
 	d := &boltDisk{path: path, waiting: &batch{}}
 	switch info, err := os.Stat(path); {
+	case err == nil && d.cutShort(info.Size()):
+		if err := os.Truncate(path, 0); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
 	case err == nil && info.Size() > 0:
 		if err := d.verify(); err != nil {
 			return nil, err
@@ -164,6 +168,13 @@ func openDisk(path string) (*boltDisk, error) {
 		return nil, errors.Join(fmt.Errorf("store: writing %s: %w", path, err), d.db.Close(), d.journal.file.Close())
 	}
 	return d, nil
+}
+
+// cutShort reports whether the first start was cut short while bbolt wrote the four pages
+// that a file begins with: a journal comes later, and anything to keep after that.
+func (d *boltDisk) cutShort(size int64) bool {
+	_, err := os.Stat(journalPath(d.path))
+	return size > 0 && size < 4*int64(os.Getpagesize()) && errors.Is(err, fs.ErrNotExist)
 }
 
 // damaged is the error for a file or a journal that does not hold what was written to

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/bbolt"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
@@ -121,6 +122,34 @@ func TestDiskRefusesDamage(t *testing.T) {
 	}
 	for _, length := range []int{100, 4096, 8192, len(whole) / 2} {
 		try(fmt.Sprint("cut to ", length), whole[:length])
+	}
+}
+
+// A first start that was cut short has kept nothing: the next one begins anew.
+func TestDiskWhoseFirstStartWasCutShort(t *testing.T) {
+	first := filepath.Join(t.TempDir(), "first.db")
+	db, err := bbolt.Open(first, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	begun, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, 4096, 8192, 12288} {
+		path := filepath.Join(t.TempDir(), "store.db")
+		if err := os.WriteFile(path, begun[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := openDisk(path)
+		if err != nil {
+			t.Errorf("cut to %d bytes: %v", n, err)
+			continue
+		}
+		d.close()
 	}
 }
 
