@@ -105,6 +105,13 @@ func many(t *testing.T, opt Options) {
 	if longest > 0 {
 		t.Logf("in standing topologies no host led, though one could, for at most %.0f %% of the bound", 100*longest)
 	}
+	if buried := covered[coverBuried]; buried > 0 {
+		uneven := covered[coverUneven]
+		t.Logf("of %d failovers of a host's elections, %d left them uneven", buried, uneven)
+		if 100*uneven > buried+100 {
+			t.Errorf("want at most 1 %% of them uneven")
+		}
+	}
 	if *flagCover {
 		for _, k := range slices.Sorted(maps.Keys(covered)) {
 			fmt.Printf("%10d  %s\n", covered[k], k)
