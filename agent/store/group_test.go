@@ -654,7 +654,7 @@ func TestDoyenWhoseDiskWorksAgain(t *testing.T) {
 		t.Fatalf("want it to lead raft, and to remember its term: %v, %d", s.replica.state(), s.replica.machine.led(GroupElection))
 	}
 	if got := s.serving.Load(); got != 0 {
-		t.Errorf("it serves under term %d, and the other voter may hold what it has acknowledged", got)
+		t.Errorf("it serves under term %d, and the other voter may hold more than it does", got)
 	}
 	for range 6 {
 		s.replica.node.Tick() // asks again
