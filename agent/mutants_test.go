@@ -147,7 +147,7 @@ var mutants = []mutant{
 		[]edit{{"agent/store/calls.go", "make(chan struct{}, maxStreamCalls)", "make(chan struct{}, 10*maxStreamCalls)"}},
 		"./agent/store", "TestMemberThatReadsNoAnswers"},
 	{"long answers go over the line of short ones",
-		[]edit{{"agent/store/network.go", "alone := kind != callWrite && kind != callGet", "alone := false"}},
+		[]edit{{"agent/store/network.go", "alone := kind == callList || kind == callSave", "alone := false"}},
 		"./agent/store", "TestLines"},
 	{"a change that may have been done is said not to be",
 		[]edit{{"agent/store/calls.go", "		last = &Error{Kind: Unknown, Text: \"it may or may not have been done, and then \" + last.Text}\n", ""}},

@@ -21,7 +21,7 @@ const storeFile = "store.db"
 
 const (
 	// slowDisk is how long a write to the disk of the store may take before it is
-	// a finding: every change waits for two of them.
+	// a finding: every change waits for one.
 	slowDisk = 500 * time.Millisecond
 	// laggingVoter is how many entries a voter may lack before it is a finding.
 	laggingVoter = 20000
@@ -261,7 +261,7 @@ func (l *loop) findStore() {
 	})
 	find(st.DiskError == "" && st.Trouble != "", Finding{
 		What: "store-waits", Evidence: st.Trouble, Degrades: true,
-		Advice: "Start the voters that are missing, with --store on, and see that this member reaches them over TCP.",
+		Advice: "Start voters that are missing, with --store on, and see that this member reaches them over TCP.",
 	})
 	find(st.SlowestMS > float64(slowDisk.Milliseconds()), Finding{
 		What: "store-disk-slow", Evidence: fmt.Sprintf("a write to the disk of the store took %.0f ms", st.SlowestMS),

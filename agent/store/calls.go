@@ -304,15 +304,11 @@ func (s *Store) serveStream(st Stream) {
 		answer := func(text []byte) {
 			out.put(ctx, append(b[2:callHead:callHead], text...)) // else nothing waits for it any more
 		}
-		if !enter(places) {
+		if len(places) == cap(places) || !enter(s.places) { // this goroutine alone fills places
 			answer(refusal(errBusy))
 			continue
 		}
-		if !enter(s.places) {
-			<-places
-			answer(refusal(errBusy))
-			continue
-		}
+		places <- struct{}{}
 		wg.Go(func() {
 			answer(s.serveCall(ctx, b[1], b[callHead:]))
 			<-s.places

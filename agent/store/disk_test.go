@@ -155,10 +155,7 @@ func TestDiskWhoseFirstStartWasCutShort(t *testing.T) {
 
 func TestDiskInUse(t *testing.T) {
 	path := filledDisk(t)
-	d, err := openDisk(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := openTestDisk(t, path)
 	defer d.close()
 	if _, err := openDisk(path); err == nil || err.Error() != "store: "+path+" is in use by another process" {
 		t.Errorf("a file that is open: got %v", err)

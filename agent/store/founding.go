@@ -224,9 +224,9 @@ func (s *Store) trouble(st *State) string {
 	case st.Behind:
 		return "this member leads, and another voter has newer changes"
 	}
-	for _, p := range s.peers {
-		if p.fresh() && p.Group != 0 && p.Group != r.identity.group && !p.Pristine && !r.pristine() {
-			return fmt.Sprintf("voter %s keeps another store than this one: where the majority does not, stop the agent, move the file of the store away and start it again", p.Voter)
+	for _, v := range s.cfg.Voters {
+		if p := s.peers[v]; p.fresh() && p.Group != 0 && p.Group != r.identity.group && !p.Pristine && !r.pristine() {
+			return fmt.Sprintf("voter %s keeps another store than this one: stop each agent that keeps the one that fewer voters have, move its store.db and store.db.journal away, and start it", v)
 		}
 	}
 	if !contains(r.config.GetVoters(), r.identity.id) && r.identity.group != 0 {

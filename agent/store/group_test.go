@@ -463,9 +463,8 @@ func TestTheStoreOutlivesARestartOfAll(t *testing.T) {
 
 // deafStream asks for a key as often as it may, and reads no answer.
 type deafStream struct {
+	ending
 	questions chan []byte
-	over      chan struct{}
-	once      sync.Once
 }
 
 func (s *deafStream) Send(...[]byte) error {
@@ -482,20 +481,13 @@ func (s *deafStream) Receive() ([]byte, error) {
 	}
 }
 
-func (s *deafStream) SetWriteDeadline(time.Time) error { return nil }
-
-func (s *deafStream) Close() error {
-	s.once.Do(func() { close(s.over) })
-	return nil
-}
-
 // A member that asks, and does not read the answers, keeps no other member from asking.
 func TestMemberThatReadsNoAnswers(t *testing.T) {
 	g := newTestGroup(t, "a", "b", "c")
 	g.elect("a")
 	a := g.serves("a")
 	g.put(a, "k", strings.Repeat("x", MaxValue))
-	deaf := &deafStream{questions: make(chan []byte), over: make(chan struct{})}
+	deaf := &deafStream{ending: newEnding(), questions: make(chan []byte)}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -522,11 +514,9 @@ func TestMemberThatReadsNoAnswers(t *testing.T) {
 // term it leads, before it orders anything: the entry that said so may be lost.
 func TestDoyenThatLeadsRaftAgain(t *testing.T) {
 	s := loneStore()
-	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := openTestDisk(t, filepath.Join(t.TempDir(), "store.db"))
 	defer d.close()
+	var err error
 	if s.replica, err = newReplica(d, draw, func(*pb.Message) {}, s.applied); err != nil {
 		t.Fatal(err)
 	}
@@ -588,17 +578,15 @@ func loneStore() *Store {
 // all that it had acknowledged before.
 func TestDoyenWhoseDiskWorksAgain(t *testing.T) {
 	s := loneStore()
-	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := openTestDisk(t, filepath.Join(t.TempDir(), "store.db"))
 	defer d.close()
 	const other = 3
 	var sent []*pb.Message
 	begin := func() {
 		s.abandon(errNotServing)
 		s.campaign = time.Time{}
-		if s.replica, err = newReplica(d, func() uint64 { return 1 }, func(m *pb.Message) { sent = append(sent, m) }, s.applied); err != nil {
+		var err error
+	if s.replica, err = newReplica(d, func() uint64 { return 1 }, func(m *pb.Message) { sent = append(sent, m) }, s.applied); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -673,10 +661,7 @@ func TestLenderThatIsElected(t *testing.T) {
 	g.put(g.serves("a"), "k", "1")
 	g.has("c", "k", "1")
 	g.stop("c")
-	d, err := openDisk(g.path("c"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := openTestDisk(t, g.path("c"))
 	group := d.mark.group
 	if err := d.close(); err != nil {
 		t.Fatal(err)
@@ -702,11 +687,10 @@ func TestLenderThatIsElected(t *testing.T) {
 // Two voters that have come to keep different stores say so: neither can follow the other.
 func TestVotersOfDifferentStores(t *testing.T) {
 	s := loneStore()
-	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.cfg.Voters = []string{"a", "b"}
+	d := openTestDisk(t, filepath.Join(t.TempDir(), "store.db"))
 	defer d.close()
+	var err error
 	if s.replica, err = newReplica(d, func() uint64 { return 1 }, func(*pb.Message) {}, s.applied); err != nil {
 		t.Fatal(err)
 	}
@@ -736,10 +720,7 @@ func TestVotersOfDifferentStores(t *testing.T) {
 
 // A snapshot that a newer version has made does not replace what this one can read.
 func TestSnapshotOfANewerVersion(t *testing.T) {
-	d, err := openDisk(filepath.Join(t.TempDir(), "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := openTestDisk(t, filepath.Join(t.TempDir(), "store.db"))
 	defer d.close()
 	open := func() (*replica, error) {
 		return newReplica(d, func() uint64 { return 1 }, func(*pb.Message) {}, func(uint64, outcome) {})

@@ -162,10 +162,10 @@ func (n *network) deliver(stream Stream, voter string, p *parcel) (Stream, error
 }
 
 // call asks a member and returns its answer. sent is false if the question has
-// certainly not arrived. Long answers come over a line of their own, so that short ones
-// need not wait for them.
+// certainly not arrived. Answers that may be as long as the store come over a line of
+// their own, so that others need not wait for them.
 func (n *network) call(ctx context.Context, member string, kind byte, body []byte) (answer []byte, sent bool, err error) {
-	alone := kind != callWrite && kind != callGet
+	alone := kind == callList || kind == callSave
 	l := n.line(member, alone)
 	if alone {
 		defer l.close(errLineEnded)

@@ -17,7 +17,7 @@ type answering struct{ all []*answeringStream }
 func (a *answering) Serve(func(Stream)) {}
 
 func (a *answering) Open(context.Context, string) (Stream, error) {
-	s := &answeringStream{answers: make(chan []byte, 16), over: make(chan struct{})}
+	s := &answeringStream{ending: newEnding(), answers: make(chan []byte, 16)}
 	a.all = append(a.all, s)
 	return s, nil
 }
@@ -36,9 +36,23 @@ func (a *answering) closed() (all []bool) {
 }
 
 type answeringStream struct {
+	ending
 	answers chan []byte
-	over    chan struct{}
-	once    sync.Once
+}
+
+// ending is what all streams of tests have.
+type ending struct {
+	over chan struct{}
+	once *sync.Once
+}
+
+func newEnding() ending { return ending{make(chan struct{}), new(sync.Once)} }
+
+func (e ending) SetWriteDeadline(time.Time) error { return nil }
+
+func (e ending) Close() error {
+	e.once.Do(func() { close(e.over) })
+	return nil
 }
 
 func (s *answeringStream) Send(messages ...[]byte) error {
@@ -57,13 +71,6 @@ func (s *answeringStream) Receive() ([]byte, error) {
 	case <-s.over:
 		return nil, errors.New("closed")
 	}
-}
-
-func (s *answeringStream) SetWriteDeadline(time.Time) error { return nil }
-
-func (s *answeringStream) Close() error {
-	s.once.Do(func() { close(s.over) })
-	return nil
 }
 
 // Calls share a line while it is used, and long answers have their own. A line is closed

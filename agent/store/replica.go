@@ -52,11 +52,11 @@ type replica struct {
 	send    func(*pb.Message)
 	applied func(proposal uint64, o outcome)
 
-	compaction
-	index   uint64 // of the last entry applied
-	logged  int    // bytes of entries since the last snapshot
-	snapped uint64 // its index
-	term    uint64 // raft's, as it is on disk
+	compaction compaction
+	index      uint64 // of the last entry applied
+	logged     int    // bytes of entries since the last snapshot
+	snapped    uint64 // its index
+	term       uint64 // raft's, as it is on disk
 }
 
 // newReplica makes a replica from what its disk holds; draw draws the id of an empty one.
@@ -98,7 +98,7 @@ func newReplica(d disk, draw func() uint64, send func(*pb.Message), applied func
 func (r *replica) begin() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("store: what is on disk cannot be true: %v", p)
+			err = fmt.Errorf("store: raft refuses what is on disk: %v", p)
 		}
 	}()
 	r.node, err = raft.NewRawNode(&raft.Config{
@@ -353,7 +353,7 @@ func (r *replica) apply(e *pb.Entry) error {
 
 // compact makes a snapshot if much has been logged since the last.
 func (r *replica) compact() error {
-	if r.node == nil || r.logged < max(r.bytes, r.machine.size) && r.index-r.snapped < r.entries {
+	if r.node == nil || r.logged < max(r.compaction.bytes, r.machine.size) && r.index-r.snapped < r.compaction.entries {
 		return nil
 	}
 	if r.index <= r.snapped {
@@ -368,8 +368,8 @@ func (r *replica) compact() error {
 		return err
 	}
 	first, _ := r.log.FirstIndex()
-	keep := r.trailing
-	if r.logged > r.bytes {
+	keep := r.compaction.trailing
+	if r.logged > r.compaction.bytes {
 		keep = 0 // large entries
 	}
 	if to := r.index - min(r.index, keep); to >= first {

@@ -374,6 +374,9 @@ func TestStoreCatchesUp(t *testing.T) {
 			tr.wipe(absent)
 		}
 		all := leader.changes(0)
+		if len(all) == 0 {
+			t.Fatalf("%s shows no changes", leader.name)
+		}
 		began := time.Now()
 		absent.restart()
 		most := absent.mostMemory(func() {
