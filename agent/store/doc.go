@@ -8,7 +8,7 @@
 // raft, a disk and the state machine (machine.go), which no clock and no goroutine
 // reaches, so that tests play it with crashes that lose what was not synced. A
 // Store (store.go) is the goroutine around it, with the network (network.go), the
-// calls of clients (calls.go), and the stream that carries them to the doyen (line.go).
+// calls of clients (calls.go), and the stream that carries them to the doyen (callstream.go).
 //
 // One leader, not two: only the doyen campaigns, ticks and proposes, and only
 // while its deadline holds; raft's own election time-outs never end. A member

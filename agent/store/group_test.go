@@ -586,7 +586,7 @@ func TestDoyenWhoseDiskWorksAgain(t *testing.T) {
 		s.abandon(errNotServing)
 		s.campaign = time.Time{}
 		var err error
-	if s.replica, err = newReplica(d, func() uint64 { return 1 }, func(m *pb.Message) { sent = append(sent, m) }, s.applied); err != nil {
+		if s.replica, err = newReplica(d, func() uint64 { return 1 }, func(m *pb.Message) { sent = append(sent, m) }, s.applied); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -56,7 +56,7 @@ type network struct {
 	wg      sync.WaitGroup
 	mu      sync.Mutex
 	senders map[string]*sender
-	lines   map[string]*line // by member
+	calls   map[string]*callStream // by member
 }
 
 // parcel is one message on its way.
@@ -74,7 +74,7 @@ type sender struct {
 }
 
 func newNetwork(streams Network, self string, member func(string) string, leader func() string) *network {
-	n := &network{streams: streams, self: self, member: member, leader: leader, senders: map[string]*sender{}, lines: map[string]*line{}}
+	n := &network{streams: streams, self: self, member: member, leader: leader, senders: map[string]*sender{}, calls: map[string]*callStream{}}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	return n
 }
@@ -162,13 +162,13 @@ func (n *network) deliver(stream Stream, voter string, p *parcel) (Stream, error
 }
 
 // call asks a member and returns its answer. sent is false if the question has
-// certainly not arrived. Answers that may be as long as the store come over a line of
+// certainly not arrived. Answers that may be as long as the store come over a stream of
 // their own, so that others need not wait for them.
 func (n *network) call(ctx context.Context, member string, kind byte, body []byte) (answer []byte, sent bool, err error) {
 	alone := kind == callList || kind == callSave
-	l := n.line(member, alone)
+	l := n.callStream(member, alone)
 	if alone {
-		defer l.close(errLineEnded)
+		defer l.close(errStreamEnded)
 	}
 	select {
 	case <-l.opened:
@@ -178,17 +178,17 @@ func (n *network) call(ctx context.Context, member string, kind byte, body []byt
 	}
 }
 
-// line returns the line to a member that its calls share, or one for a call alone. It may
-// still have to be opened.
-func (n *network) line(member string, alone bool) *line {
+// callStream returns the stream to a member that its calls share, or one for a call
+// alone. It may still have to be opened.
+func (n *network) callStream(member string, alone bool) *callStream {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if l := n.lines[member]; l != nil && !alone && l.why() == nil {
+	if l := n.calls[member]; l != nil && !alone && l.why() == nil {
 		return l
 	}
-	l := newLine()
+	l := newCallStream()
 	if !alone {
-		n.lines[member] = l
+		n.calls[member] = l
 	}
 	if err := n.ctx.Err(); err != nil {
 		l.open(nil, err)
@@ -198,8 +198,8 @@ func (n *network) line(member string, alone bool) *line {
 	return l
 }
 
-// open opens a line to a member and returns once it is over.
-func (n *network) open(l *line, member string) {
+// open opens a stream to a member and returns once it is over.
+func (n *network) open(l *callStream, member string) {
 	ctx, cancel := context.WithTimeout(n.ctx, dialLimit)
 	defer cancel()
 	if !l.open(n.streams.Open(ctx, member)) {
@@ -211,8 +211,8 @@ func (n *network) open(l *line, member string) {
 	l.watch(func() bool { now := n.leader(); return now == "" || now == member })
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.lines[member] == l {
-		delete(n.lines, member)
+	if n.calls[member] == l {
+		delete(n.calls, member)
 	}
 }
 

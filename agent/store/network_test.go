@@ -73,9 +73,9 @@ func (s *answeringStream) Receive() ([]byte, error) {
 	}
 }
 
-// Calls share a line while it is used, and long answers have their own. A line is closed
+// Calls share a stream while it is used, and long answers have their own. A stream is closed
 // when it has had no call for a while, and, with its calls, when another member leads.
-func TestLines(t *testing.T) {
+func TestCallStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o answering
 		var leader atomic.Value
@@ -121,7 +121,7 @@ func TestLines(t *testing.T) {
 				}
 				return nil
 			}, []bool{true, true, true}},
-			{"the next leader has a line", 0, func() error { _, err := call(callGet, "5"); return err }, []bool{true, true, true, false}},
+			{"the next leader has one", 0, func() error { _, err := call(callGet, "5"); return err }, []bool{true, true, true, false}},
 		} {
 			time.Sleep(step.pause)
 			if step.do != nil {
@@ -145,7 +145,7 @@ func TestLines(t *testing.T) {
 }
 
 // Many calls at once are one stream, and each gets its own answer.
-func TestCallsShareALine(t *testing.T) {
+func TestCallsShareAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o answering
 		n := newNetwork(&o, "a", func(v string) string { return v }, func() string { return "b" })

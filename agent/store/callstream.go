@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// maxIdleTime is how long a line without a call stays open. The other end closes it
+	// maxIdleTime is how long one without a call stays open. The other end closes it
 	// somewhat later.
 	maxIdleTime = 30 * time.Second
-	// leaderLook is how often a line looks whether another member leads.
+	// leaderLook is how often one looks whether another member leads.
 	leaderLook = 50 * time.Millisecond
 	// callHead is the length of what stands before the body of a call, its kind and
-	// its number on the line; an answer has the number alone.
+	// its number on the stream; an answer has the number alone.
 	callHead, answerHead = 10, 8
 )
 
 var (
-	errLineEnded    = errors.New("the connection ended")
+	errStreamEnded  = errors.New("the connection ended")
 	errAnotherLeads = errors.New("another member leads")
 )
 
-// line is a stream over which this member has another answer its calls, many at a time.
-type line struct {
+// callStream is a stream over which this member has another answer its calls, many at a time.
+type callStream struct {
 	opened chan struct{} // closed once out is there, or err is
 	out    *outbox
 
@@ -36,13 +36,13 @@ type line struct {
 	used    time.Time              // when the last call ended
 }
 
-func newLine() *line {
-	return &line{opened: make(chan struct{}), waiting: map[uint64]chan []byte{}, used: time.Now()}
+func newCallStream() *callStream {
+	return &callStream{opened: make(chan struct{}), waiting: map[uint64]chan []byte{}, used: time.Now()}
 }
 
 // open gives it its stream, or the error with which it is over before it has begun, and
 // reports whether it can be used.
-func (l *line) open(s Stream, err error) bool {
+func (l *callStream) open(s Stream, err error) bool {
 	defer close(l.opened)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,9 +58,9 @@ func (l *line) open(s Stream, err error) bool {
 	return false
 }
 
-// call puts a question, once the line is open, and returns the answer. sent is false if
+// call puts a question, once the stream is open, and returns the answer. sent is false if
 // the question has certainly not arrived.
-func (l *line) call(ctx context.Context, kind byte, body []byte) (answer []byte, sent bool, err error) {
+func (l *callStream) call(ctx context.Context, kind byte, body []byte) (answer []byte, sent bool, err error) {
 	got := make(chan []byte, 1)
 	l.mu.Lock()
 	if err := l.err; err != nil {
@@ -92,17 +92,17 @@ func (l *line) call(ctx context.Context, kind byte, body []byte) (answer []byte,
 	case answer := <-got: // it came last
 		return answer, true, nil
 	default:
-		l.close(errLineEnded) // a write that failed has closed the outbox alone
+		l.close(errStreamEnded) // a write that failed has closed the outbox alone
 		return nil, true, l.why()
 	}
 }
 
 // receive hands the answers to those who wait for them, until the stream ends.
-func (l *line) receive() {
+func (l *callStream) receive() {
 	for {
 		b, err := l.out.stream.Receive()
 		if err != nil || len(b) < answerHead {
-			l.close(errLineEnded)
+			l.close(errStreamEnded)
 			return
 		}
 		l.mu.Lock()
@@ -115,10 +115,10 @@ func (l *line) receive() {
 	}
 }
 
-// watch closes a line to a member that leads no more, or that nothing is asked. A member
+// watch closes a stream to a member that leads no more, or that nothing is asked. A member
 // may be frozen or cut off, and would be waited for as long as a call may take; one that
 // has handed over answers within a look.
-func (l *line) watch(leads func() bool) {
+func (l *callStream) watch(leads func() bool) {
 	ticker := time.NewTicker(leaderLook)
 	defer ticker.Stop()
 	for followed := true; ; {
@@ -135,23 +135,23 @@ func (l *line) watch(leads func() bool) {
 		l.mu.Lock()
 		idle := len(l.waiting) == 0 && time.Since(l.used) >= maxIdleTime
 		if idle { // from here on it takes no call
-			l.err = errLineEnded
+			l.err = errStreamEnded
 		}
 		l.mu.Unlock()
 		if idle {
-			l.close(errLineEnded)
+			l.close(errStreamEnded)
 		}
 	}
 }
 
-func (l *line) why() error {
+func (l *callStream) why() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
 // close ends it, for the first reason that is given.
-func (l *line) close(why error) {
+func (l *callStream) close(why error) {
 	l.mu.Lock()
 	if l.err == nil {
 		l.err = why
@@ -188,7 +188,7 @@ func (o *outbox) put(ctx context.Context, message []byte) error {
 	for {
 		select {
 		case <-o.over:
-			return errLineEnded
+			return errStreamEnded
 		default:
 		}
 		if o.add(message) {
