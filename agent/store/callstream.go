@@ -42,43 +42,43 @@ func newCallStream() *callStream {
 
 // open gives it its stream, or the error with which it is over before it has begun, and
 // reports whether it can be used.
-func (l *callStream) open(s Stream, err error) bool {
-	defer close(l.opened)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *callStream) open(s Stream, err error) bool {
+	defer close(c.opened)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case l.err == nil && err == nil:
-		l.out = newOutbox(s)
+	case c.err == nil && err == nil:
+		c.out = newOutbox(s)
 		return true
 	case err == nil: // nothing waits for it any more
 		s.Close()
-	case l.err == nil:
-		l.err = err
+	case c.err == nil:
+		c.err = err
 	}
 	return false
 }
 
 // call puts a question, once the stream is open, and returns the answer. sent is false if
 // the question has certainly not arrived.
-func (l *callStream) call(ctx context.Context, kind byte, body []byte) (answer []byte, sent bool, err error) {
+func (c *callStream) call(ctx context.Context, kind byte, body []byte) (answer []byte, sent bool, err error) {
 	got := make(chan []byte, 1)
-	l.mu.Lock()
-	if err := l.err; err != nil {
-		l.mu.Unlock()
+	c.mu.Lock()
+	if err := c.err; err != nil {
+		c.mu.Unlock()
 		return nil, false, err
 	}
-	l.calls++
-	number := l.calls
-	l.waiting[number] = got
-	l.mu.Unlock()
+	c.calls++
+	number := c.calls
+	c.waiting[number] = got
+	c.mu.Unlock()
 	defer func() {
-		l.mu.Lock()
-		delete(l.waiting, number)
-		l.used = time.Now()
-		l.mu.Unlock()
+		c.mu.Lock()
+		delete(c.waiting, number)
+		c.used = time.Now()
+		c.mu.Unlock()
 	}()
 	question := binary.BigEndian.AppendUint64([]byte{callMessage, kind}, number)
-	if err := l.out.put(ctx, append(question, body...)); err != nil {
+	if err := c.out.put(ctx, append(question, body...)); err != nil {
 		return nil, false, err
 	}
 	select {
@@ -86,29 +86,29 @@ func (l *callStream) call(ctx context.Context, kind byte, body []byte) (answer [
 		return answer, true, nil
 	case <-ctx.Done():
 		return nil, true, ctx.Err()
-	case <-l.out.over:
+	case <-c.out.over:
 	}
 	select {
 	case answer := <-got: // it came last
 		return answer, true, nil
 	default:
-		l.close(errStreamEnded) // a write that failed has closed the outbox alone
-		return nil, true, l.why()
+		c.close(errStreamEnded) // a write that failed has closed the outbox alone
+		return nil, true, c.why()
 	}
 }
 
 // receive hands the answers to those who wait for them, until the stream ends.
-func (l *callStream) receive() {
+func (c *callStream) receive() {
 	for {
-		b, err := l.out.stream.Receive()
+		b, err := c.out.stream.Receive()
 		if err != nil || len(b) < answerHead {
-			l.close(errStreamEnded)
+			c.close(errStreamEnded)
 			return
 		}
-		l.mu.Lock()
-		got := l.waiting[binary.BigEndian.Uint64(b)]
-		delete(l.waiting, binary.BigEndian.Uint64(b))
-		l.mu.Unlock()
+		c.mu.Lock()
+		got := c.waiting[binary.BigEndian.Uint64(b)]
+		delete(c.waiting, binary.BigEndian.Uint64(b))
+		c.mu.Unlock()
 		if got != nil {
 			got <- b[answerHead:]
 		}
@@ -118,46 +118,46 @@ func (l *callStream) receive() {
 // watch closes a stream to a member that leads no more, or that nothing is asked. A member
 // may be frozen or cut off, and would be waited for as long as a call may take; one that
 // has handed over answers within a look.
-func (l *callStream) watch(leads func() bool) {
+func (c *callStream) watch(leads func() bool) {
 	ticker := time.NewTicker(leaderLook)
 	defer ticker.Stop()
 	for followed := true; ; {
 		select {
-		case <-l.out.over:
+		case <-c.out.over:
 			return
 		case <-ticker.C:
 		}
 		leading := leads()
 		if !leading && !followed {
-			l.close(errAnotherLeads)
+			c.close(errAnotherLeads)
 		}
 		followed = leading
-		l.mu.Lock()
-		idle := len(l.waiting) == 0 && time.Since(l.used) >= maxIdleTime
+		c.mu.Lock()
+		idle := len(c.waiting) == 0 && time.Since(c.used) >= maxIdleTime
 		if idle { // from here on it takes no call
-			l.err = errStreamEnded
+			c.err = errStreamEnded
 		}
-		l.mu.Unlock()
+		c.mu.Unlock()
 		if idle {
-			l.close(errStreamEnded)
+			c.close(errStreamEnded)
 		}
 	}
 }
 
-func (l *callStream) why() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
+func (c *callStream) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // close ends it, for the first reason that is given.
-func (l *callStream) close(why error) {
-	l.mu.Lock()
-	if l.err == nil {
-		l.err = why
+func (c *callStream) close(why error) {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = why
 	}
-	out := l.out
-	l.mu.Unlock()
+	out := c.out
+	c.mu.Unlock()
 	if out != nil {
 		out.close()
 	}

@@ -27,7 +27,7 @@ type lan struct {
 }
 
 // newLAN builds a lan that is removed when the test ends. Without root or a tool it skips
-// the test, or fails it if DOYEN_TEST_REQUIRE is set.
+// the test, or fails it if DOYEN_TEST_REQUIRE is 1.
 func newLAN(t *testing.T) *lan {
 	t.Helper()
 	need(t, "ip", "arping", "bash")

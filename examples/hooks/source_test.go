@@ -9,7 +9,7 @@ import (
 )
 
 // need skips a test if one of the tools is missing, or fails it if DOYEN_TEST_REQUIRE is
-// set.
+// 1.
 func need(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
@@ -21,7 +21,7 @@ func need(t *testing.T, tools ...string) {
 
 func missing(t *testing.T, format string, args ...any) {
 	t.Helper()
-	if os.Getenv("DOYEN_TEST_REQUIRE") != "" {
+	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format, args...)

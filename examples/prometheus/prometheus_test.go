@@ -33,7 +33,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// need skips the test if a program is missing, or fails it if DOYEN_TEST_REQUIRE is set.
+// need skips the test if a program is missing, or fails it if DOYEN_TEST_REQUIRE is 1.
 func need(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err == nil {

@@ -16,7 +16,7 @@ import (
 	"doyen/examples/internal/trial"
 )
 
-// Needs skips a test if a tool is missing, or fails it if DOYEN_TEST_REQUIRE is set.
+// Needs skips a test if a tool is missing, or fails it if DOYEN_TEST_REQUIRE is 1.
 func Needs(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
@@ -44,7 +44,7 @@ type Box struct {
 
 // New boots a box that is removed when the test ends. The name is unique in the test. The
 // box has no network. The test runs in a directory beside that of this package's parent.
-// Without root or a tool New skips the test, or fails it if DOYEN_TEST_REQUIRE is set.
+// Without root or a tool New skips the test, or fails it if DOYEN_TEST_REQUIRE is 1.
 func New(t *testing.T, name string) *Box {
 	t.Helper()
 	Needs(t, "unshare", "nsenter", "ip", "systemctl", "dpkg")
