@@ -280,7 +280,7 @@ func TestCloseBeforeBeginTouchesNothing(t *testing.T) {
 		t.Error("the second agent has taken the first one's addresses off")
 	}
 	if err := s.Renew(clock.Boot() + 2*time.Minute); err != nil || s.hasFound(TablesRemoved) {
-		t.Errorf("want the first agent's tables as they were, got %v, %v", err, s.found)
+		t.Errorf("want the first agent's tables as they were, got %v, %v", err, s.events())
 	}
 }
 

@@ -71,15 +71,19 @@ func (h *host) runWith(list ...string) *subject {
 	return s
 }
 
-func (s *subject) hasFound(what string) bool {
+// events returns what the set has reported until now.
+func (s *subject) events() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.found {
-		if f.What == what {
-			return true
-		}
-	}
-	return false
+	return slices.Clone(s.found)
+}
+
+func (s *subject) hasFound(what string) bool {
+	return slices.ContainsFunc(s.events(), func(e Event) bool { return e.What == what })
+}
+
+func (s *subject) hasEnded(what string) bool {
+	return slices.ContainsFunc(s.events(), func(e Event) bool { return e.What == what && e.Over })
 }
 
 // take takes the addresses for long enough for any test.
@@ -204,9 +208,7 @@ func TestRemovedByHandIsPutBack(t *testing.T) {
 		})
 		within(t, text+" is put back", func() bool { _, ok := a.addrs()[text]; return ok })
 	}
-	if !s.hasFound(Removed) {
-		t.Errorf("want a finding, got %v", s.found)
-	}
+	within(t, "a finding", func() bool { return s.hasFound(Removed) })
 	if !b.asks(float6, patience) {
 		t.Errorf("want an answer from %v after it was put back", float6)
 	}
@@ -240,9 +242,7 @@ func TestFindingEndsWithItsReason(t *testing.T) {
 	a.do(func() { must(t, netlink.LinkSetUp(link(t, "eth0"))) })
 	within(t, "its end", func() bool {
 		s.Announce()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return slices.ContainsFunc(s.found, func(e Event) bool { return e.What == NotAnnounced && e.Over })
+		return s.hasEnded(NotAnnounced)
 	})
 }
 
@@ -259,11 +259,7 @@ func TestFindingEndsWithTheLead(t *testing.T) {
 	s.Set.mu.Unlock()
 	must(t, s.Drop())
 	for _, what := range []string{NotAnnounced, NotProlonged} {
-		within(t, "the end of "+what, func() bool {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return slices.ContainsFunc(s.found, func(e Event) bool { return e.What == what && e.Over })
-		})
+		within(t, "the end of "+what, func() bool { return s.hasEnded(what) })
 	}
 }
 
@@ -410,7 +406,7 @@ func TestTablesFlushedByOthersComeBack(t *testing.T) {
 		}
 	}
 	if got := a.tables(); len(got) != 2 || !s.hasFound(TablesRemoved) {
-		t.Errorf("want the tables back and a finding, got %v, %v", got, s.found)
+		t.Errorf("want the tables back and a finding, got %v, %v", got, s.events())
 	}
 	if n := lost(); n > 0 {
 		t.Errorf("%d packets were not answered", n)
@@ -427,7 +423,7 @@ func TestLateRenewalIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Renew(until + time.Millisecond); err != nil || s.hasFound(CutOffLate) {
-		t.Fatalf("a renewal in time: %v, %v", err, s.found)
+		t.Fatalf("a renewal in time: %v, %v", err, s.events())
 	}
 	for clock.Boot() <= until+time.Millisecond {
 		time.Sleep(time.Millisecond)
@@ -436,7 +432,7 @@ func TestLateRenewalIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !s.hasFound(CutOffLate) || !b.asks(float4, patience) {
-		t.Errorf("want the finding, and the address to answer again, got %v", s.found)
+		t.Errorf("want the finding, and the address to answer again, got %v", s.events())
 	}
 }
 
