@@ -49,7 +49,8 @@ func (e *election) persist(now time.Duration) bool {
 	if err == nil {
 		err = a.leases.keep(e.owed.LongestLease)
 	}
-	e.member.findUnwritable(now, cmp.Or(err, e.member.unwritable))
+	e.unstored = err
+	e.member.findUnwritable(now)
 	return err == nil
 }
 
@@ -72,15 +73,19 @@ func (l *loop) persistAll(elections []*election) {
 // store one is no candidate.
 func (l *loop) noteProbe(err error) {
 	l.unwritable = err
-	l.findUnwritable(l.agent.cfg.now().Boot, err)
+	l.findUnwritable(l.agent.cfg.now().Boot)
 	for _, e := range l.elections {
 		e.judgeFitness()
 	}
 }
 
-// findUnwritable keeps the finding about the state directory up to date.
-func (l *loop) findUnwritable(now time.Duration, err error) {
-	name := l.agent.self.Name
+// findUnwritable keeps the finding about the state directory up to date: it stays while
+// the last probe failed, or what an election owes is not stored.
+func (l *loop) findUnwritable(now time.Duration) {
+	name, err := l.agent.self.Name, l.unwritable
+	for _, e := range l.elections {
+		err = cmp.Or(e.unstored, err)
+	}
 	if err == nil {
 		l.findings.clear(stateUnwritable, name)
 		return

@@ -119,6 +119,7 @@ type election struct {
 
 	waiting   []request // step-downs under way
 	owed      promises  // what must be on disk before anything is sent
+	unstored  error     // why that is not there
 	released  uint64    // a term whose release has ended, but not every Lead function
 	releaseBy time.Duration
 	yielded   yielded // the planned hand-over under way
