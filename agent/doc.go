@@ -76,10 +76,8 @@
 //
 // Every member votes in all elections that any member names, its own settings or
 // not, and begins to do so when it first hears of one; it is a candidate of those
-// that its settings name. A member of a version without further elections passes
-// over their messages, so it neither votes nor counts there. Join numbers are the
-// group's own. In which elections a member is a candidate, and whether it may lead
-// them, is its detail (package gossip).
+// that its settings name. Join numbers are the group's own. In which elections a
+// member is a candidate, and whether it may lead them, is its detail (package gossip).
 //
 // The doyen lays the elections over the members (seniority.Place) and publishes
 // that in its detail, under its term. All rank candidates by the newest placement
@@ -109,7 +107,9 @@
 //   - Only the group's own election's time to stand aside is kept across restarts,
 //     and of a further election's history the newest 32 leaderships.
 //   - Packets a second grow with the number of elections that a member leads, by one
-//     for every eight: a renewal takes about 140 bytes of a datagram of 1,200.
+//     for every sixty: a renewal takes about 20 bytes of a datagram of 1,200.
+//   - The group's own election shares datagrams with further ones only on a member that
+//     has such when it starts.
 //   - Without a keeper process, what a health check has started goes on after a
 //     crash of the program, until its next start.
 //   - Without a keeper process (Config.Keeper off, the default unless the

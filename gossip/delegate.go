@@ -127,7 +127,7 @@ func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 		return
 	}
 	m.Gossiped = true
-	d.inbox.put(m)
+	d.inbox.put(ElectionMessage{Message: m})
 }
 
 // AckPayload implements memberlist.PingDelegate.

@@ -79,16 +79,21 @@
 //
 // # Messages
 //
-// Send with a receiver is one UDP datagram, at once, to where the receiver was
-// last known. Without a receiver the message goes round by gossip: every member
-// passes the newest of each sender on, within about a second. Either may be
+// Send puts the messages for one member into as few UDP datagrams as they fit into, at
+// once, to where the member was last known; each names its election (direct.go). A
+// renewal that says what the one before said, and its confirm, are a reference to that
+// one (conversation.go). Without a receiver a message goes round by gossip: every member
+// passes the newest of each sender and election on, within about a second. Either may be
 // lost. A direct message is taken once, from the run of a member that gossip
 // knows, by the run that it was sent to (replay.go); a gossiped one only while it
 // is newer than the last of its sender. SetGreeting is handed to a member that
 // exchanges whole states with this member, newcomers above all.
 //
 // Gone, Changed and Messages never block their writer: news that is not
-// reads is replaced or dropped, and counted.
+// read is replaced or dropped, and counted.
+//
+// What a member publishes beyond its 512 bytes of meta is its detail: the meta has its
+// sum, and a member that has another one asks for it over a connection (detail.go).
 //
 // # Keys
 //
@@ -96,13 +101,6 @@
 // its first key (AES-GCM) and taken under any. Rekey says how to change keys
 // without losing a member. Without one, everything is readable and anybody who
 // reaches the port can join: then the network must be trusted.
-//
-// # Beside the elections of the group
-//
-// Messages of further elections travel in envelopes that name the election, those
-// to one member together (elections.go). What a member publishes beyond its 512
-// bytes of meta is its detail: the meta has its sum, and a member that has another
-// one asks for it over a connection (detail.go).
 //
 // # Limits
 //

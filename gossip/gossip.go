@@ -48,12 +48,12 @@ type Gossip struct {
 
 	greeting atomic.Pointer[[]byte]
 	onAsk    atomic.Pointer[func() []byte]
-	inbox    inbox[seniority.Message]
+	inbox    inbox
 	relay    relay
 	detail   atomic.Pointer[[]byte]
 
-	elections     inbox[ElectionMessage] // messages of further elections
 	electionRelay relay
+	conversations conversations
 	wills         bucket
 	// deathSecret proves that this member is dead.
 	deathSecret [32]byte
@@ -89,8 +89,7 @@ func New(c Config) (*Gossip, error) {
 	g := &Gossip{cfg: c, deathSecret: newSecret(), findings: &findings.Record{}, publish: make(chan struct{}, 1), questions: make(chan question, 16), agreed: make(chan uint64, 1)}
 	g.detail.Store(new([]byte(nil)))
 	g.members = newRoster(g.findings.Count)
-	g.inbox = newInbox[seniority.Message](g.findings.Count)
-	g.elections = newInbox[ElectionMessage](g.findings.Count)
+	g.inbox = newInbox(g.findings.Count)
 	g.queue.NumNodes = func() int { return min(g.members.size()+1, maxFanout) }
 	g.queue.RetransmitMult = memberlist.DefaultLANConfig().RetransmitMult
 	if g.keyring, err = openKeyring(c.KeyFile); err != nil {

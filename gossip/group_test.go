@@ -318,14 +318,15 @@ func TestDirectMessagesAndTheGreeting(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var n simnet.Network
 		a := start(t, Config{Transport: n.Host()})
-		a.SetGreeting(seniority.AppendMessage(nil, claimOf(a, 5, 1)))
+		greeting := claimOf(a, 5, 1).Message
+		a.SetGreeting(seniority.AppendMessage(nil, &greeting))
 		b := start(t, Config{Transport: n.Host(), Seeds: []string{a.Addr()}})
 		time.Sleep(time.Second)
 		if got := received(b); len(got) == 0 || got[0].Term != 5 || !got[0].Gossiped {
 			t.Errorf("want the greeting, got %+v", got)
 		}
 		want := claimOf(b, 6, 2)
-		want.To = a.Name()
+		want.Message.To = a.Name()
 		b.Send(want)
 		synctest.Wait()
 		if got := received(a); len(got) != 1 || got[0].Term != 6 || got[0].Gossiped {
@@ -348,7 +349,7 @@ func TestFullInboxDropsTheOldest(t *testing.T) {
 		var n simnet.Network
 		g := start(t, Config{Transport: n.Host()})
 		for i := range inboxSize + 10 {
-			g.inbox.put(seniority.Message{Seq: uint64(i)})
+			g.inbox.put(ElectionMessage{Message: seniority.Message{Seq: uint64(i)}})
 		}
 		got := received(g)
 		if len(got) != inboxSize || got[0].Seq != 10 {

@@ -192,7 +192,7 @@ func received(g *Gossip) []seniority.Message {
 	for {
 		select {
 		case m := <-g.Messages():
-			all = append(all, m)
+			all = append(all, m.Message)
 		default:
 			return all
 		}
@@ -200,10 +200,10 @@ func received(g *Gossip) []seniority.Message {
 }
 
 // claimOf is a claim of g for all members.
-func claimOf(g *Gossip, term, seq uint64) *seniority.Message {
-	return &seniority.Message{
+func claimOf(g *Gossip, term, seq uint64) ElectionMessage {
+	return ElectionMessage{Message: seniority.Message{
 		Kind: seniority.Claim, From: g.Name(), Incarnation: g.cfg.Incarnation, Term: term, Seq: seq, Lease: time.Second,
-	}
+	}}
 }
 
 // lockedBuffer is a log that a test can read while it is written.

@@ -34,15 +34,17 @@ func FuzzMessage(f *testing.F) {
 	g := newMember(f, Config{Transport: n.Host(), Name: "self"})
 	g.members.begin(Peer{Member: seniority.Member{Name: "self", Incarnation: 6}}, 0)
 	g.members.put(Peer{Member: seniority.Member{Name: "a", Addr: here, Incarnation: 5}})
-	claim := &seniority.Message{Kind: seniority.Claim, From: "a", Term: 1}
-	f.Add(seniority.AppendMessage([]byte{gossipByte}, claim))
-	f.Add(seniority.AppendMessage([]byte("m\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x01"), claim))
+	claim := &ElectionMessage{"web", seniority.Message{Kind: seniority.Claim, From: "a", Term: 1}}
+	f.Add(seniority.AppendMessage([]byte{gossipByte}, &claim.Message))
+	f.Add(seniority.AppendMessage(appendName([]byte{electionByte}, "web"), &claim.Message))
+	direct, _ := new(conversations).say(6, []byte("m\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x01\x01a"), []*ElectionMessage{claim})
+	f.Add(direct)
 	f.Add([]byte("b\x00\x00\x00\x00\x00\x00\x00\x05a"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		g.receive(bytes.Clone(b))
 		for _, m := range received(g) {
-			if m.Gossiped != (b[0] == gossipByte) || m.From != "a" {
+			if m.Gossiped != (b[0] != directByte) || m.From != "a" {
 				t.Fatalf("want messages of members only, and gossip told from the rest, got %+v of %q", m, b)
 			}
 		}

@@ -232,8 +232,8 @@ func TestWillArrivesOverUDPAndTCP(t *testing.T) {
 	// As often as it was sent by UDP, and once by TCP.
 	for range willSends + 1 {
 		select {
-		case m := <-a.Messages():
-			if m.Kind != seniority.Release || m.From != leader.Name() || m.Will != will.Will || m.Gossiped {
+		case got := <-a.Messages():
+			if m := got.Message; m.Kind != seniority.Release || m.From != leader.Name() || m.Will != will.Will || m.Gossiped {
 				t.Errorf("want the will, got %+v", m)
 			}
 		case <-time.After(patience):
@@ -318,7 +318,7 @@ func TestNothingRunsAfterClose(t *testing.T) {
 			t.Error(err)
 		}
 		g.SetSelf(seniority.Member{ID: 5}, "")
-		g.Send(&seniority.Message{To: b.Name()})
+		g.Send(ElectionMessage{Message: seniority.Message{To: b.Name()}})
 		if err := g.Leave(t.Context()); err != nil {
 			t.Errorf("want leaving after the end to do nothing, got %v", err)
 		}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-
-	"doyen/seniority"
 )
 
 // Encryption tells who sent a message, not when: somebody on the wire could
@@ -26,14 +24,14 @@ var (
 	errReplayed = errors.New("message-replayed")
 )
 
-// outgoing returns where a member is reached and the stamp of the next message
+// outgoing returns where a member is reached, its run and the stamp of the next message
 // to it; false: nothing is known of it.
-func (r *members) outgoing(name string) (addr netip.AddrPort, stamp []byte, ok bool) {
+func (r *members) outgoing(name string) (addr netip.AddrPort, run uint64, stamp []byte, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.known[name]
 	if k == nil {
-		return netip.AddrPort{}, nil, false
+		return netip.AddrPort{}, 0, nil, false
 	}
 	// A run that is forgotten and met again goes on with higher numbers.
 	k.sent++
@@ -42,13 +40,13 @@ func (r *members) outgoing(name string) (addr netip.AddrPort, stamp []byte, ok b
 	for _, n := range []uint64{r.self.Incarnation, k.run, k.sent} {
 		stamp = binary.BigEndian.AppendUint64(stamp, n)
 	}
-	return k.addr, stamp, true
+	return k.addr, k.run, stamp, true
 }
 
-// incoming checks the stamp of a message from a member. Without keys no member
-// could trust a stamp, but duplicates are of no use there either.
-func (r *members) incoming(from string, stamp []byte) error {
-	sender := binary.BigEndian.Uint64(stamp[1:])
+// incoming checks the stamp of a message from a member, and returns the member's run.
+// Without keys no member could trust a stamp, but duplicates are of no use there either.
+func (r *members) incoming(from string, stamp []byte) (sender uint64, err error) {
+	sender = binary.BigEndian.Uint64(stamp[1:])
 	receiver := binary.BigEndian.Uint64(stamp[9:])
 	number := binary.BigEndian.Uint64(stamp[17:])
 	r.mu.Lock()
@@ -62,35 +60,17 @@ func (r *members) incoming(from string, stamp []byte) error {
 	case i >= 0:
 		got = &r.parted[i].got
 	case k == nil:
-		return errStranger
+		return 0, errStranger
 	default:
-		return errOtherRun
+		return 0, errOtherRun
 	}
 	if r.self.Incarnation != receiver {
-		return errOtherRun
+		return 0, errOtherRun
 	}
 	if !got.take(number) {
-		return errReplayed
+		return 0, errReplayed
 	}
-	return nil
-}
-
-// receiveDirect takes a message for this member alone.
-func (g *Gossip) receiveDirect(b []byte) {
-	if len(b) < stampSize {
-		g.findings.Count("message-malformed")
-		return
-	}
-	m, err := seniority.ParseMessage(b[stampSize:])
-	if err != nil {
-		g.findings.Count("message-malformed")
-		return
-	}
-	if err := g.members.incoming(m.From, b[:stampSize]); err != nil {
-		g.findings.Count(err.Error())
-		return
-	}
-	g.inbox.put(m)
+	return sender, nil
 }
 
 // windowSize is how far a message may be overtaken by others before it is

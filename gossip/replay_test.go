@@ -35,7 +35,7 @@ func TestDirectMessagesAreTakenOnce(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		for seq := range uint64(3) {
 			m := claimOf(b, 6, seq+1)
-			m.To = a.Name()
+			m.Message.To = a.Name()
 			b.Send(m)
 		}
 		synctest.Wait()
@@ -75,7 +75,7 @@ func TestMembersThatMeetAgainHearEachOther(t *testing.T) {
 		for round := range uint64(3) {
 			for i, from := range all {
 				m := claimOf(from, 6, round+1)
-				m.To = all[1-i].Name()
+				m.Message.To = all[1-i].Name()
 				from.Send(m)
 				from.Send(m)
 				synctest.Wait()
@@ -103,7 +103,7 @@ func TestLastWordsMayComeAfterTheGoodbye(t *testing.T) {
 			t.Fatal("the good-bye is no news")
 		}
 		m := claimOf(b, 6, 1)
-		m.To = a.Name()
+		m.Message.To = a.Name()
 		b.Send(m)
 		synctest.Wait()
 		if got := received(a); len(got) != 1 {

@@ -14,8 +14,9 @@ import (
 // Every message that memberlist carries for this package begins with a byte
 // that says what it is.
 const (
-	directByte   = 'm' // a message of the core, for this member alone; see replay.go
-	gossipByte   = 'g' // a message of the core for all members, to be passed on
+	directByte   = 'm' // messages of elections for this member alone; see direct.go
+	gossipByte   = 'g' // a message of the group's own election for all members, to be passed on
+	electionByte = 'G' // one of a further election
 	farewellByte = 'b' // a member leaves: its incarnation and name; passed on
 	questionByte = 'q' // a digest of the sender's view, and its name: is it yours?
 	agreedByte   = 'a' // the digest again: it is
@@ -33,31 +34,7 @@ const (
 
 // Messages is where the messages of the others arrive. At most 1024 wait; the
 // oldest makes room and is counted.
-func (g *Gossip) Messages() <-chan seniority.Message { return g.inbox.c }
-
-// Send sends a message: with an empty To to all members by gossip, where the
-// newest of one sender takes the place of the older; else in one UDP datagram
-// to the receiver's last known address, at once. The message may be lost; what
-// cannot be sent at all is counted. It is encoded before Send returns.
-func (g *Gossip) Send(m *seniority.Message) {
-	if m.To == "" {
-		b := seniority.AppendMessage([]byte{gossipByte}, m)
-		if len(b) > 1+MaxGossip {
-			g.findings.Count("send-too-long")
-			return
-		}
-		if g.relay.newer(m.From, m) {
-			g.queue.QueueBroadcast(&broadcast{name: m.From, b: b})
-		}
-		return
-	}
-	addr, stamp, ok := g.members.outgoing(m.To)
-	if !ok {
-		g.findings.Count("send-unknown-member")
-		return
-	}
-	g.sendTo(m.To, addr, seniority.AppendMessage(stamp, m))
-}
+func (g *Gossip) Messages() <-chan ElectionMessage { return g.inbox.c }
 
 // sendTo sends one datagram through memberlist, which labels and encrypts it.
 func (g *Gossip) sendTo(name string, addr netip.AddrPort, b []byte) {
@@ -102,9 +79,7 @@ func (g *Gossip) receive(b []byte) {
 	case directByte:
 		g.receiveDirect(b)
 	case gossipByte:
-		g.hear(b)
-	case bundleByte:
-		g.receiveBundle(b)
+		g.heard(b, b[1:], "", &g.relay)
 	case electionByte:
 		g.hearElection(b)
 	case farewellByte:
@@ -116,38 +91,6 @@ func (g *Gossip) receive(b []byte) {
 	default:
 		g.findings.Count("message-unknown")
 	}
-}
-
-// hear takes a message of the group's own election that goes round by gossip.
-func (g *Gossip) hear(b []byte) {
-	if m, ok := g.heard(b, b[1:], &g.relay, ""); ok {
-		g.inbox.put(m)
-	}
-}
-
-// heard parses a message that goes round by gossip, and passes the packet on; false:
-// it is not to be delivered. It is delivered and passed on once, if a member in the
-// view has sent it and has said nothing newer. prefix tells the message's place in
-// relay and queue apart from those of the same sender's other messages.
-func (g *Gossip) heard(packet, message []byte, relay *relay, prefix string) (m seniority.Message, ok bool) {
-	m, err := seniority.ParseMessage(message)
-	if err != nil {
-		g.findings.Count("message-malformed")
-		return m, false
-	}
-	if m.From == g.cfg.Name {
-		return m, false // this member's own, come round
-	}
-	if _, known := g.members.member(m.From); !known {
-		g.findings.Count("message-of-stranger")
-		return m, false
-	}
-	if !relay.newer(prefix+m.From, &m) {
-		return m, false
-	}
-	g.queue.QueueBroadcast(&broadcast{name: prefix + m.From, b: bytes.Clone(packet)})
-	m.Gossiped = true
-	return m, true
 }
 
 // goodbye is what this member says when it leaves.
@@ -211,17 +154,17 @@ func (r *relay) newer(sender string, m *seniority.Message) bool {
 }
 
 // inbox is a channel that never blocks its writers.
-type inbox[M any] struct {
+type inbox struct {
 	mu   sync.Mutex
-	c    chan M
+	c    chan ElectionMessage
 	drop func(string)
 }
 
-func newInbox[M any](drop func(string)) inbox[M] {
-	return inbox[M]{c: make(chan M, inboxSize), drop: drop}
+func newInbox(drop func(string)) inbox {
+	return inbox{c: make(chan ElectionMessage, inboxSize), drop: drop}
 }
 
-func (i *inbox[M]) put(m M) {
+func (i *inbox) put(m ElectionMessage) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for {

@@ -145,11 +145,7 @@ func (g *Gossip) takeWill(packet []byte) {
 		g.members.died(m.From, m.Incarnation)
 		return
 	}
-	if election != "" {
-		g.elections.put(ElectionMessage{Election: election, Message: m})
-		return
-	}
-	g.inbox.put(m)
+	g.inbox.put(ElectionMessage{Election: election, Message: m})
 }
 
 // The reasons to refuse a will.

@@ -24,6 +24,8 @@ const (
 	// MaxMessage bounds the encoding of a message, in bytes: a list of voters
 	// as long as may be, all with the longest name.
 	MaxMessage = 1024 + (places+4)*(MaxName+2)
+	// MaxDuration is the longest duration in a message, some 146 years.
+	MaxDuration time.Duration = 1 << 62
 )
 
 // errTruncated is returned for input that ends too early.
@@ -196,7 +198,7 @@ func (d *decoder) uint() uint64 {
 
 func (d *decoder) duration() time.Duration {
 	v := d.uint()
-	if v > uint64(1<<62) {
+	if v > uint64(MaxDuration) {
 		d.fail(fmt.Errorf("message with a duration of %d ns", v))
 		return 0
 	}
