@@ -244,3 +244,39 @@ func TestElectionSettings(t *testing.T) {
 		t.Errorf("%d elections are taken", len(many.Elections))
 	}
 }
+
+// What members send does not grow with the number of elections once each leads some:
+// renewals of all that a member leads share datagrams, and so do their confirms. Before
+// that, three leaders send three times what one does.
+func TestPacketsOfManyElections(t *testing.T) {
+	few := 0.0
+	for _, n := range []int{1, 3, 32, 128} {
+		var names []string
+		for i := range n {
+			names = append(names, fmt.Sprint("e", i))
+		}
+		inGroup(t, func(t *testing.T, g *group) {
+			for range 3 {
+				g.add(func(c *Config, h *fakeExecutor) {
+					withElections(names)(c, h)
+					c.Voters = []string{VotersSeeds}
+				})
+			}
+			g.await(time.Minute, "every election is led", func() bool {
+				return !slices.Contains(slices.Collect(maps.Values(g.members[0].leaders(names))), "") && g.members[0].follows("m0")
+			})
+			time.Sleep(2 * time.Minute)
+			before := g.sent()
+			time.Sleep(rest)
+			after := g.sent()
+			packets := float64(after.Packets-before.Packets) / rest.Seconds() / 3
+			t.Logf("%d elections: a member sends %.1f packets and %.0f bytes a second", n, packets, float64(after.Bytes-before.Bytes)/rest.Seconds()/3)
+			if n == 3 {
+				few = packets
+			}
+			if n > 3 && packets > 1.1*few {
+				t.Errorf("%d elections: want at most 1.1 times the %.1f packets a second of three, got %.1f", n, few, packets)
+			}
+		})
+	}
+}
