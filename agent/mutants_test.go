@@ -157,6 +157,9 @@ var mutants = []mutant{
 		"./agent/store", "TestQueueOfAVoterEmpties"},
 
 	// The keeper.
+	{"a leadership is released under the term of the one that follows it",
+		[]edit{{"agent/keeper/deadline.go", "return term, d.load().gen == gen", "return term, true"}},
+		"./agent/keeper", "TestEveryInterleaving"},
 	{"the deadline counts for ever",
 		[]edit{{"agent/keeper/deadline.go", "return c.state == armed && now < c.deadline", "return c.state == armed"}},
 		"./agent/keeper", "TestDeadlineByItself"},

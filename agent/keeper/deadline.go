@@ -26,9 +26,11 @@ import (
 // Extend and Disarm belong to the agent's loop; Leads to all.
 type Deadline struct {
 	bits atom
-	term *atomic.Uint64 // of the leadership armed last; for the keeper
-	now  func() time.Duration
-	mine uint32 // the generation that the agent's loop has armed; 0: none
+	// terms are for the keeper: that of a generation, even or odd. Two, since the next
+	// generation may begin while the keeper has not noticed the end of this one.
+	terms [2]register
+	now   func() time.Duration
+	mine  uint32 // the generation that the agent's loop has armed; 0: none
 }
 
 // atom is what a Deadline needs of its bits. It is an *atomic.Uint64, except in the
@@ -38,10 +40,16 @@ type atom interface {
 	CompareAndSwap(old, new uint64) bool
 }
 
+// register is a number in the memory of both, likewise.
+type register interface {
+	Load() uint64
+	Store(v uint64)
+}
+
 // NewDeadline returns an open deadline in ordinary memory, for tests of an agent
 // without a keeper. It is read against the clock now.
 func NewDeadline(now func() time.Duration) *Deadline {
-	return &Deadline{bits: new(atomic.Uint64), term: new(atomic.Uint64), now: now}
+	return &Deadline{bits: new(atomic.Uint64), terms: [2]register{new(atomic.Uint64), new(atomic.Uint64)}, now: now}
 }
 
 // Leads reports whether this node leads at the boot time now.
@@ -70,7 +78,7 @@ func (d *Deadline) Extend(term uint64, deadline time.Duration) bool {
 		default:
 			return false
 		}
-		d.term.Store(term)
+		d.terms[next.gen%2].Store(term)
 		if d.swap(old, next) {
 			d.mine = next.gen
 			return true
@@ -105,6 +113,13 @@ func (d *Deadline) fire(gen uint32, gone bool) cell {
 	}
 }
 
+// term returns the term of generation gen. False: the agent has left that generation
+// behind, so its term may have been overwritten.
+func (d *Deadline) term(gen uint32) (term uint64, ok bool) {
+	term = d.terms[gen%2].Load()
+	return term, d.load().gen == gen
+}
+
 // shut fires what there is, because no keeper watches any more.
 func (d *Deadline) shut() {
 	for old := d.load(); old.state != fired; old = d.load() {
@@ -135,7 +150,7 @@ const (
 const (
 	deadlineBits = 40 // 34 years of uptime
 	genBits      = 22
-	maxGen       = 1<<genBits - 1
+	maxGen       = 1<<genBits - 2 // even: the first follows the last as any other
 )
 
 // cell is the contents of a deadline. The zero value is an open deadline.
@@ -153,7 +168,7 @@ func (c cell) pack() uint64 {
 func unpack(v uint64) cell {
 	return cell{
 		state:    uint8(v >> (genBits + deadlineBits)),
-		gen:      uint32(v>>deadlineBits) & maxGen,
+		gen:      uint32(v>>deadlineBits) & (1<<genBits - 1),
 		deadline: time.Duration(v&(1<<deadlineBits-1)) * time.Millisecond,
 	}
 }

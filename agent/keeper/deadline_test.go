@@ -66,8 +66,8 @@ func TestDeadlineByItself(t *testing.T) {
 	extend(40*ms, false) // a release is owed
 	w.reopen()
 	extend(40*ms, true)
-	if w.mine != 2 || w.term.Load() != 7 {
-		t.Errorf("want generation 2 of term 7, got %d of %d", w.mine, w.term.Load())
+	if term, ok := w.term(2); w.mine != 2 || term != 7 || !ok {
+		t.Errorf("want generation 2 of term 7, got %d of %d, %v", w.mine, term, ok)
 	}
 	w.shut()
 	w.reopen()
@@ -96,7 +96,7 @@ func TestDeadlineUnderLoad(t *testing.T) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() { // keeper
-		mine := Deadline{bits: w.bits, term: w.term, now: clock}
+		mine := Deadline{bits: w.bits, terms: w.terms, now: clock}
 		for {
 			select {
 			case <-stop:

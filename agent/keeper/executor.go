@@ -264,8 +264,8 @@ func (e *executor) look() {
 		return
 	}
 	c := e.deadline.fire(t.gen, e.orphaned)
-	if c.gen == t.gen {
-		t.term = e.deadline.term.Load()
+	if term, ok := e.deadline.term(t.gen); ok {
+		t.term = term
 	}
 	if e.order.Gen == t.gen {
 		t.will, t.targets = e.order.Will, e.order.WillTargets

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -15,6 +14,7 @@ import (
 // world is what the actors share, and the checker of every step.
 type world struct {
 	bits    uint64
+	terms   [2]uint64
 	now     time.Duration
 	fired   uint64 // the generations that have fired, as bits
 	fault   string
@@ -101,7 +101,27 @@ func (a *actor) check(old, next cell) {
 	}
 }
 
-func (a *actor) word() *Deadline { return &Deadline{bits: a, term: new(atomic.Uint64), now: a.clock} }
+func (a *actor) word() *Deadline {
+	return &Deadline{bits: a, terms: [2]register{shared{a, 0}, shared{a, 1}}, now: a.clock}
+}
+
+// shared is one of the world's terms as an actor reaches it.
+type shared struct {
+	*actor
+	at int
+}
+
+func (s shared) Load() uint64 {
+	s.yield()
+	s.saw("loads a term", s.terms[s.at], s.terms[s.at])
+	return s.terms[s.at]
+}
+
+func (s shared) Store(v uint64) {
+	s.yield()
+	s.saw("stores a term", v, v)
+	s.terms[s.at] = v
+}
 
 // ask does what every caller does that says "I lead": the clock first, then the
 // word.
@@ -161,7 +181,7 @@ func (c cast) play(order []int, tracing bool) (w *world, key string, able []int)
 			able = append(able, i)
 		}
 	}
-	return w, fmt.Sprint(w.bits, w.now, w.fired, state), able
+	return w, fmt.Sprint(w.bits, w.terms, w.now, w.fired, state), able
 }
 
 // explore plays every interleaving that leads to a new state. It returns how
@@ -238,6 +258,24 @@ var scenes = map[string]cast{
 			}
 		},
 		watch(1, true), (*actor).ask, tick(10 * ms),
+	},
+	"the keeper asks for the term of a leadership that another follows": {
+		func(a *actor) {
+			w := a.word()
+			for gen := range uint64(3) {
+				w.Extend(10*(gen+1), 20*ms)
+				w.Extend(10*(gen+1)+1, 30*ms) // its term is raised
+				w.Disarm()
+			}
+		},
+		func(a *actor) {
+			for range 2 {
+				if term, ok := a.word().term(1); ok && term != 0 && term/10 != 1 {
+					a.wrong("generation 1 has the term %d", term)
+				}
+			}
+		},
+		(*actor).ask, tick(),
 	},
 	"the keeper dies and is replaced": {
 		func(a *actor) {

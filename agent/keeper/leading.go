@@ -9,7 +9,7 @@ func (e *executor) leadNext() bool {
 		if !e.successor() {
 			return false
 		}
-		e.leadership = &leadership{gen: e.order.Gen}
+		e.leadership = &leadership{gen: e.order.Gen, term: e.order.Term}
 		e.look()
 	}
 	t, now := e.leadership, e.now()

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// slotSize is what a deadline takes of the shared memory: its bits, and its term.
-	slotSize = 16
+	// slotSize is what a deadline takes of the shared memory: its bits, and its terms.
+	slotSize = 24
 	// maxSlots is how many deadlines there is room for. Those of elections that have
 	// been taken away stay, so there are more than MaxElections.
 	maxSlots = 1024
@@ -54,10 +54,8 @@ func (m *memory) deadline(election string) (slot int, d *Deadline, err error) {
 // long as the process lives, because any code may ask at any time whether this node
 // leads.
 func deadlineAt(shared []byte, slot int) *Deadline {
-	at := shared[slot*slotSize:]
-	return &Deadline{
-		bits: (*atomic.Uint64)(unsafe.Pointer(&at[0])),
-		term: (*atomic.Uint64)(unsafe.Pointer(&at[8])),
-		now:  clock.Boot,
+	at := func(offset int) *atomic.Uint64 {
+		return (*atomic.Uint64)(unsafe.Pointer(&shared[slot*slotSize+offset]))
 	}
+	return &Deadline{bits: at(0), terms: [2]register{at(8), at(16)}, now: clock.Boot}
 }
