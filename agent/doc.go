@@ -16,7 +16,7 @@
 //
 //  1. the highest term is stored, if there is a state directory;
 //  2. the deadline is extended, by compare-and-swap against the keeper;
-//  3. messages are sent;
+//  3. messages are sent, with several elections at the end of the loop's turn;
 //  4. the new state is published, and the keeper is told what is wanted.
 //
 // If the deadline cannot be extended, because the keeper has fired, nothing of the
@@ -106,8 +106,8 @@
 //
 //   - Only the group's own election's time to stand aside is kept across restarts,
 //     and of a further election's history the newest 32 leaderships.
-//   - Packets a second grow with the number of elections that a member leads, by one
-//     for every sixty: a renewal takes about 20 bytes of a datagram of 1,200.
+//   - Packets grow with the number of elections that a member leads, by one for each voter
+//     and renewal with every fifty: a renewal takes about 20 bytes of a datagram of 1,200.
 //   - The group's own election shares datagrams with further ones only on a member that
 //     has such when it starts.
 //   - Without a keeper process, what a health check has started goes on after a

@@ -10,8 +10,8 @@ import (
 )
 
 // carryOut does what the core says, in the order of the fields of its output:
-// first the disk, then the deadline, then the network, then all that
-// watches. It returns false, with the rest dropped, if the core must be told
+// first the disk, then the deadline, then the network (where there are further elections,
+// at the end of the turn), then all that watches. It returns false, with the rest dropped, if the core must be told
 // that the leadership it reports is over already.
 func (e *election) carryOut(now seniority.Now, out *seniority.Output) bool {
 	st := out.Status
@@ -135,10 +135,8 @@ func (e *election) send(now seniority.Now, messages []seniority.Message) {
 	l := e.member
 	for i := range messages {
 		e.count("sent", messages[i].Kind)
-		if len(l.outbox) == 0 {
-			l.decidedAt = now.Boot
-		}
 		l.outbox = append(l.outbox, gossip.ElectionMessage{Election: e.pub.label(), Message: messages[i]})
+		l.decided = append(l.decided, now.Boot)
 	}
 	if len(l.elections) == 1 {
 		l.post()
@@ -148,20 +146,27 @@ func (e *election) send(now seniority.Now, messages []seniority.Message) {
 // post sends what the elections have decided in this turn.
 func (l *loop) post() {
 	l.agent.gossip.Send(l.outbox...)
-	l.outbox = l.outbox[:0]
+	l.outbox, l.decided = l.outbox[:0], l.decided[:0]
 }
 
-// flush sends what the elections have decided in this turn, unless so much time has
-// passed since that it is no longer true.
+// flush sends what the elections have decided in this turn, but for messages of which so
+// much time has passed since that they are no longer true.
 func (l *loop) flush() {
-	switch {
-	case len(l.outbox) == 0:
-	case l.agent.cfg.now().Boot-l.decidedAt < l.agent.cfg.timing.Lease:
-		l.post()
-	default:
-		l.agent.group.tally.add(func(c *Counters) { c.Dropped[seniority.Asleep.String()]++ })
-		l.outbox = l.outbox[:0]
+	if len(l.outbox) == 0 {
+		return
 	}
+	oldest, n := l.agent.cfg.now().Boot-l.agent.cfg.timing.Lease, 0
+	for i, m := range l.outbox {
+		if l.decided[i] > oldest {
+			l.outbox[n] = m
+			n++
+		}
+	}
+	if late := len(l.outbox) - n; late > 0 {
+		l.agent.group.tally.add(func(c *Counters) { c.Dropped[seniority.Asleep.String()] += uint64(late) })
+	}
+	l.outbox = l.outbox[:n]
+	l.post()
 }
 
 // publish shows the new state to all that look; none of them can slow it down.

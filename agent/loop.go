@@ -44,7 +44,7 @@ type loop struct {
 	detail    []byte                 // what this member has published
 	placing   placing
 	outbox    []gossip.ElectionMessage // of this turn
-	decidedAt time.Duration            // when the oldest of these was decided
+	decided   []time.Duration          // when each of these was
 	watchers  sync.WaitGroup           // what watches the elections, or ends doing so
 	// news is what elections have to say that are not asked by the loop itself:
 	// health, links, functions given to Lead.
@@ -297,12 +297,14 @@ func (l *loop) run(ctx context.Context) {
 
 // receive feeds a message of an election.
 func (l *loop) receive(m *gossip.ElectionMessage) {
-	e := l.group()
-	if m.Election != "" {
-		e = l.know(m.Election)
-	}
-	if e != nil {
+	switch e := l.group(); m.Election {
+	case "":
 		e.receive(&m.Message)
+	case GroupElection: // no member calls it so
+	default:
+		if e = l.know(m.Election); e != nil {
+			e.receive(&m.Message)
+		}
 	}
 }
 

@@ -58,9 +58,10 @@ func (l *loop) tick() {
 	})
 }
 
-// endTurn does what all that has happened in a turn has led to: it places the
-// elections anew, and sends what they have to say.
+// endTurn does what all that has happened in a turn has led to: it sends what the
+// elections have to say, and places them anew, which may give them more to say.
 func (l *loop) endTurn() {
+	l.flush()
 	l.finishRetiring()
 	for range 3 { // placing may move elections, which changes where they are led
 		if !l.replace {

@@ -3,10 +3,7 @@ package gossip
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
-	"slices"
 	"sync"
-	"time"
 
 	"doyen/seniority"
 )
@@ -15,42 +12,40 @@ import (
 // lets them be brief: a renewal and its confirm repeat the one before, but for their
 // sequence numbers and how long the leader has led. They take some 20 bytes then, not 150.
 //
-//   - A message is brief only if it is a claim or a confirm, and says what the last whole
-//     one of its kind and election to that run has said, but for these two numbers.
-//   - A claim is brief only if the claim before it was confirmed; a confirm, only if the
+//   - A message is brief only if it is a claim or a confirm, and says what the last one of
+//     its kind and election to that run has said, but for these two numbers.
+//   - A claim is brief only if the one before it was confirmed; a confirm, only if the
 //     claim that it answers was brief.
-//   - A brief message names the whole one by its digest. A receiver that does not have
-//     that one drops the message, as the network may any: it stays unconfirmed, so the
-//     next claim is whole.
+//   - A brief message names what it repeats by a digest of all that it leaves out. A
+//     receiver that has not heard that drops the message, as the network may any: it stays
+//     unconfirmed, so the next claim is whole.
 //
-// So what is taken is what was sent, whatever is lost, doubled or overtaken, and a
+// So what is taken is what was sent, though messages may be lost, doubled or overtaken, and a
 // receiver that has forgotten misses one round. This is the compression of RFC 5795
 // (ROHC), with confirms for its feedback.
 //
 // The zero value has heard nothing. It is safe for concurrent use.
 type conversations struct {
-	mu      sync.Mutex
-	said    map[topic]*said  // to other runs
-	newest  map[topic]digest // of the whole messages of other runs
-	heard   map[heardKey]*heard
-	kept    int // about how many bytes the messages take
-	scratch []byte
+	mu     sync.Mutex
+	said   map[topic]*said  // to other runs
+	newest map[topic]digest // of the whole messages of other runs
+	heard  map[heardKey]*heard
+	kept   int // about how many bytes the messages heard take
 }
 
-// topic is what a whole message is the newest of: between this member and a run of
-// another, about an election.
+// topic is what a message is the newest of: between this member and a run of another,
+// about an election.
 type topic struct {
 	run      uint64
 	election string
 	kind     seniority.Kind
 }
 
-// said is the last whole message of a topic to a run, and the last message at all.
+// said is the last message of a topic to a run.
 type said struct {
-	base      []byte // its encoding without the two numbers
 	sum       digest
 	last      mark
-	confirmed bool // of a claim: the last one is
+	confirmed bool // of a claim: it is
 }
 
 type heardKey struct {
@@ -62,60 +57,59 @@ type heardKey struct {
 // repeated it.
 type heard struct {
 	ElectionMessage
-	size int // of its entry
+	size int
 	last mark
 }
 
-// digest names a whole message between two runs: the first bytes of the SHA-256 of its
-// entry.
+// digest names a message between two runs: the first bytes of the SHA-256 of its voters
+// and of its text, which lacks the two numbers.
 type digest [8]byte
 
-func digestOf(entry []byte) (d digest) {
-	all := sha256.Sum256(entry)
-	copy(d[:], all[:])
+func digestOf(voters, text []byte) (d digest) {
+	h := sha256.New()
+	h.Write(voters)
+	h.Write(text)
+	copy(d[:], h.Sum(nil))
 	return d
 }
 
 const (
-	// maxKept bounds the messages kept, in bytes: some thousand times what a group of a
-	// hundred elections needs. When it is reached all are forgotten.
+	// maxKept bounds the messages heard that are kept, in bytes: thirty times what a peer
+	// in a hundred elections has to say. When it is reached all are forgotten.
 	maxKept = 8 << 20
-	// keptEach is what a message takes beyond its text.
-	keptEach = 500
+	// keptEach is what a message takes beyond its texts.
+	keptEach = 600
+	// maxSaid bounds the topics of which the last message is remembered, likewise.
+	maxSaid = 1 << 16
 )
-
-// keep makes room for a message of so many bytes.
-func (c *conversations) keep(size int) {
-	if c.kept += size + keptEach; c.said == nil || c.kept > maxKept {
-		c.said, c.newest, c.heard = map[topic]*said{}, map[topic]digest{}, map[heardKey]*heard{}
-		c.kept = size + keptEach
-	}
-}
 
 // say appends as many of the messages to a run to b as fit into a datagram, at least
 // one, and returns how many it has appended.
 func (c *conversations) say(run uint64, b []byte, messages []*ElectionMessage) (datagram []byte, count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var before *seniority.Message // the last whole one in the datagram
+	voters := appendVoters(nil, &seniority.Message{}) // what the entries before say of them
 	for i, m := range messages {
 		end := len(b)
-		repeats := c.repeats(run, m)
-		if repeats != nil {
-			b = appendBrief(b, repeats.sum, &m.Message)
-		} else {
-			b = appendWhole(b, m, before)
+		own := appendVoters(nil, &m.Message)
+		text := appendBare(nil, m)
+		sum := digestOf(own, text)
+		brief := c.canBeBrief(run, m, sum)
+		switch {
+		case brief:
+			b = appendEntry(b, briefEntry, sum[:], &m.Message)
+		case bytes.Equal(own, voters):
+			b = appendEntry(b, wholeEntry, text, &m.Message)
+		default:
+			b = appendEntry(appendEntry(b, votersEntry, own, nil), wholeEntry, text, &m.Message)
 		}
 		if i > 0 && len(b) > maxDatagram {
 			return b[:end], i
 		}
-		if repeats == nil {
-			before = &m.Message
-			repeats = c.noteSaid(run, m, b[end+1:])
+		if !brief {
+			voters = own
 		}
-		if repeats != nil {
-			repeats.last, repeats.confirmed = markOf(&m.Message), false
-		}
+		c.noteSaid(run, m, sum)
 	}
 	return b, len(messages)
 }
@@ -123,55 +117,41 @@ func (c *conversations) say(run uint64, b []byte, messages []*ElectionMessage) (
 // repeatable reports whether messages of a kind repeat each other.
 func repeatable(k seniority.Kind) bool { return k == seniority.Claim || k == seniority.Confirm }
 
-// base is the encoding of a message without the two numbers, until the next call.
-func (c *conversations) base(m *ElectionMessage) []byte {
-	bare := m.Message
-	bare.Seq, bare.Held = 0, 0
-	c.scratch = seniority.AppendMessage(c.scratch[:0], &bare)
-	return c.scratch
-}
-
-// repeats returns the whole message that m repeats, if m may be brief; else nil.
-func (c *conversations) repeats(run uint64, m *ElectionMessage) *said {
+// canBeBrief reports whether the digest of a message says enough.
+func (c *conversations) canBeBrief(run uint64, m *ElectionMessage, sum digest) bool {
 	if !repeatable(m.Message.Kind) {
-		return nil
+		return false
 	}
 	s := c.said[topic{run, m.Election, m.Message.Kind}]
-	if s == nil || !bytes.Equal(s.base, c.base(m)) {
-		return nil
+	if s == nil || s.sum != sum {
+		return false
 	}
-	if m.Message.Kind == seniority.Claim && s.confirmed {
-		return s
+	if m.Message.Kind == seniority.Claim {
+		return s.confirmed
 	}
 	claim := c.heard[heardKey{run, c.newest[topic{run, m.Election, seniority.Claim}]}]
-	if m.Message.Kind == seniority.Confirm && claim != nil && claim.last == markOf(&m.Message) {
-		return s
-	}
-	return nil
+	return claim != nil && claim.last == markOf(&m.Message)
 }
 
-// noteSaid notes what has been said whole; nil: it is nothing that may be repeated.
-func (c *conversations) noteSaid(run uint64, m *ElectionMessage, text []byte) *said {
+// noteSaid notes what has been said.
+func (c *conversations) noteSaid(run uint64, m *ElectionMessage, sum digest) {
 	if !repeatable(m.Message.Kind) {
-		return nil
+		return
 	}
-	what := topic{run, m.Election, m.Message.Kind}
-	if old := c.said[what]; old != nil {
-		c.kept -= len(old.base) + keptEach
+	if c.said == nil || len(c.said) >= maxSaid {
+		c.said = map[topic]*said{}
 	}
-	s := &said{base: bytes.Clone(c.base(m)), sum: digestOf(text)}
-	c.keep(len(s.base))
-	c.said[what] = s
-	return s
+	c.said[topic{run, m.Election, m.Message.Kind}] = &said{sum: sum, last: markOf(&m.Message)}
 }
 
 // hear reads the entries of a datagram from a run of one member to another. It returns
-// their messages, and how many repeat what this member has not heard. The error is
-// errMalformed; nothing of the datagram counts then.
-func (c *conversations) hear(run uint64, b []byte, from, to string) (messages []ElectionMessage, unheard int, err error) {
-	entries, err := parseEntries(b)
+// their messages, how many repeat what this member has not heard, and how many it cannot
+// read, as of a newer version. The error is errMalformed; nothing of the datagram counts
+// then.
+func (c *conversations) hear(run uint64, b []byte, from, to string) (messages []ElectionMessage, unheard, unread int, err error) {
+	entries, unread, err := parseEntries(b)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,7 +177,7 @@ func (c *conversations) hear(run uint64, b []byte, from, to string) (messages []
 		}
 		messages = append(messages, m)
 	}
-	return messages, unheard, nil
+	return messages, unheard, unread, nil
 }
 
 // noteHeard notes what another has said whole.
@@ -205,110 +185,18 @@ func (c *conversations) noteHeard(run uint64, m *ElectionMessage, e *entry) {
 	if !repeatable(m.Message.Kind) {
 		return
 	}
-	what := topic{run, m.Election, m.Message.Kind}
-	if old := (heardKey{run, c.newest[what]}); c.heard[old] != nil {
-		c.kept -= c.heard[old].size + keptEach
-		delete(c.heard, old)
+	what, size := topic{run, m.Election, m.Message.Kind}, keptEach+e.size
+	if old := c.heard[heardKey{run, c.newest[what]}]; old != nil {
+		c.kept -= old.size
+		delete(c.heard, heardKey{run, c.newest[what]})
 	}
-	c.keep(e.size)
-	c.newest[what], c.heard[heardKey{run, e.sum}] = e.sum, &heard{ElectionMessage: *m, size: e.size}
+	if c.heard == nil || c.kept+size > maxKept {
+		c.newest, c.heard, c.kept = map[topic]digest{}, map[heardKey]*heard{}, 0
+	}
+	c.kept += size
+	c.newest[what], c.heard[heardKey{run, e.sum}] = e.sum, &heard{ElectionMessage: *m, size: size}
 }
 
 // markOf is the place of a claim, or of the one that a confirm answers, among all of its
 // claimant.
 func markOf(m *seniority.Message) mark { return mark{term: m.Term, seq: m.Seq} }
-
-// entry is one entry of a datagram. Of a brief one, sum is the digest of the message that
-// it repeats, and the message has the two numbers alone; else sum and size are its own.
-type entry struct {
-	ElectionMessage
-	brief bool
-	sum   digest
-	size  int
-}
-
-// appendBrief appends the brief entry of a message.
-func appendBrief(b []byte, sum digest, m *seniority.Message) []byte {
-	b = append(append(b, briefEntry), sum[:]...)
-	return binary.AppendUvarint(binary.AppendUvarint(b, m.Seq), uint64(m.Held))
-}
-
-// appendWhole appends the whole entry of a message after that of another, nil for none.
-func appendWhole(b []byte, m *ElectionMessage, before *seniority.Message) []byte {
-	short := m.Message
-	short.From, short.To = "", ""
-	kind := byte(wholeEntry)
-	if before != nil && before.Voter == short.Voter && slices.Equal(before.Voters, short.Voters) {
-		kind, short.Voter, short.Voters = likeEntry, "", nil
-	}
-	text := seniority.AppendMessage(nil, &short)
-	b = appendName(append(b, kind), m.Election)
-	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
-}
-
-// parseEntries reads the entries of a datagram.
-func parseEntries(b []byte) (entries []entry, err error) {
-	var before *entry // the last whole one
-	for len(b) > 0 {
-		kind := b[0]
-		e, rest, ok := new(entry), b[1:], false
-		switch kind {
-		case briefEntry:
-			rest, ok = e.takeBrief(rest)
-		case wholeEntry:
-			rest, ok = e.takeWhole(rest)
-		case likeEntry:
-			if rest, ok = e.takeWhole(rest); ok && before != nil {
-				e.Message.Voter, e.Message.Voters = before.Message.Voter, before.Message.Voters
-			} else {
-				ok = false
-			}
-		}
-		if !ok {
-			return nil, errMalformed
-		}
-		if !e.brief {
-			before = e
-		}
-		entries, b = append(entries, *e), rest
-	}
-	return entries, nil
-}
-
-// takeBrief reads what appendBrief has appended after its first byte.
-func (e *entry) takeBrief(b []byte) (rest []byte, ok bool) {
-	if len(b) < len(e.sum) {
-		return nil, false
-	}
-	b = b[copy(e.sum[:], b):]
-	seq, n := binary.Uvarint(b)
-	if n <= 0 {
-		return nil, false
-	}
-	held, k := binary.Uvarint(b[n:])
-	if k <= 0 || held > uint64(seniority.MaxDuration) {
-		return nil, false
-	}
-	e.brief, e.Message.Seq, e.Message.Held = true, seq, time.Duration(held)
-	return b[n+k:], true
-}
-
-// takeWhole reads what appendWhole has appended after its first byte.
-func (e *entry) takeWhole(b []byte) (rest []byte, ok bool) {
-	text := b
-	if len(b) > 0 && b[0] == 0 {
-		text = b[1:] // the group's own election has no name
-	} else if e.Election, text, ok = takeElection(b); !ok {
-		return nil, false
-	}
-	size, n := binary.Uvarint(text)
-	if n <= 0 || size > uint64(len(text)-n) {
-		return nil, false
-	}
-	text, rest = text[n:n+int(size)], text[n+int(size):]
-	var err error
-	e.Message, err = seniority.ParseMessage(text)
-	b = b[:len(b)-len(rest)]
-	e.sum, e.size = digestOf(b), len(b)
-	return rest, err == nil && e.Message.From == "" && e.Message.To == ""
-}

@@ -3,26 +3,13 @@ package gossip
 import (
 	"bytes"
 	"errors"
+	"maps"
+	"slices"
 
 	"doyen/seniority"
 )
 
-// Messages for one member travel in datagrams, those that are due at the same time
-// together:
-//
-//	datagram = stamp (replay.go), sender's name, entries
-//	entry    = 'w' or 'l', election's name, length, message without sender and receiver
-//	         | 'b', digest, sequence number, time held
-//
-// An entry 'l' has the voters of the whole entry before, and leaves them out. An entry
-// 'b' is brief: it repeats an earlier message but for these two numbers, see
-// conversation.go.
-
 const (
-	wholeEntry = 'w'
-	likeEntry  = 'l'
-	briefEntry = 'b'
-
 	// maxDatagram is how long a datagram of several messages may become, so that it
 	// crosses an Ethernet whole, with room for label, encryption and framing.
 	maxDatagram = 1200
@@ -41,23 +28,22 @@ var errMalformed = errors.New("message-malformed")
 // Send sends messages: those with an empty To to all members by gossip, where the
 // newest of one sender and election takes the place of the older; the others at once,
 // in as few datagrams as they fit into, to the last known address of each receiver. A
-// message may be lost; what cannot be sent at all is counted. All are encoded before
-// Send returns.
+// message may be lost; what cannot be sent at all is counted, once for a receiver. All are
+// encoded before Send returns.
 func (g *Gossip) Send(messages ...ElectionMessage) {
-	var receivers []string
 	byReceiver := map[string][]*ElectionMessage{}
+	last := map[string]int{} // the place of the last message to each
 	for i := range messages {
 		m := &messages[i]
-		to := m.Message.To
-		if to == "" {
+		if m.Message.To == "" {
 			g.spread(m)
 			continue
 		}
-		if byReceiver[to] == nil {
-			receivers = append(receivers, to)
-		}
-		byReceiver[to] = append(byReceiver[to], m)
+		byReceiver[m.Message.To] = append(byReceiver[m.Message.To], m)
+		last[m.Message.To] = i
 	}
+	// The one whose message comes last hears last: a successor, of the others' release.
+	receivers := slices.SortedFunc(maps.Keys(last), func(a, b string) int { return last[a] - last[b] })
 	for _, to := range receivers {
 		for rest := byReceiver[to]; len(rest) > 0; {
 			rest = g.sendSome(to, rest)
@@ -153,13 +139,16 @@ func (g *Gossip) receiveDirect(b []byte) {
 		g.findings.Count(err.Error())
 		return
 	}
-	messages, unheard, err := g.conversations.hear(run, rest, from, g.cfg.Name)
+	messages, unheard, unread, err := g.conversations.hear(run, rest, from, g.cfg.Name)
 	if err != nil {
 		g.findings.Count(err.Error())
 		return
 	}
 	for range unheard {
 		g.findings.Count("message-reference-unknown")
+	}
+	for range unread {
+		g.findings.Count("message-unknown")
 	}
 	for _, m := range messages {
 		g.inbox.put(m)
@@ -174,7 +163,8 @@ func takeName(b []byte) (s string, rest []byte, ok bool) {
 	if len(b) == 0 || len(b) < 1+int(b[0]) {
 		return "", nil, false
 	}
-	return string(b[1 : 1+b[0]]), b[1+b[0]:], true
+	end := 1 + int(b[0])
+	return string(b[1:end]), b[end:], true
 }
 
 // takeElection returns the name of an election that stands before the rest.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +99,19 @@ func wantReceived(t *testing.T, g *Gossip, want []ElectionMessage) {
 	for _, m := range want {
 		if !reflect.DeepEqual(got[m.Election], m.Message) {
 			t.Fatalf("%s: want %+v, got %+v", m.Election, m.Message, got[m.Election])
+		}
+	}
+}
+
+func TestNamesOfAnyLength(t *testing.T) {
+	for n := range 256 {
+		name := strings.Repeat("x", n)
+		got, rest, ok := takeName(append(appendName(nil, name), 'r'))
+		if !ok || got != name || string(rest) != "r" {
+			t.Errorf("%d bytes: got %q, %q, %v", n, got, rest, ok)
+		}
+		if _, _, ok := takeName(appendName(nil, name)[:n]); ok {
+			t.Errorf("%d bytes: taken, though the last is missing", n)
 		}
 	}
 }

@@ -61,9 +61,9 @@
 //
 // # Cost
 //
-// At rest a member sends the same in a group of any size (some ten packets and
-// a kilobyte a second): memberlist's probe, a leader's message passed on eight
-// times, and every 10 s a digest of its view to another member. Only two members
+// At rest a member sends some ten packets and a kilobyte a second in a group of any size
+// from ten members on, less in a smaller one: memberlist's probe, a leader's message
+// passed on eight times, and every 10 s a digest of its view to another member. Only two members
 // whose views differ exchange whole states (antientropy.go), which makes good what
 // gossip has missed.
 //
@@ -80,7 +80,7 @@
 // # Messages
 //
 // Send puts the messages for one member into as few UDP datagrams as they fit into, at
-// once, to where the member was last known; each names its election (direct.go). A
+// once, to where the member was last known; each names its election (entries.go). A
 // renewal that says what the one before said, and its confirm, are a reference to that
 // one (conversation.go). Without a receiver a message goes round by gossip: every member
 // passes the newest of each sender and election on, within about a second. Either may be

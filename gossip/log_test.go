@@ -21,6 +21,8 @@ func FuzzWill(f *testing.F) {
 	g := newMember(f, Config{Transport: n.Host()})
 	f.Add(g.Will("", &seniority.Message{Kind: seniority.Release, From: "a", Will: [32]byte{1}}))
 	f.Add([]byte{transport.WillByte, 0})
+	head := append([]byte{transport.WillByte, byte(len(g.mux.Label()))}, g.mux.Label()...)
+	f.Add(append(append(head, electionByte, 255), make([]byte, 300)...))
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		g.takeWill(bytes.Clone(packet))
 		if got := received(g); len(got) > 0 {
@@ -39,6 +41,8 @@ func FuzzMessage(f *testing.F) {
 	f.Add(seniority.AppendMessage(appendName([]byte{electionByte}, "web"), &claim.Message))
 	direct, _ := new(conversations).say(6, []byte("m\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x01\x01a"), []*ElectionMessage{claim})
 	f.Add(direct)
+	f.Add(append(append([]byte{directByte}, make([]byte, stampSize-1)...), append([]byte{255}, make([]byte, 300)...)...))
+	f.Add(append([]byte{electionByte, 255}, make([]byte, 300)...))
 	f.Add([]byte("b\x00\x00\x00\x00\x00\x00\x00\x05a"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -31,7 +31,7 @@ const (
 // goroutine and must not block.
 func (g *Gossip) OnQuery(answer func() []byte) { g.onAsk.Store(&answer) }
 
-// Query asks a member, over TCP, for what its OnAsk says, and probes meanwhile
+// Query asks a member, over TCP, for what its OnQuery says, and probes meanwhile
 // whether UDP gets through to it. udp is meaningful with an error, too. A
 // member that has left the view is asked at its last known address.
 func (g *Gossip) Query(ctx context.Context, member string) (answer []byte, udp bool, err error) {

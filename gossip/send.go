@@ -24,7 +24,7 @@ const (
 
 const (
 	// inboxSize is how many messages wait for the reader.
-	inboxSize = 1024
+	inboxSize = 2048
 	// MaxGossip is the longest message of the core that fits into one packet of
 	// gossip, with room for label, encryption and framing.
 	MaxGossip = 999
@@ -32,7 +32,7 @@ const (
 	maxRelay = maxMembers
 )
 
-// Messages is where the messages of the others arrive. At most 1024 wait; the
+// Messages is where the messages of the others arrive. At most 2048 wait; the
 // oldest makes room and is counted.
 func (g *Gossip) Messages() <-chan ElectionMessage { return g.inbox.c }
 

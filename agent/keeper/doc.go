@@ -6,8 +6,8 @@
 //
 // The agent decides, the keeper acts. They share three things:
 //
-//   - the [Deadline], 64 bits of shared memory: whether this node leads, and until
-//     when. All code that says or uses "I lead" asks the deadline and the clock at
+//   - the [Deadline], in shared memory: whether this node leads, under which term, and
+//     until when, the first and the last in 64 bits. All code that says or uses "I lead" asks the deadline and the clock at
 //     that moment, by [Deadline.Leads];
 //   - a socket. The agent writes its newest [Order], the keeper its [Report]s,
 //     each one message of bounded size. Neither waits for the other: orders that
