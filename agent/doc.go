@@ -7,6 +7,19 @@
 //	go a.Lead(ctx, func(ctx context.Context) error { … }) // runs on one member at a time
 //	err = a.Run(ctx)                                      // until ctx ends
 //
+// # What to call
+//
+//	to do work on one member at a time            Lead, and Term for other systems to refuse what comes late
+//	to know at each moment whether this is it     IsLeader, checked against the lease at the call
+//	to know who is, and since when                Status, Leader
+//	to follow changes                             Watch: never misses the last; Subscribe: everything, as events
+//	to say whether this member is fit to lead     SetHealth, or Config.Health
+//	to hand over, stand aside, or come back       StepDown, HandOver, StandAside, Resume
+//	several things to lead                        Config.Elections, Election
+//	to keep what the next leader must know        Config.Store, Store
+//	to know whether a group works                 Ready, State, and package api for the verdict of all
+//	to test a program that embeds this            package agenttest
+//
 // # How it works
 //
 // One goroutine, the loop, owns the cores (package seniority), one an election. What happens

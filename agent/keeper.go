@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"time"
 
 	"doyen/agent/floatingip"
 	"doyen/agent/hook"
@@ -73,12 +74,16 @@ type executor interface {
 // keeperConfig is what the keeper of the member name is told; api is where hooks reach it.
 func (s *settings) keeperConfig(name, addr, api string, log *slog.Logger) keeper.Config {
 	level, json := logStyle(s.Logger)
-	return keeper.Config{
+	c := keeper.Config{
 		Node: name, Addr: addr, API: api, Cluster: s.Cluster, Quorum: s.quorum(),
 		Elections: s.keeperElections(""),
 		Watchdog:  s.Watchdog, WatchdogTimeout: s.watchdogTimeout(),
 		LockMemory: s.needsRealtime(), Logger: log, LogLevel: level, LogJSON: json,
 	}
+	if s.seams.now != nil {
+		c.Now = func() time.Duration { return s.now().Boot }
+	}
+	return c
 }
 
 // keeperElections are what the keeper acts for: the group's own election first. run

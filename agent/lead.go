@@ -59,7 +59,7 @@ func (e *Election) lead(ctx context.Context, outside bool, f func(context.Contex
 // serveLeadership runs f under one term; over says that the leadership, and not f,
 // ended it.
 func (e *Election) serveLeadership(ctx context.Context, term uint64, outside bool, f func(context.Context) error) (over bool, err error) {
-	leading, end := context.WithCancelCause(context.WithValue(ctx, termKey{}, term))
+	leading, end := context.WithCancelCause(WithTerm(ctx, term))
 	defer end(nil)
 	leave := e.functions.enter(leadFunction{term: term, outside: outside, end: end})
 	defer leave()
@@ -103,6 +103,12 @@ func (e *Election) guard(ctx context.Context, term uint64, end context.CancelCau
 func Term(ctx context.Context) (uint64, bool) {
 	term, ok := ctx.Value(termKey{}).(uint64)
 	return term, ok
+}
+
+// WithTerm returns a context that carries a term as that of a function given to Lead
+// does, for tests of such a function.
+func WithTerm(ctx context.Context, term uint64) context.Context {
+	return context.WithValue(ctx, termKey{}, term)
 }
 
 type termKey struct{}

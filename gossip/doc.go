@@ -95,6 +95,15 @@
 // What a member publishes beyond its 512 bytes of meta is its detail: the meta has its
 // sum, and a member that has another one asks for it over a connection (detail.go).
 //
+// # Locks
+//
+// memberlist calls this package with its own locks held, so no lock of this package is
+// held while memberlist is called, but for Gossip.exit, which lets a member leave and shut
+// down one after the other, and under which Gossip.mu is taken. Else a goroutine holds one
+// lock of this package at a time; that of the findings may come last under any. None is
+// held while something is sent or waited for, but for the one under which a long message
+// of a stream is read.
+//
 // # Keys
 //
 // With a keyring, everything of memberlist and every question is encrypted with
@@ -119,4 +128,6 @@
 // as a copied --advertise-addr, look like endless restarts; they are reported
 // as a name clash after half a minute and not kept apart. Link-local IPv6
 // addresses cannot be advertised, for memberlist carries no zones.
+//
+// Internal to Doyen: no promise.
 package gossip

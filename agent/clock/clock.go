@@ -12,6 +12,8 @@
 // A hypervisor that stops the guest stops this clock too; nothing inside the
 // guest can see that. Systems other than Linux get Go's monotonic clock, which
 // on some of them stands still during sleep.
+//
+// Internal to Doyen: no promise.
 package clock
 
 import (

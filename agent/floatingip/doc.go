@@ -104,4 +104,6 @@
 //
 // CAP_NET_ADMIN and CAP_NET_RAW are needed and enough. Other systems than Linux
 // get a sentence that says so.
+//
+// Internal to Doyen: no promise.
 package floatingip

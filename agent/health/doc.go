@@ -10,4 +10,6 @@
 // reads is never behind and delays nothing. A check whose processes cannot be
 // killed, as they wait for a disk or a server that is gone, counts as another
 // failure every Interval until it ends; none is started meanwhile.
+//
+// Internal to Doyen: no promise.
 package health

@@ -65,4 +65,6 @@
 //     while its keeper serves one election.
 //   - The hook's interpreter and what it reads are not checked.
 //   - Elsewhere than on Linux only the process group is killed.
+//
+// Internal to Doyen: no promise.
 package hook

@@ -1,6 +1,8 @@
 // Package journald writes log lines as systemd's journal likes them: without a
 // time stamp, which it adds itself, and behind a syslog priority such as <6>,
 // which it takes off again (sd-daemon(3)).
+//
+// Internal to Doyen: no promise.
 package journald
 
 import (

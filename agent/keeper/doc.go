@@ -164,4 +164,6 @@
 //   - Keeper processes need Linux: shared memory without a file, the abstract
 //     socket namespace, child subreapers. Elsewhere there is only Local, which
 //     takes no lock.
+//
+// Internal to Doyen: no promise.
 package keeper

@@ -12,6 +12,8 @@
 //   - A driver counts whole seconds, and takes the nearest timeout that it has.
 //   - Check finds out what sysfs shows. /dev/watchdog itself is there not shown by
 //     its driver; it is watchdog0.
+//
+// Internal to Doyen: no promise.
 package watchdog
 
 import (

@@ -16,4 +16,6 @@
 // The answers are not of one instant: each was made within the survey's duration,
 // so a hand-over or an election under way can show up as disagreement; the
 // findings say so. What each member says of itself is of one instant.
+//
+// Internal to Doyen: no promise.
 package diagnosis

@@ -39,7 +39,11 @@ func run(ctx context.Context, port int, seeds []string) error {
 		return err
 	}
 	fmt.Println("listening at", a.Addr())
-	go a.Lead(ctx, work)
+	go func() {
+		if err := a.Lead(ctx, work); err != nil && ctx.Err() == nil {
+			log.Print(err) // work has failed, and this instance has handed over
+		}
+	}()
 	return a.Run(ctx)
 }
 

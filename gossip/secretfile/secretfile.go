@@ -7,6 +7,8 @@
 // belongs to the user who reads it must be closed to the group, too. A file of
 // root's that a service reads by its group (root:doyen, 0640) therefore is fine.
 // On Windows, where modes say nothing, who may read the file is not checked.
+//
+// Internal to Doyen: no promise.
 package secretfile
 
 import (

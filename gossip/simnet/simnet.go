@@ -2,6 +2,8 @@
 // for gossip.Config.Transport. Unlike memberlist's MockNetwork it has hosts
 // that die and come back, and links that can be cut in one direction or both.
 // It uses nothing but channels and timers, so it works in synctest bubbles.
+//
+// Internal to Doyen: no promise.
 package simnet
 
 import (

@@ -10,4 +10,6 @@
 //   - validate.go: the shape of what members send, before memberlist decodes it
 //
 // What is refused is counted by its reason in a findings.Record.
+//
+// Internal to Doyen: no promise.
 package transport
