@@ -84,7 +84,7 @@ func (h *host) countLost(ip netip.Addr) func() int {
 			default:
 			}
 			conn.Write([]byte("hello"))
-			conn.SetReadDeadline(time.Now().Add(time.Second))
+			conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 			if _, err := conn.Read(buffer); err != nil {
 				n++
 			}

@@ -273,6 +273,7 @@ func TestDropLeavesWhatOthersPut(t *testing.T) {
 	if err := s.Take(clock.Boot() + time.Minute); !errors.Is(err, ErrOwnAddress) || !strings.Contains(err.Error(), "10.9.8.100/") && !strings.Contains(err.Error(), "fd00:9::100/") {
 		t.Errorf("want ErrOwnAddress naming the address, got %v", err)
 	}
+	s.links.Wait()
 	if err := s.links.Usable(); !errors.Is(err, ErrOwnAddress) {
 		t.Errorf("want the node to be no candidate, got %v", err)
 	}
@@ -307,6 +308,7 @@ func TestDropLeavesWhatOthersPut(t *testing.T) {
 func TestMissingInterface(t *testing.T) {
 	a, _ := pair(t)
 	s := a.runWith(float4Net+"@eth0", "10.9.7.100/24@eth9")
+	s.links.Wait()
 	if err := s.links.Usable(); !errors.Is(err, ErrNoInterface) {
 		t.Errorf("want ErrNoInterface, got %v", err)
 	}

@@ -44,7 +44,7 @@ func TestHealthIsKilledWhole(t *testing.T) {
 	}
 	cancel(errTest)
 	res := <-done
-	wantDead(t, pids)
+	awaitDeath(t, pids)
 	if res.Exit != -1 || !errors.Is(res.Err, errTest) {
 		t.Errorf("want a run killed by the test, got %+v", res)
 	}

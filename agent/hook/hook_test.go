@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -153,6 +154,22 @@ func wantDead(t *testing.T, pids string) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
+}
+
+// awaitDeath waits until processes are dead that have been killed: without a subreaper a
+// run does not wait for those of its group that have no environment.
+func awaitDeath(t *testing.T, pids string) {
+	t.Helper()
+	lives := func(word string) bool {
+		pid, _ := strconv.Atoi(word)
+		return alive(pid)
+	}
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if !slices.ContainsFunc(strings.Fields(pids), lives) {
+			break
+		}
+	}
+	wantDead(t, pids)
 }
 
 func TestEnvironment(t *testing.T) {
@@ -305,7 +322,7 @@ func TestKilledWholeWithoutAdopting(t *testing.T) {
 	pids := awaitLine(t, d+"/pids")
 	cancel(errTest)
 	res := <-done
-	wantDead(t, pids)
+	awaitDeath(t, pids)
 	if res.Exit != -1 || !errors.Is(res.Err, errTest) {
 		t.Errorf("want a run killed by the test, got %+v", res)
 	}

@@ -32,6 +32,7 @@ func TestCommandLivesAsLongAsTheLeadership(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, "exit 0")
 			s.command(`trap 'echo told to end >>$D/log; exit 0' TERM
+echo >$D/ready
 while :; do sleep 0.01; done`)
 			r := s.start(begin)
 			r.lead(1)
@@ -39,6 +40,7 @@ while :; do sleep 0.01; done`)
 			if !rep.Command.Running || rep.Command.PID == 0 || rep.Term != 1 || !rep.Held {
 				t.Errorf("want it to run, got %+v of %+v", rep.Command, rep)
 			}
+			s.awaitFile("ready")
 			s.await("acquire 1 elected", "run 1 group")
 			r.stepDown(1, 0)
 			rep = r.until("the end of the command", func(r Report) bool { return r.Command != nil })
@@ -125,7 +127,7 @@ func TestStubbornCommandLeavesTimeForTheRelease(t *testing.T) {
 	r.lead(1)
 	r.until("the command", func(r Report) bool { return r.Command != nil && r.Command.Running })
 	pids := s.left()
-	r.stepDown(1, clock.Boot()+2*time.Second)
+	r.stepDown(1, clock.Boot()+6*time.Second)
 	rep := r.until("the end of the command", func(r Report) bool { return r.Command != nil })
 	if c := rep.Command; !c.Stopped || c.Exit != -1 || !strings.Contains(c.Err, "killed") {
 		t.Errorf("want it killed, got %+v", c)

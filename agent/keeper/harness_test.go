@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(diesAtOnce) != "" && len(os.Args) > 1 && os.Args[1] == Command {
 		os.Exit(7)
 	}
+	orderWait = 5 * time.Second // a busy machine may delay the order that gives the reason
 	Init(Tools{Deliver: deliver})
 	if len(os.Args) == 3 && os.Args[1] == "agent" {
 		os.Exit(agentMain(os.Args[2]))

@@ -5,6 +5,7 @@ package keeper
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -112,8 +113,10 @@ func TestAgentKilledDuringStart(t *testing.T) {
 
 func TestAgentStopped(t *testing.T) {
 	s := newStage(t, "exit 0")
-	a := s.startAgent(300 * ms)
+	a := s.startAgent(2 * time.Second)
 	s.await("release 0 startup", "acquire 1 elected", "change 1 elected")
+	// It is stopped for as long as patience, so it must know that its order was taken in.
+	a.until("the end of change", func(r Report) bool { return r.Event == "change" && !r.Running })
 	a.signal(syscall.SIGSTOP)
 	s.await("release 1 lease-lost", "will of 1")
 	a.signal(syscall.SIGCONT)
@@ -131,7 +134,7 @@ func TestNoWillWhileSomethingIsHeld(t *testing.T) {
 [ -e $D/again ] || { : >$D/again; sleep 1000; }
 echo released >>$D/log`)
 	s.cfg.Quorum, s.election().ReleaseBudget = true, 100*ms
-	a := s.startAgent(time.Second)
+	a := s.startAgent(3 * time.Second)
 	s.await("release 0 startup", "acquire 1 elected", "change 1 elected")
 	a.kill()
 	s.whole("release 0 startup", "acquire 1 elected", "change 1 elected", "release 1 leader-died", "release 1 leader-died", "released", "will of 1")
@@ -251,8 +254,16 @@ echo done >>$D/log`)
 	}
 	r := &rig{Keeper: successor, s: s}
 	defer r.close()
+	log, err := os.Create(s.path("waits"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cfg := s.cfg
+	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	stop := make(chan error, 1)
-	go func() { stop <- ReleaseNow(context.Background(), s.cfg, Tools{}) }()
+	go func() { stop <- ReleaseNow(context.Background(), cfg, Tools{}) }()
+	s.awaitFile("waits") // for the keeper of the dead; for the successor's it would give up at once
 	s.touch("go")
 	r.until("the release at start", func(r Report) bool { return r.StartupDone })
 	a.kill()

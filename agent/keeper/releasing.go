@@ -12,7 +12,8 @@ const killMargin = 10 * time.Millisecond
 
 // orderWait is how long a release waits for the order that says why: the agent
 // changes the deadline first, and the keeper may see that before the order comes.
-const orderWait = 10 * time.Millisecond
+// Tests change it.
+var orderWait = 10 * time.Millisecond
 
 // release is a release under way: of the leadership or, without one, the release
 // at start. It is tried until it succeeds or its time is over.

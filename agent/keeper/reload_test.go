@@ -187,7 +187,7 @@ func TestAddressesChange(t *testing.T) {
 	if err := r.Configure(next); err != nil {
 		t.Fatal(err)
 	}
-	s.awaitLine("become []")
+	s.awaitAfter("become ["+two+"]", "become []")
 	if !r.leads() {
 		t.Error("the group is not led any more")
 	}
@@ -201,12 +201,17 @@ func TestAddressesChange(t *testing.T) {
 	}
 }
 
-// awaitLine waits until the log has a line.
-func (s *stage) awaitLine(line string) {
+// awaitAfter waits until the log has a line, and another somewhere after it.
+func (s *stage) awaitAfter(first, second string) {
 	s.t.Helper()
-	for end := time.Now().Add(limit); !slices.Contains(s.log(), line); time.Sleep(ms) {
+	there := func() bool {
+		log := s.log()
+		at := slices.Index(log, first)
+		return at >= 0 && slices.Contains(log[at:], second)
+	}
+	for end := time.Now().Add(limit); !there(); time.Sleep(ms) {
 		if time.Now().After(end) {
-			s.t.Fatalf("want the line %q in\n%s", line, strings.Join(s.log(), "\n"))
+			s.t.Fatalf("want the line %q after %q in\n%s", second, first, strings.Join(s.log(), "\n"))
 		}
 	}
 }

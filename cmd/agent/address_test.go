@@ -89,10 +89,13 @@ func TestFloatingAddressRemovedComesBack(t *testing.T) {
 	// A lease that no busy machine lets end: the member is to lead on.
 	l := startFloating(t, "--voters", "seeds", "--check-interval", "0s", "--lease", "5s")
 	h := l.holder()
-	before := h.state()
-	if len(before.Addresses) != 1 || !before.Addresses[0].Held || before.Addresses[0].Interface != "eth0" {
-		t.Errorf("want the address held, got %+v", before.Addresses)
-	}
+	var before agent.State
+	l.eventually(func() error { // the kernel has the address before the agent is told
+		if before = h.state(); len(before.Addresses) != 1 || !before.Addresses[0].Held || before.Addresses[0].Interface != "eth0" {
+			return fmt.Errorf("want the address held, got %+v", before.Addresses)
+		}
+		return nil
+	})
 	var took []time.Duration
 	for round := range 50 {
 		began := time.Now()
@@ -127,9 +130,12 @@ func TestFloatingAddressRemovedComesBack(t *testing.T) {
 		return fmt.Errorf("want the finding in /diag, got %+v", v)
 	})
 	for _, want := range []string{"floating addresses taken", "floating-ip-removed", "floating-ip-tables-removed"} {
-		if !strings.Contains(h.log(), want) {
-			t.Errorf("want %q in the log, got:\n%s", want, h.log())
-		}
+		l.eventually(func() error {
+			if log := h.log(); !strings.Contains(log, want) {
+				return fmt.Errorf("want %q in the log, got:\n%s", want, log)
+			}
+			return nil
+		})
 	}
 	l.eventually(func() error {
 		metrics := h.run("curl", "-s", "http://"+h.name+"/metrics")

@@ -39,7 +39,8 @@ func (g *group) commandFile(text string) string {
 func TestCommandRunsWhereTheLeaderIs(t *testing.T) {
 	g := newGroup(t, 3)
 	command := g.commandFile(loggingCommand)
-	g.start("--voters", "seeds", "--hook", g.hook(), "--", command)
+	// When its agent is killed, the command has half of what is left of the lease to end.
+	g.start("--voters", "seeds", "--lease", "6s", "--hook", g.hook(), "--", command)
 	g.checkLeader(g.nodes[0], g.nodes...)
 	g.runsOn(g.nodes[0])
 
@@ -101,11 +102,14 @@ func TestCommandThatFailsMovesTheLead(t *testing.T) {
 	g.checkLeader(g.nodes[1], g.nodes...)
 	s := g.nodes[0].state()
 	found := slices.ContainsFunc(s.Findings, func(f agent.Finding) bool { return f.What == "command-failing" && f.Degrades })
-	var past []agent.Leadership
-	g.nodes[1].get("/history", &past)
-	if !slices.ContainsFunc(past, func(l agent.Leadership) bool { return l.Leader == g.nodes[0].name && l.EndReason == "command-failed" }) {
-		t.Errorf("want a leadership of %s that ended as command-failed, got %+v", g.nodes[0].name, past)
-	}
+	g.eventually(func() error { // the leader's last word, which says why, may come late
+		var past []agent.Leadership
+		g.nodes[1].get("/history", &past)
+		if !slices.ContainsFunc(past, func(l agent.Leadership) bool { return l.Leader == g.nodes[0].name && l.EndReason == "command-failed" }) {
+			return fmt.Errorf("want a leadership of %s that ended as command-failed, got %+v", g.nodes[0].name, past)
+		}
+		return nil
+	})
 	if !found || s.Command == nil || s.Command.LastExit == nil || s.Command.LastExit.Exit != 3 {
 		t.Errorf("want a finding and the exit status, got %+v and %+v", s.Findings, s.Command)
 	}

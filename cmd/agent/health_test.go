@@ -100,9 +100,12 @@ func TestHealth(t *testing.T) {
 		}
 		return nil
 	})
-	if !strings.Contains(b.log(), "goes on leading because no other may") {
-		t.Errorf("the log of %s does not say that it stays", b.name)
-	}
+	g.eventually(func() error {
+		if !strings.Contains(b.log(), "goes on leading because no other may") {
+			return fmt.Errorf("the log of %s does not say that it stays", b.name)
+		}
+		return nil
+	})
 	a.mark("sick", false)
 	g.checkLeader(a, a, b, c)
 }

@@ -29,7 +29,7 @@ func TestMemberWithoutAKeeperWinsNothing(t *testing.T) {
 	for i, n := range g.nodes {
 		n.args = append(n.args, "--rule", "bully", "--id", strconv.Itoa(i+1), "--hook", g.hook(), "--hook-timeout", "20s")
 	}
-	g.start()
+	g.start("--lease", "5s") // no busy machine lets it end
 	g.checkLeader(leader, g.nodes...)
 	if err := os.WriteFile(slow, nil, 0o600); err != nil {
 		t.Fatal(err)

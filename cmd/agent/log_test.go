@@ -247,18 +247,25 @@ func TestLogAndHistoryOfASplitThatHeals(t *testing.T) {
 	leader := l.agreeOn(l.nodes)
 	l.checkSameLeadership()
 	for n, first := range from {
-		text := strings.Join(n.lines(first), "\n")
+		var text string
+		yields := poll(func() bool {
+			text = strings.Join(n.lines(first), "\n")
+			return n == leader || strings.Contains(text, `this member leads no more" term=`)
+		})
 		if got := strings.Count(text, "another member leads as well"); got > 1 {
 			t.Errorf("the log of %s tells %d times of the other leader:\n%s", n.name, got, text)
 		}
-		if n != leader && !strings.Contains(text, `this member leads no more" term=`) {
+		if !yields {
 			t.Errorf("the log of %s does not tell that it yields:\n%s", n.name, text)
 		}
 	}
 	var rows []agent.Leadership
-	if !leader.get("/history", &rows) || len(rows) == 0 || rows[0].Leader != leader.name || rows[0].To != nil {
-		t.Errorf("%s: want its leadership first, and still running: %+v", leader.name, rows)
-	}
+	l.eventually(func() error {
+		if !leader.get("/history", &rows) || len(rows) == 0 || rows[0].Leader != leader.name || rows[0].To != nil {
+			return fmt.Errorf("%s: want its leadership first, and still running: %+v", leader.name, rows)
+		}
+		return nil
+	})
 	for i, r := range rows {
 		if i > 0 && r.Leader == leader.name && rows[i-1].Leader == leader.name {
 			t.Errorf("%s: two rows of one leadership: %+v and %+v", leader.name, r, rows[i-1])

@@ -92,7 +92,7 @@ func TestFloatingAddressWithoutNftables(t *testing.T) {
 	for _, f := range before.Findings {
 		found = found || f.What == "floating-ip-no-nftables"
 	}
-	if !found || !strings.Contains(h.log(), "floating-ip-no-nftables") {
+	if !found || !poll(func() bool { return strings.Contains(h.log(), "floating-ip-no-nftables") }) {
 		t.Errorf("want a finding and a line in the log, got %+v and\n%s", before.Findings, h.log())
 	}
 	// Longer than any lifetime that the address is given.

@@ -141,7 +141,11 @@ func TestNotifier(t *testing.T) {
 	hears := func(want ...string) {
 		t.Helper()
 		buf := make([]byte, 4096)
-		far.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		wait := patience
+		if len(want) == 0 {
+			wait = 10 * time.Millisecond
+		}
+		far.SetReadDeadline(time.Now().Add(wait))
 		size, _ := far.Read(buf)
 		if got := string(buf[:size]); got != strings.Join(want, "\n") {
 			t.Errorf("want %q, got %q", strings.Join(want, "\n"), got)

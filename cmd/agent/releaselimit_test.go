@@ -38,8 +38,10 @@ func TestReleaseHasOneLimit(t *testing.T) {
 			t.Logf("next leader %v after the call, with a limit of %v", took.Round(time.Millisecond), limit)
 			lines, _ := os.ReadFile(told)
 			first, _, _ := strings.Cut(string(lines), "\n")
-			if ms, err := strconv.Atoi(first); err != nil || ms < 3500 || ms > 4000 {
-				t.Errorf("want the hook told some 4000 ms, got %q", lines)
+			// What is left when the hook starts: a busy machine may take long to get there,
+			// and the lease, a limit that would be wrong, is 1000 ms.
+			if ms, err := strconv.Atoi(first); err != nil || ms < 1500 || ms > 4000 {
+				t.Errorf("want the hook told at most 4000 ms and more than a lease, got %q", lines)
 			}
 			failed := false
 			for _, f := range g.nodes[0].state().Findings {

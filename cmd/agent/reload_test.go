@@ -220,9 +220,12 @@ func TestReloadOfTheConfiguration(t *testing.T) {
 		}
 		return nil
 	})
-	if !strings.Contains(a.log(), "level=DEBUG") {
-		t.Error("the log level of the good file does not count")
-	}
+	g.eventually(func() error {
+		if !strings.Contains(a.log(), `msg="read the log level again" level=DEBUG`) {
+			return fmt.Errorf("the log level of the good file does not count")
+		}
+		return nil
+	})
 }
 
 // lineWith returns the first line of a text that contains another.

@@ -22,8 +22,11 @@ func TestMistypedSeedIsReportedBeforeItsMemberLeadsAlone(t *testing.T) {
 			a.args = append(a.args[:len(a.args)-1], seed)
 			a.start()
 			g.checkLeader(a, a)
-			lines := a.lines(0)
-			if !tells(lines, []string{`level=WARN msg=finding what=seed-unreached about=` + seed + ` evidence=`, `this member leads`}) {
+			var lines []string
+			if !poll(func() bool {
+				lines = a.lines(0)
+				return tells(lines, []string{`level=WARN msg=finding what=seed-unreached about=` + seed + ` evidence=`, `this member leads`})
+			}) {
 				t.Errorf("the log does not say before the member leads why it is alone:\n%s", strings.Join(lines, "\n"))
 			}
 			var d diagAnswer

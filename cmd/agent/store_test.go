@@ -118,9 +118,7 @@ func TestStore(t *testing.T) {
 	}
 	leader := g.leader()
 	old := leader.state().Term
-	if event := g.event(leader.name + " acquire begin"); event < 0 {
-		t.Error("the leader has not acquired")
-	}
+	g.eventuallyEvent(leader.name + " acquire begin")
 
 	var acked sync.Map
 	var count atomic.Int64

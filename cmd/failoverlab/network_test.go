@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"testing"
@@ -87,7 +88,7 @@ func TestObservers(t *testing.T) {
 	give(t, n.hosts[2], true)
 	answers := func() time.Duration { return answerOverlap(r.view(), from, now()) }
 	within(t, "both answer", func() bool { return answers() > 50*time.Millisecond })
-	if _, ok := r.serving(30 * time.Millisecond); ok {
+	if _, ok := r.serving(200 * time.Millisecond); ok {
 		t.Error("want no host to serve alone while two hosts answer")
 	}
 	v := r.view()
@@ -101,10 +102,10 @@ func TestObservers(t *testing.T) {
 		end := now()
 		return lastAnswer(r.view().pings, func(h int) bool { return h == 0 }, end-100*time.Millisecond, end) == 0
 	})
-	shown := onInterfaces(r.view().changes, from, now(), -1, 0)
-	if len(shown[0]) != 1 || len(shown[1]) != 0 || len(shown[2]) != 1 || overlap(shown) == 0 {
-		t.Errorf("want the kernels' events of hosts 0 and 2, with an overlap, got %v", shown)
-	}
+	within(t, "the kernels' events are of hosts 0 and 2, with an overlap", func() bool {
+		shown := onInterfaces(r.view().changes, from, now(), -1, 0)
+		return len(shown[0]) == 1 && len(shown[1]) == 0 && len(shown[2]) == 1 && overlap(shown) > 0
+	})
 }
 
 // TestTCPClients moves the address between two hosts that both live on: the
@@ -181,8 +182,8 @@ func lastHost(proofs []proof) (host int, ok bool) {
 	return proofs[len(proofs)-1].host, true
 }
 
-// TestLoss looks at the share of a thousand questions; at 30 % each way, 49 % are
-// answered, and ten points beside that are six standard deviations.
+// TestLoss asks a thousand questions by itself, so that their number is known; at 30 %
+// each way, 49 % are answered, and ten points beside that are six standard deviations.
 func TestLoss(t *testing.T) {
 	n, r := observed(t)
 	give(t, n.hosts[0], true)
@@ -191,13 +192,32 @@ func TestLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	const questions = 1000
-	from := now()
-	within(t, "a thousand questions were asked", func() bool { return now() > from+questions*clientEvery })
 	got := 0
-	for _, x := range r.view().replies {
-		if x.at > from && x.at <= from+questions*clientEvery {
-			got++
+	err := n.client.do(func() error {
+		conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(floatIP, servicePort)))
+		if err != nil {
+			return err
 		}
+		defer conn.Close()
+		count := func(wait time.Duration) {
+			conn.SetReadDeadline(time.Now().Add(wait))
+			for answer := make([]byte, 64); ; got++ {
+				if _, err := conn.Read(answer); err != nil {
+					return
+				}
+			}
+		}
+		for range questions {
+			if _, err := conn.Write([]byte("ask")); err != nil {
+				return err
+			}
+			count(time.Millisecond)
+		}
+		count(time.Second) // of the last questions
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if got < 390 || got > 590 {
 		t.Errorf("want about 490 of %d questions answered, got %d", questions, got)

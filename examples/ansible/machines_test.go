@@ -385,17 +385,24 @@ func (g *group) check(t *testing.T, version string) {
 		}
 	}
 	for _, h := range g.hosts {
-		if out, err := h.Try("agent", "diag"); err != nil {
-			t.Errorf("%s: agent diag: %v\n%s", h.addr, err, out)
-		}
+		trial.Eventually(t, trial.Patience, func() error {
+			out, err := h.Try("agent", "diag")
+			if err != nil {
+				err = fmt.Errorf("%s: agent diag: %w\n%s", h.addr, err, out)
+			}
+			return err
+		})
 		if out, err := h.Try("agent", "version"); err != nil || !strings.HasPrefix(out, "agent "+version+" ") {
 			t.Errorf("%s: want version %s, got %s, %v", h.addr, version, out, err)
 		}
 	}
-	var s agent.State
-	if status, body, err := g.net.Get(netip.MustParseAddr("192.0.2.10"), "/state"); err != nil || json.Unmarshal(body, &s) != nil || s.Name != leader.Name {
-		t.Errorf("the floating address: want %s to answer, got %s, %d, %v", leader.Name, s.Name, status, err)
-	}
+	trial.Eventually(t, trial.Patience, func() error {
+		var s agent.State
+		if status, body, err := g.net.Get(netip.MustParseAddr("192.0.2.10"), "/state"); err != nil || json.Unmarshal(body, &s) != nil || s.Name != leader.Name {
+			return fmt.Errorf("the floating address: want %s to answer, got %s, %d, %v", leader.Name, s.Name, status, err)
+		}
+		return nil
+	})
 }
 
 // states are the states of the agents that answer.

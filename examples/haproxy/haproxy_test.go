@@ -52,7 +52,9 @@ func followLeader(t *testing.T, text string) {
 	for i := range hosts {
 		host := fmt.Sprintf("127.0.0.%d", i+1)
 		serve(t, net.JoinHostPort(host, servicePort), host)
-		a, _ := trial.Run(t, agent.Config{BindAddr: host, BindPort: &port, Seeds: seeds})
+		c := agent.Config{BindAddr: host, BindPort: &port, Seeds: seeds}
+		c.Timing.Lease = 5 * time.Second // a busy machine may be slow
+		a, _ := trial.Run(t, c)
 		agents = append(agents, a)
 	}
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")

@@ -11,9 +11,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"doyen/agent"
 	"doyen/examples/internal/trial"
+	"doyen/seniority"
 )
 
 // TestRequestsGoToTheLeader runs nginx with the example, and an observer with the hook,
@@ -31,14 +33,15 @@ func TestRequestsGoToTheLeader(t *testing.T) {
 
 	var agents []*agent.Agent
 	var seeds []string
+	timing := seniority.Timing{Lease: 5 * time.Second} // a busy machine may be slow
 	for i := range 3 {
 		host := fmt.Sprintf("127.0.0.%d", i+1)
 		serve(t, net.JoinHostPort(host, service), host)
-		a, _ := trial.Run(t, agent.Config{BindAddr: host, Seeds: seeds})
+		a, _ := trial.Run(t, agent.Config{BindAddr: host, Seeds: seeds, Timing: timing})
 		agents, seeds = append(agents, a), append(seeds, a.Addr())
 	}
 	upstream := filepath.Join(dir, "doyen-leader.conf")
-	trial.Run(t, agent.Config{BindAddr: "127.0.0.4", Seeds: seeds, Role: "observer", Hook: hook})
+	trial.Run(t, agent.Config{BindAddr: "127.0.0.4", Seeds: seeds, Role: "observer", Hook: hook, Timing: timing})
 	trial.Holds(t, "the hook has written the leader's address", func() bool {
 		text, _ := os.ReadFile(upstream) // it may not be there yet
 		return strings.Contains(string(text), service)

@@ -125,9 +125,9 @@ func (b *host) bothKilled() {
 }
 
 // watchdog: systemd kills and restarts an agent that hangs, and the keeper releases in
-// between.
+// between. The watchdog is slower than the lease, so that the lease ends first.
 func (b *host) watchdog() {
-	b.Write("/run/systemd/system/doyen.service.d/watchdog.conf", "[Service]\nWatchdogSec=1s\n")
+	b.Write("/run/systemd/system/doyen.service.d/watchdog.conf", "[Service]\nWatchdogSec=4s\n")
 	b.Run("systemctl", "daemon-reload")
 	b.Run("systemctl", "restart", "doyen")
 	b.forget()

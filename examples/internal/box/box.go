@@ -77,6 +77,8 @@ func New(t *testing.T, name string) *Box {
 		return err
 	})
 	if up != nil {
+		cmd.Process.Kill()
+		cmd.Wait() // until then it writes to said
 		missing(t, "this test needs a systemd that boots in namespaces: %s", said.String())
 	}
 	return b
