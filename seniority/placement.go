@@ -101,8 +101,8 @@ func Supersedes(term, old, led uint64) bool {
 // group's own election.
 //
 // Under Spread it starts from where each election is led, or will be in the failover
-// that is under way. One that is led by none of its candidates, or not by the first of Prefer that may, goes to a
-// preferred member, else to the candidate that has fewest. Then elections move,
+// that is under way. One that is led by none of its candidates, or not by the first of
+// Prefer that may, goes to a preferred member, else to the candidate that has fewest. Then elections move,
 // one each time, from a member to one that has two fewer: so no move is made
 // without need. Second choices are laid out as if the first choice of an
 // election had died: its elections go to the others evenly.
@@ -153,6 +153,7 @@ type spreadElection struct {
 	candidates    []int
 	prefer        []int // of the candidates
 	first, second int
+	next          int // the second choice that a failover under way goes by; none: there is none
 }
 
 func newSpread(elections []Placed) *spread {
@@ -166,7 +167,7 @@ func newSpread(elections []Placed) *spread {
 	for k, i := range order {
 		p, e := &elections[i], &s.byName[k]
 		home := p.home()
-		*e = spreadElection{at: i, candidates: make([]int, len(p.Candidates)), first: none, second: none}
+		*e = spreadElection{at: i, candidates: make([]int, len(p.Candidates)), first: none, second: none, next: none}
 		for c, name := range p.Candidates {
 			n, known := index[name]
 			if !known {
@@ -177,6 +178,9 @@ func newSpread(elections []Placed) *spread {
 			e.candidates[c] = n
 			if name == home {
 				e.first = n
+			}
+			if name == p.Choice.Second && p.Leader == "" {
+				e.next = n
 			}
 		}
 		for _, name := range p.Prefer {
@@ -250,7 +254,8 @@ func (s *spread) level() {
 
 // seconds chooses, for the elections of each member, the members that they go to
 // if that one dies: as if these elections alone were placed, over what the others
-// lead already.
+// lead already. One that has no leader now keeps its own: members that went by different
+// ones would wait for each other.
 func (s *spread) seconds() {
 	of := make([][]*spreadElection, len(s.names))
 	for i := range s.byName {
@@ -268,6 +273,9 @@ func (s *spread) seconds() {
 			after.byName[i] = spreadElection{
 				candidates: slices.DeleteFunc(slices.Clone(e.candidates), left),
 				prefer:     slices.DeleteFunc(slices.Clone(e.prefer), left), first: none,
+			}
+			if e.next != none && e.next != dead {
+				after.byName[i].prefer = []int{e.next}
 			}
 		}
 		after.start()

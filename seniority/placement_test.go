@@ -37,7 +37,7 @@ func TestPlace(t *testing.T) {
 			[]Choice{{"n2", "n0"}, {"n1", "n0"}}},
 		"between two leaders it is where the next is sought": {Spread, []Placed{
 			{Name: "a", Candidates: all, Choice: Choice{"n1", "n2"}}, {Name: "b", Candidates: all[:1], Leader: "n0"}, led("c", "n2")},
-			[]Choice{{"n1", "n0"}, {"n0", ""}, {"n2", "n0"}}},
+			[]Choice{{"n1", "n2"}, {"n0", ""}, {"n2", "n0"}}},
 		"even when the last leader is gone": {Spread, []Placed{
 			{Name: "a", Candidates: []string{"n1", "n2"}, Choice: Choice{"n0", "n2"}}, led("b", "n0")},
 			[]Choice{{"n2", "n1"}, {"n0", "n1"}}},
@@ -47,6 +47,22 @@ func TestPlace(t *testing.T) {
 	} {
 		if got := Place(c.how, "n2", c.elections); !slices.Equal(got, c.want) {
 			t.Errorf("%s: want %v, got %v", name, c.want, got)
+		}
+	}
+}
+
+// Two elections of a dead member are taken over one after the other. The placement after
+// the first is no reason for the members to seek the leader of the second elsewhere.
+func TestAFailoverUnderWayKeepsItsSecondChoice(t *testing.T) {
+	all := memberNames(3)
+	for _, second := range []string{"n0", "n1"} {
+		elections := []Placed{
+			{Name: "e1", Candidates: all, Leader: "n0"}, {Name: "e2", Candidates: all, Leader: "n1"},
+			{Name: "e3", Candidates: all, Choice: Choice{"n2", second}}, {Name: "e4", Candidates: all, Leader: "n0"},
+			{Name: "e5", Candidates: all, Leader: "n1"}, {Name: "e6", Candidates: all, Leader: "n1"},
+		}
+		if got, want := Place(Spread, "n0", elections)[2], (Choice{"n2", second}); got != want {
+			t.Errorf("want %v, got %v", want, got)
 		}
 	}
 }
