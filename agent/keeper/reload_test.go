@@ -176,6 +176,7 @@ func TestAddressesChange(t *testing.T) {
 	r := s.start(func(cfg Config) (*Keeper, error) { return Local(cfg, Tools{Addresses: a.functions}) })
 	r.lead(1)
 	r.ended("acquire")
+	r.ended("change") // else it may run beside the release of web
 	next := s.cfg
 	next.Elections = []Election{*s.election(), {Name: "web", Hook: s.election().Hook, CheckInterval: -1, Addresses: []string{one}}}
 	next.Elections[0].Addresses = []string{two}

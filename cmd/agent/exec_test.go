@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"doyen/cmd/internal/testrun"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -98,7 +100,7 @@ func (g *group) execTree(at *node) *execRun {
 	r := &execRun{Cmd: exec.Command(g.exe, "exec", "--addr", at.name, "--", g.writeTree())}
 	r.Env, r.Stderr = withoutSettings(os.Environ()), &r.stderr
 	r.Stdout = io.Discard
-	if err := r.Start(); err != nil {
+	if err := testrun.First(r.Start); err != nil { // as the agents are started
 		g.t.Fatal(err)
 	}
 	var pids []int
