@@ -96,7 +96,7 @@ func TestCommandIsDeadBeforeTheRelease(t *testing.T) {
 			s := newStage(t, besideRelease)
 			s.cfg.Quorum, s.election().ReleaseBudget = true, 500*ms
 			s.command(stubbornCommand)
-			a := s.startAgent(time.Second)
+			a := s.startAgent(3 * time.Second) // a busy machine may not renew a shorter one
 			a.until("the command", func(r Report) bool { return r.Command != nil && r.Command.Running })
 			pids := s.left()
 			if r := end(t, s, a); r != nil {

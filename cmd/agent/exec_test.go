@@ -180,19 +180,30 @@ func (r *execRun) succeeded(nodes []*node, stop *atomic.Bool) <-chan succession 
 	return seen
 }
 
-// leading waits until a member leads, and the next one would follow it.
+// leading waits until a member leads, the next one would follow it, and all follow it
+// under one term: a member that meets the leader late may have it raise its term, which
+// ends what runs under the one before.
 func (g *group) leading() *node {
 	g.t.Helper()
 	var found *node
 	g.eventually(func() error {
+		found = nil
 		for _, n := range g.nodes {
 			var r struct{ Ready bool }
 			if n.get("/ready", &r, http.StatusServiceUnavailable) && r.Ready && n.state().IsLeader {
 				found = n
-				return nil
 			}
 		}
-		return fmt.Errorf("no member leads and is ready")
+		if found == nil {
+			return fmt.Errorf("no member leads and is ready")
+		}
+		term := found.state().Term
+		for _, n := range g.nodes {
+			if s := n.state(); s.Leader == nil || *s.Leader != found.name || s.Term != term {
+				return fmt.Errorf("%s does not follow %s under term %d", n.name, found.name, term)
+			}
+		}
+		return nil
 	})
 	return found
 }
