@@ -45,7 +45,9 @@ func (e *election) owe(out *seniority.Output) {
 // confirm a term that a restart would not remember could make two leaders.
 func (e *election) persist(now time.Duration) bool {
 	a := e.member.agent
-	err := a.state.keepTerm(e.pub.name, e.owed.HighestTerm, e.owed.LongestLease)
+	err := e.member.timed(func() error {
+		return a.state.keepTerm(e.pub.name, e.owed.HighestTerm, e.owed.LongestLease)
+	})
 	if err == nil {
 		err = a.leases.keep(e.owed.LongestLease)
 	}
@@ -66,7 +68,20 @@ func (l *loop) persistAll(elections []*election) {
 		terms[e.pub.name] = e.owed.HighestTerm
 		lease = max(lease, e.owed.LongestLease)
 	}
-	_ = s.keepTerms(terms, lease) // persist tells of it
+	_ = l.timed(func() error { return s.keepTerms(terms, lease) }) // persist tells of an error
+}
+
+// timed stores terms, and logs it if that took so long that a claimant asks again.
+func (l *loop) timed(store func() error) error {
+	if l.agent.state == nil {
+		return store()
+	}
+	began := l.agent.cfg.now().Boot
+	err := store()
+	if took := l.agent.cfg.now().Boot - began; took > l.agent.cfg.timing.Confirm {
+		l.agent.log.Warn("the disk was slow to store a term, and the election waited for it", "took", took.Round(time.Millisecond))
+	}
+	return err
 }
 
 // noteProbe takes in whether a term could be stored now. A member that could not

@@ -32,6 +32,7 @@ import (
 
 var (
 	flagRounds = flag.Int("store.rounds", 0, "how often the trial of the store strikes the leader with each fault; 0: not")
+	flagFault  = flag.String("store.fault", "", "the only fault of that trial; \"\": all")
 	flagAbsent = flag.Int("store.absent", 0, "how many writes a voter of the store misses in the trial of one that was away; 0: not")
 	flagChaos  = flag.Duration("store.chaos", 0, "how long the trial of the store lets random faults strike five voters; 0: not")
 )
@@ -340,6 +341,9 @@ func TestStoreOutlivesItsLeader(t *testing.T) {
 	tr := newTrial(t, 3)
 	bound := timing(t).FailoverBound(3) + 100*time.Millisecond
 	for _, f := range faults {
+		if *flagFault != "" && f.name != *flagFault {
+			continue
+		}
 		var gaps []time.Duration
 		writes := 0
 		for round := range *flagRounds {
