@@ -79,7 +79,7 @@ func (l *loop) timed(store func() error) error {
 	began := l.agent.cfg.now().Boot
 	err := store()
 	if took := l.agent.cfg.now().Boot - began; took > l.agent.cfg.timing.Confirm {
-		l.agent.log.Warn("the disk was slow to store a term, and the election waited for it", "took", took.Round(time.Millisecond))
+		l.agent.log.Warn("storing a term took long, and the election waited for it: a slow disk, or a host that stood still", "took", took.Round(time.Millisecond))
 	}
 	return err
 }

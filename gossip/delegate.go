@@ -123,7 +123,7 @@ func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	}
 	m, err := seniority.ParseMessage(b)
 	if err != nil {
-		d.findings.Count("message-malformed")
+		d.findings.Count(errMalformed.Error())
 		return
 	}
 	m.Gossiped = true

@@ -102,7 +102,7 @@ func (g *Gossip) goodbye() []byte {
 // farewell takes a good-bye and passes it on, if it is news.
 func (g *Gossip) farewell(b []byte) {
 	if len(b) < 9 {
-		g.findings.Count("message-malformed")
+		g.findings.Count(errMalformed.Error())
 		return
 	}
 	name := string(b[9:])
