@@ -316,7 +316,7 @@ func TestBullyPreemptsByHandOver(t *testing.T) {
 func TestAMemberIsMuteWhileItsDiskFails(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		dir := t.TempDir()
-		inTheWay := filepath.Join(dir, termFile+".new", "in the way")
+		inTheWay := filepath.Join(dir, termName+".new", "in the way")
 		if err := os.MkdirAll(inTheWay, 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -95,7 +95,7 @@ func checkStateDir(path string) error {
 		}
 		break
 	}
-	_, err = readPromises(filepath.Join(abs, termFile))
+	_, _, err = readTerms(filepath.Join(abs, termName))
 	return err
 }
 

@@ -70,7 +70,7 @@ func (r *leaseRecord) keep(lease time.Duration) error {
 		return nil
 	}
 	if r.path != "" {
-		if err := replaceFile(r.path, leaseKept{lease}); err != nil {
+		if err := replaceByJSON(r.path, leaseKept{lease}); err != nil {
 			if gone := os.Remove(r.path); gone != nil && !errors.Is(gone, os.ErrNotExist) {
 				return fmt.Errorf("recording the longest lease promised: %w", errors.Join(err, gone))
 			}

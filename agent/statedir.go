@@ -17,7 +17,7 @@ import (
 
 // The files of a state directory.
 const (
-	termFile        = "term.json"
+	termName        = "term.json"
 	historyFile     = "history.json"
 	historiesFile   = "histories.json" // of the further elections, by name
 	maintenanceFile = "maintenance.json"
@@ -45,9 +45,10 @@ const stateFormat = 1
 // stateDir is the optional directory that --state-dir names. A nil *stateDir
 // keeps nothing.
 type stateDir struct {
-	path string
-	lock *os.File
-	kept promises
+	path  string
+	lock  *os.File
+	terms *termFile
+	kept  promises
 	// promised is the longest lease that this run may have promised. What the
 	// last run left is replaced with the first term that this one stores.
 	promised time.Duration
@@ -62,9 +63,9 @@ type stateDir struct {
 	// probed has the result of the last probe until it is read.
 	probed chan error
 
-	// putAside says, in a sentence each, which files could not be read and were
-	// renamed.
-	putAside []string
+	// oddities says, in a sentence each, what was wrong with files and did not hinder
+	// the start.
+	oddities []string
 }
 
 // openState opens the directory, making it if it is missing, and reads what a
@@ -86,9 +87,13 @@ func openState(path string) (*stateDir, []Leadership, error) {
 		s.close()
 		return nil, nil, fmt.Errorf("state-dir %s is in use by another agent: %w", path, err)
 	}
-	if s.kept, err = readPromises(filepath.Join(path, termFile)); err != nil {
+	var damaged error
+	if s.terms, s.kept, damaged, err = openTerms(filepath.Join(path, termName)); err != nil {
 		s.close()
 		return nil, nil, err
+	}
+	if damaged != nil {
+		s.oddities = append(s.oddities, fmt.Sprintf("one of the two records of %s is damaged (%v), as after a crash in the midst of a write: the agent goes on with the other", s.terms.path, damaged))
 	}
 	history, err := readOrPutAside[[]Leadership](s, historyFile)
 	if err == nil {
@@ -104,28 +109,6 @@ func openState(path string) (*stateDir, []Leadership, error) {
 	return s, history, nil
 }
 
-// readPromises reads what was promised; nothing was if there is no such file. A
-// file that does not say it is an error, because to go on without it could break
-// a promise. Fields of a newer version are passed over, so that one can go back
-// to an older one.
-func readPromises(path string) (promises, error) {
-	kept, err := readJSON[promises](path)
-	if err == nil {
-		// Without the field the term would be taken for zero.
-		var fields map[string]json.RawMessage
-		if fields, err = readJSON[map[string]json.RawMessage](path); err == nil && fields["highest_term"] == nil {
-			err = errors.New("it has no highest_term")
-		}
-	}
-	if err == nil && kept.Format > stateFormat {
-		return promises{}, fmt.Errorf("state-dir: %s is of format %d, and this version knows formats up to %d: run the newer version that has written it", path, kept.Format, stateFormat)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return promises{}, fmt.Errorf("state-dir: %s is damaged (%w): put a copy of it back, or, if there is none, remove it once this member has been stopped for longer than its lease and the clock of this host is right", path, err)
-	}
-	return kept, nil
-}
-
 // readOrPutAside reads a file that promises nothing to others. One that cannot
 // be read is renamed, for a person to look at, and the agent goes on as if it
 // were missing.
@@ -135,7 +118,7 @@ func readOrPutAside[T any](s *stateDir, name string) (T, error) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return v, nil
 	}
-	s.putAside = append(s.putAside, fmt.Sprintf("%s cannot be read (%v): it is now %s.damaged, and the agent goes on without it", path, err, path))
+	s.oddities = append(s.oddities, fmt.Sprintf("%s cannot be read (%v): it is now %s.damaged, and the agent goes on without it", path, err, path))
 	if err := os.Rename(path, path+".damaged"); err != nil {
 		return v, fmt.Errorf("state-dir: putting a damaged file aside: %w", err)
 	}
@@ -144,12 +127,18 @@ func readOrPutAside[T any](s *stateDir, name string) (T, error) {
 
 // readJSON parses one file; on an error it returns the zero T.
 func readJSON[T any](path string) (T, error) {
-	var v, none T
 	text, err := os.ReadFile(path)
-	switch {
-	case err != nil:
+	if err != nil {
+		var none T
 		return none, err
-	case len(bytes.TrimSpace(text)) == 0:
+	}
+	return parseJSON[T](text)
+}
+
+// parseJSON parses the text of one file; on an error it returns the zero T.
+func parseJSON[T any](text []byte) (T, error) {
+	var v, none T
+	if len(bytes.TrimSpace(text)) == 0 {
 		return none, errors.New("it is empty")
 	}
 	if err := json.Unmarshal(text, &v); err != nil {
@@ -200,8 +189,8 @@ func (s *stateDir) keepTerms(terms map[string]uint64, lease time.Duration) error
 	if !changed {
 		return nil
 	}
-	if err := s.write(termFile, next); err != nil {
-		return err
+	if err := s.terms.write(next); err != nil {
+		return fmt.Errorf("state-dir: %w", err)
 	}
 	s.kept, s.promised = next, next.LongestLease
 	return nil
@@ -295,7 +284,7 @@ func (s *stateDir) keptMaintenance(election string) plannedAside {
 
 // write replaces one file of the directory.
 func (s *stateDir) write(name string, v any) error {
-	if err := replaceFile(filepath.Join(s.path, name), v); err != nil {
+	if err := replaceByJSON(filepath.Join(s.path, name), v); err != nil {
 		return fmt.Errorf("state-dir: %w", err)
 	}
 	return nil
@@ -306,18 +295,22 @@ func (s *stateDir) notes() []string {
 	if s == nil {
 		return nil
 	}
-	return s.putAside
+	return s.oddities
 }
 
-// replaceFile replaces a file by the JSON of v: after a crash at any instant it
-// is there whole, in its old or its new form, and after replaceFile has returned
-// in its new form.
-func replaceFile(path string, v any) error {
+// replaceByJSON replaces a file by the JSON of v.
+func replaceByJSON(path string, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := writeSynced(path+".new", append(text, '\n')); err != nil {
+	return replaceFile(path, append(text, '\n'))
+}
+
+// replaceFile replaces a file: after a crash at any instant it is there whole, in its
+// old or its new form, and after replaceFile has returned in its new form.
+func replaceFile(path string, text []byte) error {
+	if err := writeSynced(path+".new", text); err != nil {
 		return err
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -333,7 +326,7 @@ func (s *stateDir) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	return s.lock.Close()
+	return errors.Join(s.terms.close(s.kept), s.lock.Close())
 }
 
 // writeSynced writes a file and waits until the disk has it.

@@ -46,11 +46,11 @@ func TestStateSurvivesARestart(t *testing.T) {
 
 func TestStateDirErrorsAreSentencesNamingTheFlag(t *testing.T) {
 	damaged := t.TempDir()
-	if err := os.WriteFile(filepath.Join(damaged, termFile), []byte(`{"highest_term":12`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(damaged, termName), []byte(`{"highest_term":12`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	unknown := t.TempDir()
-	if err := os.WriteFile(filepath.Join(unknown, termFile), []byte(`{"highest":12}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(unknown, termName), []byte(`{"highest":12}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	shared := t.TempDir()
@@ -60,11 +60,11 @@ func TestStateDirErrorsAreSentencesNamingTheFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	empty := t.TempDir()
-	if err := os.WriteFile(filepath.Join(empty, termFile), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(empty, termName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	newer := t.TempDir()
-	if err := os.WriteFile(filepath.Join(newer, termFile), []byte(`{"format":2,"highest_term":12}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(newer, termName), []byte(`{"format":2,"highest_term":12}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ path, want string }{
@@ -92,7 +92,7 @@ func TestStateDirErrorsAreSentencesNamingTheFlag(t *testing.T) {
 func TestFieldsOfANewerVersionArePassedOver(t *testing.T) {
 	path := t.TempDir()
 	for name, text := range map[string]string{
-		termFile:        `{"highest_term":12,"longest_lease_ns":1000000000,"new":{"a":1}}`,
+		termName:        `{"highest_term":12,"longest_lease_ns":1000000000,"new":{"a":1}}`,
 		historyFile:     `[{"term":11,"leader":"a","new":1}]`,
 		maintenanceFile: `{"for_ns":60000000000,"new":1}`,
 	} {

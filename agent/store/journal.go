@@ -66,7 +66,7 @@ func (j *journal) begin() error {
 	if info.Size() != journalSize {
 		err = errors.Join(j.file.Truncate(journalSize), j.zero())
 	}
-	return errors.Join(err, datasync(j.file), portable.SyncDir(filepath.Dir(j.file.Name())))
+	return errors.Join(err, portable.SyncData(j.file), portable.SyncDir(filepath.Dir(j.file.Name())))
 }
 
 // zero writes zeros over all records.
@@ -77,7 +77,7 @@ func (j *journal) zero() error {
 
 // clear empties the journal for an epoch that a transaction has put on disk.
 func (j *journal) clear(epoch uint64) error {
-	if err := errors.Join(j.zero(), datasync(j.file)); err != nil {
+	if err := errors.Join(j.zero(), portable.SyncData(j.file)); err != nil {
 		return err
 	}
 	j.epoch, j.at = epoch, 0
@@ -120,7 +120,7 @@ func (j *journal) append(b *batch) (bool, error) {
 		return false, err
 	}
 	j.at += aligned(int64(len(record)))
-	return true, datasync(j.file)
+	return true, portable.SyncData(j.file)
 }
 
 // mask combines a body with its epoch, and undoes that. So no sector of it is zero, not

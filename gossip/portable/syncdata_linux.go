@@ -1,4 +1,4 @@
-package store
+package portable
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// datasync puts what has been written to a file on stable storage (fdatasync(2)). The
+// SyncData puts what has been written to a file on stable storage (fdatasync(2)). The
 // time of the last write need not be stored.
-func datasync(f *os.File) error {
+func SyncData(f *os.File) error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))
 		if !errors.Is(err, unix.EINTR) {
