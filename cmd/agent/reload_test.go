@@ -221,7 +221,7 @@ func TestReloadOfTheConfiguration(t *testing.T) {
 		return nil
 	})
 	g.eventually(func() error {
-		if !strings.Contains(a.log(), `msg="read the log level again" level=DEBUG`) {
+		if log := a.log(); !strings.Contains(log, `msg="read the log level again" level=DEBUG`) || !strings.Contains(log, "level=DEBUG msg=") {
 			return fmt.Errorf("the log level of the good file does not count")
 		}
 		return nil
