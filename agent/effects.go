@@ -35,10 +35,15 @@ const stateUnwritable = "state-unwritable"
 // sent, as by a member alone. The core says it once; a disk that fails is tried
 // again at every step.
 func (e *election) owe(out *seniority.Output) {
-	if term := max(out.Persist, leadTerm(&out.Status)); term > e.owed.HighestTerm {
-		e.owed.HighestTerm = term
-		e.owed.LongestLease = max(e.owed.LongestLease, out.MaxLease)
+	term := max(out.Persist, leadTerm(&out.Status))
+	if term <= e.owed.promise.term {
+		return
 	}
+	e.owed.promise = promise{term: term}
+	if term == out.Persist {
+		e.owed.promise.holder = out.PersistOf
+	}
+	e.owed.lease = max(e.owed.lease, out.MaxLease)
 }
 
 // persist stores what is owed. While it fails this member is mute: to claim or
@@ -46,10 +51,10 @@ func (e *election) owe(out *seniority.Output) {
 func (e *election) persist(now time.Duration) bool {
 	a := e.member.agent
 	err := e.member.timed(func() error {
-		return a.state.keepTerm(e.pub.name, e.owed.HighestTerm, e.owed.LongestLease)
+		return a.state.keepTerm(e.pub.name, e.owed.promise, e.owed.lease)
 	})
 	if err == nil {
-		err = a.leases.keep(e.owed.LongestLease)
+		err = a.leases.keep(e.owed.lease)
 	}
 	e.unstored = err
 	e.member.findUnwritable(now)
@@ -63,10 +68,10 @@ func (l *loop) persistAll(elections []*election) {
 	if s == nil || len(elections) < 2 {
 		return
 	}
-	terms, lease := map[string]uint64{}, time.Duration(0)
+	terms, lease := map[string]promise{}, time.Duration(0)
 	for _, e := range elections {
-		terms[e.pub.name] = e.owed.HighestTerm
-		lease = max(lease, e.owed.LongestLease)
+		terms[e.pub.name] = e.owed.promise
+		lease = max(lease, e.owed.lease)
 	}
 	_ = l.timed(func() error { return s.keepTerms(terms, lease) }) // persist tells of an error
 }

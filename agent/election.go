@@ -118,7 +118,7 @@ type election struct {
 	putBackLogged time.Duration
 
 	waiting   []request // step-downs under way
-	owed      promises  // what must be on disk before anything is sent
+	owed      owed      // what must be on disk before anything is sent
 	unstored  error     // why that is not there
 	released  uint64    // a term whose release has ended, but not every Lead function
 	releaseBy time.Duration
@@ -127,6 +127,13 @@ type election struct {
 	fitness fitness
 	monitor *health.Monitor   // nil: no health check
 	links   *floatingip.Links // nil: no floating addresses
+}
+
+// owed is what a restart must know: the highest term, and the longest lease that this run
+// may have promised.
+type owed struct {
+	promise promise
+	lease   time.Duration
 }
 
 // label is the name as findings, logs and metrics carry it: "" for the group's own.

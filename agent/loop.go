@@ -197,7 +197,12 @@ func (e *election) begin() error {
 		Self: self, Rule: e.cfg.rule, Timing: e.cfg.timing,
 		Preempt: e.cfg.preempt, PreemptDelay: e.cfg.PreemptDelay, LoneWait: e.cfg.loneWait,
 		Voters: e.cfg.Voters, Seed: seed, JoinsFromView: further, RenewalGrid: len(e.member.elections) > 1,
-		KeptLease: kept, Highest: max(e.member.agent.state.highestOf(e.pub.name), e.member.pastTerms[e.pub.name]),
+		KeptLease: kept,
+	}
+	stored := e.member.agent.state.highestOf(e.pub.name)
+	cfg.Highest, cfg.HighestOf = stored.term, stored.holder
+	if past := e.member.pastTerms[e.pub.name]; past > cfg.Highest {
+		cfg.Highest, cfg.HighestOf = past, seniority.Holder{}
 	}
 	var err error
 	e.core, err = seniority.New(cfg, now)

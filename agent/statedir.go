@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"doyen/gossip/portable"
+	"doyen/seniority"
 )
 
 // The files of a state directory.
@@ -36,6 +37,15 @@ type promises struct {
 	// Elections are the highest terms of the further elections, by name. The lease
 	// is that of all.
 	Elections map[string]uint64 `json:"elections,omitempty"`
+	// Holders are the claimants of the highest terms, by election, the group's own
+	// included. A term without one is only never confirmed again.
+	Holders map[string]seniority.Holder `json:"holders,omitempty"`
+}
+
+// promise is a term, and the claimant that it is confirmed to; none: it is not known.
+type promise struct {
+	term   uint64
+	holder seniority.Holder
 }
 
 // stateFormat rises when an older program could not keep the promises that a newer
@@ -147,44 +157,40 @@ func parseJSON[T any](text []byte) (T, error) {
 	return v, nil
 }
 
-// highestOf is the highest term that is stored of an election.
-func (s *stateDir) highestOf(election string) uint64 {
-	switch {
-	case s == nil:
-		return 0
-	case election == GroupElection:
-		return s.kept.HighestTerm
+// highestOf is what is stored of an election: the highest term.
+func (s *stateDir) highestOf(election string) promise {
+	if s == nil {
+		return promise{}
 	}
-	return s.kept.Elections[election]
+	p := promise{s.kept.Elections[election], s.kept.Holders[election]}
+	if election == GroupElection {
+		p.term = s.kept.HighestTerm
+	}
+	return p
 }
 
 // keepTerm stores an election's term and the lease durably unless they are stored
 // already.
-func (s *stateDir) keepTerm(election string, term uint64, lease time.Duration) error {
-	if s == nil || term <= s.highestOf(election) && lease <= s.promised {
+func (s *stateDir) keepTerm(election string, p promise, lease time.Duration) error {
+	if s == nil || p.term <= s.highestOf(election).term && lease <= s.promised {
 		return nil
 	}
-	return s.keepTerms(map[string]uint64{election: term}, lease)
+	return s.keepTerms(map[string]promise{election: p}, lease)
 }
 
 // keepTerms stores the terms of elections and the lease durably, with one write,
 // unless all are stored already.
-func (s *stateDir) keepTerms(terms map[string]uint64, lease time.Duration) error {
-	next := promises{Format: stateFormat, HighestTerm: s.kept.HighestTerm, LongestLease: max(lease, s.promised), Elections: maps.Clone(s.kept.Elections)}
+func (s *stateDir) keepTerms(terms map[string]promise, lease time.Duration) error {
+	next := promises{
+		Format: stateFormat, HighestTerm: s.kept.HighestTerm, LongestLease: max(lease, s.promised),
+		Elections: maps.Clone(s.kept.Elections), Holders: maps.Clone(s.kept.Holders),
+	}
 	changed := lease > s.promised
-	for election, term := range terms {
-		if term <= s.highestOf(election) {
-			continue
+	for election, p := range terms {
+		if p.term > s.highestOf(election).term {
+			changed = true
+			next.raise(election, p)
 		}
-		changed = true
-		if election == GroupElection {
-			next.HighestTerm = term
-			continue
-		}
-		if next.Elections == nil {
-			next.Elections = map[string]uint64{}
-		}
-		next.Elections[election] = term
 	}
 	if !changed {
 		return nil
@@ -194,6 +200,24 @@ func (s *stateDir) keepTerms(terms map[string]uint64, lease time.Duration) error
 	}
 	s.kept, s.promised = next, next.LongestLease
 	return nil
+}
+
+// raise takes in an election's term.
+func (p *promises) raise(election string, raised promise) {
+	if p.Elections == nil {
+		p.Elections = map[string]uint64{}
+	}
+	if p.Holders == nil {
+		p.Holders = map[string]seniority.Holder{}
+	}
+	if election == GroupElection {
+		p.HighestTerm = raised.term
+	} else {
+		p.Elections[election] = raised.term
+	}
+	if delete(p.Holders, election); raised.holder != (seniority.Holder{}) {
+		p.Holders[election] = raised.holder
+	}
 }
 
 // probeSize is how much a probe writes: what a term takes is less than a block.

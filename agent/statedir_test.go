@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"doyen/seniority"
 )
 
 func openKept(t *testing.T, path string) (*stateDir, []Leadership) {
@@ -26,7 +28,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 		t.Fatalf("a new directory: want nothing, got %+v and %v", s.kept, history)
 	}
 	for _, p := range []promises{{HighestTerm: 5, LongestLease: time.Second}, {HighestTerm: 9, LongestLease: time.Second}, {HighestTerm: 7, LongestLease: 3 * time.Second}} {
-		if err := s.keepTerm(GroupElection, p.HighestTerm, p.LongestLease); err != nil {
+		if err := s.keepTerm(GroupElection, promise{term: p.HighestTerm}, p.LongestLease); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,6 +43,28 @@ func TestStateSurvivesARestart(t *testing.T) {
 	}
 	if len(history) != 1 || history[0].Term != 9 {
 		t.Errorf("want the history of term 9, got %+v", history)
+	}
+}
+
+// The claimant of an election's highest term is kept with it, and with no other.
+func TestHoldersOfTermsSurviveARestart(t *testing.T) {
+	path := t.TempDir()
+	s, _ := openKept(t, path)
+	a, b := seniority.Holder{Name: "a", Incarnation: 1<<63 + 1}, seniority.Holder{Name: "b", Incarnation: 2}
+	for _, terms := range []map[string]promise{
+		{GroupElection: {5, a}, "web": {6, b}, "mail": {7, a}},
+		{GroupElection: {4, b}, "web": {8, seniority.Holder{}}},
+	} {
+		if err := s.keepTerms(terms, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.close()
+	s, _ = openKept(t, path)
+	for election, want := range map[string]promise{GroupElection: {5, a}, "web": {8, seniority.Holder{}}, "mail": {7, a}, "none": {}} {
+		if got := s.highestOf(election); got != want {
+			t.Errorf("%s: want %+v, got %+v", election, want, got)
+		}
 	}
 }
 
@@ -137,7 +161,7 @@ func TestDamagedFilesThatPromiseNothingArePutAside(t *testing.T) {
 func TestStateFilesAreReplacedWhole(t *testing.T) {
 	path := t.TempDir()
 	s, _ := openKept(t, path)
-	if err := s.keepTerm(GroupElection, 3, time.Second); err != nil {
+	if err := s.keepTerm(GroupElection, promise{term: 3}, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(path, "*.new")); len(left) != 0 {
@@ -150,7 +174,7 @@ func TestNoStateDirKeepsNothing(t *testing.T) {
 	if s != nil || history != nil || err != nil {
 		t.Fatalf("want nothing, got %v, %v, %v", s, history, err)
 	}
-	if err := s.keepTerm(GroupElection, 5, time.Second); err != nil {
+	if err := s.keepTerm(GroupElection, promise{term: 5}, time.Second); err != nil {
 		t.Error(err)
 	}
 }

@@ -89,7 +89,7 @@ func TestTermsAreWrittenOver(t *testing.T) {
 	s, _ := openKept(t, path)
 	var first os.FileInfo
 	for term := uint64(1); term <= 10; term++ {
-		if err := s.keepTerm(GroupElection, term, time.Second); err != nil {
+		if err := s.keepTerm(GroupElection, promise{term: term}, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(filepath.Join(path, termName))
@@ -115,7 +115,7 @@ func TestDamagedTerms(t *testing.T) {
 			t.Fatal(err)
 		}
 		for term := uint64(1); term <= 3; term++ { // 1 in both, 2 in the first, 3 in the second or the other way round
-			if err := s.keepTerm(GroupElection, term, time.Second); err != nil {
+			if err := s.keepTerm(GroupElection, promise{term: term}, time.Second); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -172,7 +172,7 @@ func TestTermsAreJSONAfterAStop(t *testing.T) {
 		if s.kept.HighestTerm != term-1 {
 			t.Fatalf("want term %d, got %d", term-1, s.kept.HighestTerm)
 		}
-		if err := s.keepTerm(GroupElection, term, time.Second); err != nil {
+		if err := s.keepTerm(GroupElection, promise{term: term}, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.close(); err != nil {
@@ -191,7 +191,7 @@ func TestTermsOfAFileThatIsGone(t *testing.T) {
 	path := t.TempDir()
 	name := filepath.Join(path, termName)
 	s, _ := openKept(t, path)
-	keep := func(term uint64) error { return s.keepTerm(GroupElection, term, time.Second) }
+	keep := func(term uint64) error { return s.keepTerm(GroupElection, promise{term: term}, time.Second) }
 	if err := keep(1); err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func BenchmarkKeepTerm(b *testing.B) {
 	}
 	defer s.close()
 	for term := uint64(1); b.Loop(); term++ {
-		if err := s.keepTerm(GroupElection, term, time.Second); err != nil {
+		if err := s.keepTerm(GroupElection, promise{term: term}, time.Second); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -48,7 +48,7 @@ type claim struct {
 	other       Message       // the last claim of another leader that was met
 	confrontAt  time.Duration // not before this is it asked again
 	metTill     time.Duration // another leader was met less than a lease before this
-	verdict     holder        // who was last told that this leadership stays,
+	verdict     Holder        // who was last told that this leadership stays,
 	verdictOn   uint64        // and its term, and
 	verdictTill time.Duration // until when that stands
 	overcame    uint64        // the term of the last leadership that yielded to this one

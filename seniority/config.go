@@ -37,8 +37,12 @@ type Config struct {
 	// are derived from it.
 	Seed [32]byte
 	// Highest is the highest term that a former run stored durably; 0 if none
-	// did.
-	Highest uint64
+	// did. HighestOf is the claimant that it was confirmed to, which may claim it
+	// again: a leader need not raise its term because a voter has started again.
+	// Without it, as when the former run was of a version that did not store it, this
+	// node confirms higher terms alone.
+	Highest   uint64
+	HighestOf Holder
 	// KeptLease is the longest lease that the last run of this node may have
 	// promised; 0: nothing is known of it, and it may have promised the lease
 	// of any profile. The caller stores Output.MaxLease for the next run.

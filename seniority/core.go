@@ -111,7 +111,7 @@ func New(cfg Config, now Now) (*Core, error) {
 		c.unfit = Unhealthy
 	}
 	c.claim.ballots = map[string]ballot{}
-	c.voter.floor = cfg.Highest
+	c.voter.floor, c.voter.floorOf = cfg.Highest, cfg.HighestOf
 	if len(cfg.Voters) > 0 {
 		q := &quorum{Core: c, names: map[string]string{}, lists: map[string][]string{}}
 		c.electorate = q

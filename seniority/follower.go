@@ -120,7 +120,7 @@ func (c *Core) overhear(now Now, m *Message) {
 		c.ignore(m, LeaderDeaf)
 	case c.led.is(m.From, m.Incarnation, m.Term):
 		c.overhearOwn(m, until)
-	case m.Term < c.shownTerm || c.voter.refuses(m.Term) && !c.voter.promisedTo(m.From, m.Incarnation, m.Term):
+	case m.Term < c.shownTerm || c.voter.refuses(m.Term) && !c.voter.promisedTo(m.From, m.Incarnation, m.Term) && !c.knewBefore(now, m):
 		c.ignore(m, SpentTerm)
 		if c.led.name == "" && c.electorate.merges() {
 			c.object(now, m, StaleTerm) // if it still leads, it must raise its term
@@ -131,6 +131,12 @@ func (c *Core) overhear(now Now, m *Message) {
 		c.learn(now, m.Term, true)
 		c.adopt(now, m, until, false)
 	}
+}
+
+// knewBefore reports whether a node that has just started had confirmed this claim in its
+// former run.
+func (c *Core) knewBefore(now Now, m *Message) bool {
+	return now.Boot < c.voter.abstainTill && c.voter.again(m)
 }
 
 // overhearOther takes in, on a leader, that another leads too.
@@ -235,7 +241,7 @@ func (c *Core) onRelease(now Now, m *Message) {
 	c.learn(now, m.Term, false)
 	c.voter.released = max(c.voter.released, m.Term)
 	if c.voter.again(m) {
-		c.voter.floorOf = holder{}
+		c.voter.floorOf = Holder{}
 	}
 	if leads {
 		c.ended = m.Term

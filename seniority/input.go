@@ -82,10 +82,12 @@ type Input struct {
 // It is valid until the next Step; the caller copies what it keeps.
 type Output struct {
 	// Persist, when not zero, is a term to store durably before anything below
-	// is done, with MaxLease, the longest lease that this run may have promised:
-	// what former runs promised has run out.
-	Persist  uint64
-	MaxLease time.Duration
+	// is done, with PersistOf, the claimant that it is confirmed to, and MaxLease, the
+	// longest lease that this run may have promised: what former runs promised has run
+	// out.
+	Persist   uint64
+	PersistOf Holder
+	MaxLease  time.Duration
 	// Status is the new state. While Status.Leading, the caller extends the
 	// deadline word to Status.Deadline before it sends or publishes; if the
 	// word has fired, it feeds Fired instead and drops the rest.

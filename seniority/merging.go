@@ -91,13 +91,13 @@ func (c *Core) decide(now Now, m *Message) {
 	// A verdict stands for as long as the other may obey it: of two that have led for nearly as long a second look
 	// could say the opposite, when the other has obeyed the first.
 	cl := &c.claim
-	stands := cl.verdict == holder{o.From, o.Incarnation} && cl.verdictOn == o.Term && now.Boot < cl.verdictTill
+	stands := cl.verdict == Holder{o.From, o.Incarnation} && cl.verdictOn == o.Term && now.Boot < cl.verdictTill
 	if !stands && c.cfg.Rule.Prefer(&mine, &other) > 0 {
 		c.yield(now, m.From)
 		return
 	}
 	if !stands {
-		cl.verdict, cl.verdictOn, cl.verdictTill = holder{o.From, o.Incarnation}, o.Term, now.Boot+2*c.timing.Lease
+		cl.verdict, cl.verdictOn, cl.verdictTill = Holder{o.From, o.Incarnation}, o.Term, now.Boot+2*c.timing.Lease
 	}
 	c.send(Message{
 		Kind: Object, To: o.From, Incarnation: o.Incarnation, Term: o.Term, Seq: o.Seq, Lease: o.Lease,

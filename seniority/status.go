@@ -14,7 +14,7 @@ func (c *Core) finish(now Now) {
 	}
 	if c.voter.floor > c.persisted && (c.phase == Holding || c.mustPersist()) {
 		c.persisted = c.voter.floor
-		c.out.Persist = c.voter.floor
+		c.out.Persist, c.out.PersistOf = c.voter.floor, c.voter.floorOf
 	}
 	c.out.MaxLease = c.cfg.KeptLease // a node that does not abstain has not waited for it
 	if c.voter.abstained > 0 {

@@ -60,7 +60,7 @@ func (c *Core) begin() {
 	c.out.Messages = c.out.Messages[:0]
 	c.out.Notes = c.out.Notes[:0]
 	c.out.Refused = None
-	c.out.Persist = 0
+	c.out.Persist, c.out.PersistOf = 0, Holder{}
 }
 
 // detectPause notices a pause. Invariant: nothing is done on the strength of what

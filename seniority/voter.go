@@ -18,7 +18,7 @@ type voter struct {
 	will        [32]byte
 
 	floor    uint64        // the highest term confirmed
-	floorOf  holder        // the holder it was confirmed to; none once that term is released
+	floorOf  Holder        // the holder it was confirmed to; none once that term is released
 	released uint64        // the highest term seen released
 	longest  time.Duration // the longest lease promised
 
@@ -39,10 +39,10 @@ func (v *voter) abstain(now Now, own, kept time.Duration) {
 	v.abstainTill = now.Boot + Drifted(v.abstained)
 }
 
-// holder is a run of a member.
-type holder struct {
-	name        string
-	incarnation uint64
+// Holder is a run of a member that claims terms.
+type Holder struct {
+	Name        string `json:"name"`
+	Incarnation uint64 `json:"incarnation"`
 }
 
 // refuses reports whether a term that is not promised already comes too late.
@@ -52,7 +52,7 @@ func (v *voter) refuses(term uint64) bool { return term <= max(v.floor, v.releas
 // holder's.
 func (v *voter) raiseFloor(term uint64, name string, incarnation uint64) {
 	if term > v.floor {
-		v.floor, v.floorOf = term, holder{name, incarnation}
+		v.floor, v.floorOf = term, Holder{name, incarnation}
 	}
 }
 
@@ -60,7 +60,7 @@ func (v *voter) raiseFloor(term uint64, name string, incarnation uint64) {
 // was confirmed to: a leader that was lost and is back. The claims of its own
 // that this node has made meanwhile came to nothing.
 func (v *voter) again(m *Message) bool {
-	return m.Term == v.floor && v.floorOf == holder{m.From, m.Incarnation}
+	return m.Term == v.floor && v.floorOf == Holder{m.From, m.Incarnation}
 }
 
 // running reports whether a promise is in force.

@@ -60,7 +60,8 @@ type host struct {
 	settled   bool
 	status    Status
 	disk      bool
-	highest   uint64        // on its disk
+	highest   uint64 // on its disk
+	highestOf Holder
 	log       Log           // where it ends
 	longest   time.Duration // lease of its last run, as its record says; 0: it is lost
 	told      Member        // of itself, to gossip
@@ -112,7 +113,7 @@ func (w *world) start(h *host) error {
 	}
 	cfg.Seed = [32]byte{byte(w.runs)}
 	if h.disk {
-		cfg.Highest = h.highest
+		cfg.Highest, cfg.HighestOf = h.highest, h.highestOf
 	}
 	cfg.KeptLease = h.longest
 	core, err := New(cfg, w.clock(h))
@@ -209,7 +210,7 @@ func (w *world) step(h *host, in Input) Reason {
 	out := h.core.Step(w.clock(h), in)
 	h.status = out.Status
 	if out.Persist != 0 {
-		h.highest, h.longest = out.Persist, out.MaxLease
+		h.highest, h.highestOf, h.longest = out.Persist, out.PersistOf, out.MaxLease
 	}
 	h.wake = never
 	if out.Wake != 0 {

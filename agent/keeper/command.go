@@ -73,6 +73,10 @@ func (e *executor) tendCommand() {
 		c.killed = true
 		c.kill()
 	case !c.running && !t.over && t.held && len(e.cfg.Run) > 0 && now >= c.startAt:
+		if e.arm() != nil {
+			e.takeAnew() // acquire fails for the same reason, and tells of it
+			return
+		}
 		e.startCommand()
 	}
 }

@@ -53,6 +53,11 @@
 // when all of it is dead. It keeps the
 // DOYEN_TERM that it was started with.
 //
+// A hook that the configuration has no more runs release (DOYEN_REASON=reload) while
+// the leadership goes on, after the end of what acquire has left running and beside a
+// command that stays. The first things that a leadership holds at all wait for the
+// node-wide lock.
+//
 // The watchdog (Config.Watchdog) is armed before an acquire with a hook or a command,
 // and disarmed after the release. Each executor that holds something says now and
 // then that it goes on; the device is fed while all do.
@@ -82,7 +87,8 @@
 //     at the start. (Every test's hook looks for processes of the runs before
 //     it; TestSuccessorWaitsForTheKeeperOfTheDead,
 //     TestAgentAndKeeperKilledDuringAcquire.)
-//  2. A release never starts while anything of an acquire or of the command lives:
+//  2. A release that ends a leadership never starts while anything of an acquire or of
+//     the command lives:
 //     the same rule, overtake kills an acquire at once, and releaseNext waits for
 //     the command and ends what acquire has left. (TestAgentKilledDuringAcquire,
 //     TestAcquireOvertakenIsKilledAtOnce, TestKeeperKilled,

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
+	"maps"
 	"strings"
 	"time"
 
@@ -31,27 +31,27 @@ type executor struct {
 	changed  *mailbox[Election]
 	done     chan hook.Result
 	commands chan commandEnd
-	locks    map[string]io.Closer // of the addresses, once they are there
+	cleared  <-chan clearance     // nil: it has come
+	locks    map[string]io.Closer // of the addresses; nil: the first clearance has not come
 	// What follows is for other addresses that a new configuration wants; see move.
 	addressesWanted []string
-	entered         bool // Begin has been called
 	moving          bool // their locks are being taken
 	moves           chan moved
 	ctx             context.Context // ends when the executor does
 	// The node closes gone, to have the executor end once nothing is held any more.
-	// It keeps in leaving that it has, and in wanted the newest configuration.
+	// It keeps in leaving that it has.
 	gone    chan struct{}
 	leaving bool
-	wanted  Election
 
 	armed  bool          // it has a part in the watchdog
 	beatAt time.Duration // when it has to say again that it goes on
 
 	order      Order
 	orphaned   bool // gone is closed
-	started    bool // the release at start is over
+	started    bool // the release at start is over, or none was owed
 	leadership *leadership
 	release    *release
+	parting    *release // of a hook that the configuration has no more; see part
 	run        *run
 	told       leader // what change has been run for
 	answered   uint64 // the term last reported as released
@@ -96,7 +96,7 @@ var errNoAddresses = errors.New("floating-ip: this program has not been built wi
 // at start.
 func newExecutor(n *node, p *place) (*executor, error) {
 	e := &executor{
-		node: n, cfg: p.Election, wanted: p.Election, slot: p.Slot, deadline: p.deadline, now: n.now,
+		node: n, cfg: p.Election, slot: p.Slot, deadline: p.deadline, now: n.now,
 		box: newMailbox[Order](), changed: newMailbox[Election](), done: make(chan hook.Result, 1),
 		commands: make(chan commandEnd, 2), moves: make(chan moved, 1), addressesWanted: p.Election.Addresses, gone: make(chan struct{}),
 	}
@@ -126,12 +126,12 @@ func (e *executor) newRunner() *hook.Runner {
 func (e *executor) loop() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.ctx = ctx
-	cleared := e.awaitLock(ctx)
-	e.turn(&cleared)
+	e.cleared = e.awaitLock(e.cfg.holds())
+	e.turn()
 	// Not deferred: what waits would keep a panic of turn from being seen.
 	cancel()
-	if cleared != nil {
-		unlock((<-cleared).locks)
+	if e.cleared != nil {
+		unlock((<-e.cleared).locks)
 	}
 	for e.moving {
 		e.moveNow(<-e.moves)
@@ -140,8 +140,8 @@ func (e *executor) loop() {
 }
 
 // turn does what is due, again and again, until gone is closed and nothing is held
-// any more. It sets cleared to nil once the clearance has come.
-func (e *executor) turn(cleared *<-chan clearance) {
+// any more.
+func (e *executor) turn() {
 	gone := e.gone
 	for {
 		e.look()
@@ -161,8 +161,8 @@ func (e *executor) turn(cleared *<-chan clearance) {
 			e.reconfigure(e.changed.take())
 		case <-gone:
 			gone, e.orphaned = nil, true
-		case c := <-*cleared:
-			*cleared = nil
+		case c := <-e.cleared:
+			e.cleared = nil
 			e.enter(c)
 		case res := <-e.done:
 			e.ended(res)
@@ -175,33 +175,6 @@ func (e *executor) turn(cleared *<-chan clearance) {
 	}
 }
 
-// canBecome reports whether an executor can go on when its configuration changes
-// from e to other. The first things to be held at all need the node-wide lock and a
-// release at start.
-func (e *Election) canBecome(other *Election) bool { return e.holds() == other.holds() }
-
-// reconfigure goes on with another configuration. Another hook takes what there is
-// to take before anything else happens, and another command follows the one that
-// runs.
-func (e *executor) reconfigure(c Election) {
-	anew, outdated := c.Hook != e.cfg.Hook, !slices.Equal(c.Run, e.cfg.Run)
-	c.Addresses, e.addressesWanted = e.cfg.Addresses, c.Addresses
-	e.cfg = c
-	e.runner = e.newRunner()
-	e.move()
-	t := e.leadership
-	if t == nil || t.over {
-		return
-	}
-	t.command.outdated = t.command.running && outdated
-	if anew {
-		t.held, t.failures, t.retryAt = false, 0, 0
-	}
-	if t.held {
-		e.setCheck()
-	}
-}
-
 // clearance says that nothing of a former keeper of this node runs any more.
 type clearance struct {
 	locks map[string]io.Closer // of the addresses
@@ -209,14 +182,14 @@ type clearance struct {
 }
 
 // awaitLock sends one clearance when no former keeper of this node runs any more,
-// or when ctx ends.
-func (e *executor) awaitLock(ctx context.Context) <-chan clearance {
+// or when the executor ends; at once if there is nothing to hold, and so to keep apart.
+func (e *executor) awaitLock(holds bool) <-chan clearance {
 	cleared := make(chan clearance, 1)
-	if !e.cfg.holds() {
-		cleared <- clearance{} // there is nothing to keep apart
+	if !holds {
+		cleared <- clearance{}
 		return cleared
 	}
-	cfg := e.cfg
+	ctx, cfg := e.ctx, e.cfg
 	go func() {
 		locks, err := e.node.enter(ctx, &cfg)
 		cleared <- clearance{locks, err}
@@ -224,16 +197,19 @@ func (e *executor) awaitLock(ctx context.Context) <-chan clearance {
 	return cleared
 }
 
-// enter begins the release at start.
+// enter begins the release at start. A leadership that had nothing to hold so far goes
+// on with acquire.
 func (e *executor) enter(c clearance) {
-	e.locks, e.entered = c.locks, true
-	if e.locks == nil {
+	if e.locks == nil { // else move takes those that are wanted
 		e.locks = map[string]io.Closer{}
+		maps.Copy(e.locks, c.locks)
+		if e.addresses != nil {
+			e.note(e.addresses.Begin())
+		}
 	}
-	if e.addresses != nil {
-		e.note(e.addresses.Begin())
+	if e.started = e.leadership != nil; !e.started {
+		e.release = e.newRelease()
 	}
-	e.release = e.newRelease()
 	if !e.orphaned {
 		e.note(c.err)
 	}
@@ -291,7 +267,7 @@ func (e *executor) look() {
 // arm arms the watchdog before a hook or a command takes what the kernel cannot
 // take back by itself.
 func (e *executor) arm() error {
-	if e.node.guard.path == "" || e.armed || e.cfg.Hook == "" && len(e.cfg.Run) == 0 {
+	if e.node.guard.path == "" || e.armed || !e.needsGuard() {
 		return nil
 	}
 	err := e.node.guard.hold(e.cfg.Name, e.now())
@@ -299,15 +275,24 @@ func (e *executor) arm() error {
 	return err
 }
 
+// needsGuard reports whether there is, or may be, what the kernel cannot take back.
+func (e *executor) needsGuard() bool {
+	return e.cfg.Hook != "" || len(e.cfg.Run) > 0 || e.commandRuns()
+}
+
 // beat tells the watchdog that this executor goes on.
 func (e *executor) beat() {
-	if now := e.now(); e.armed && now >= e.beatAt {
+	switch now := e.now(); {
+	case !e.armed:
+	case e.started && e.release == nil && !e.needsGuard():
+		e.disarm()
+	case now >= e.beatAt:
 		e.node.guard.beat(e.cfg.Name, now)
 		e.beatAt = now + e.node.guard.every()
 	}
 }
 
-// disarm gives up the part in the watchdog, once nothing is held.
+// disarm gives up the part in the watchdog, once nothing is held that needs one.
 func (e *executor) disarm() {
 	if e.armed {
 		e.armed = false
@@ -333,7 +318,7 @@ func (e *executor) act() {
 	switch {
 	case e.run != nil:
 		e.overtake()
-	case e.releaseNext(), !e.started, e.orphaned:
+	case e.releaseNext(), !e.started, e.cleared != nil, e.orphaned, e.partNext():
 	case e.leadNext():
 	case e.told != e.leader() && e.cfg.Hook != "":
 		e.begin(hook.Change, hook.Env{Term: e.order.Term, Reason: e.order.Reason}, e.now()+e.cfg.HookTimeout, nil, around{})
@@ -365,6 +350,8 @@ func (e *executor) due() time.Duration {
 		at(t.deadline)
 		at(t.renewAt)
 		switch {
+		case e.run == nil && e.parting != nil:
+			at(max(min(e.parting.retryAt, e.parting.until), 1))
 		case e.run == nil && t.held:
 			at(t.checkAt)
 		case !t.held && (e.run == nil || e.run.event == hook.Change && e.run.killed == nil):

@@ -102,14 +102,17 @@ func (s *stage) election() *Election { return &s.cfg.Elections[0] }
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
-// log is what the hook has written, and wills.
-func (s *stage) log() []string {
-	b, err := os.ReadFile(s.path("log"))
+// read returns a file of the stage; "" if it is not there.
+func (s *stage) read(name string) string {
+	b, err := os.ReadFile(s.path(name))
 	if err != nil && !os.IsNotExist(err) {
 		s.t.Fatal(err)
 	}
-	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	return string(b)
 }
+
+// log is what the hook has written, and wills.
+func (s *stage) log() []string { return strings.Split(strings.TrimSuffix(s.read("log"), "\n"), "\n") }
 
 // await waits until the log ends with the lines wanted.
 func (s *stage) await(want ...string) {

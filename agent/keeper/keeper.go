@@ -89,11 +89,11 @@ func (k *Keeper) place(e Election) (*place, error) {
 }
 
 // Configure has the keeper act for the elections of cfg from now on. It starts and
-// ends only what has changed. An election that is not in cfg any more is released
-// first, like one whose agent has ended; so is one that had nothing to hold before, or
-// has nothing any more. New addresses are taken, and old ones dropped, while those that
-// stay are left alone. Another hook runs its acquire at once, without a
-// release of the former one. The rest of cfg must be as it was.
+// ends only what has changed, and leaderships go on. An election that is not in cfg any
+// more is released first, like one whose agent has ended. New addresses are taken, and
+// old ones dropped, while those that stay are left alone. Another hook runs its acquire
+// at once, without a release of the former one; a hook that is taken away releases. The
+// rest of cfg must be as it was.
 func (k *Keeper) Configure(cfg Config) error {
 	cfg, err := cfg.checked()
 	if err != nil {

@@ -36,7 +36,7 @@ func (e *executor) newAddresses(addresses []string) (*Addresses, error) {
 // them, then it takes the locks of those that are new, and them. The steps are taken
 // beside the executor, which must not wait for them.
 func (e *executor) move() {
-	if !e.entered || e.moving || slices.Equal(e.cfg.Addresses, e.addressesWanted) {
+	if e.locks == nil || e.moving || slices.Equal(e.cfg.Addresses, e.addressesWanted) {
 		return
 	}
 	m, a, patience := moved{addresses: e.addressesWanted}, e.addresses, e.cfg.HookTimeout
@@ -85,7 +85,7 @@ func (e *executor) moveNow(m moved) {
 		e.addresses = m.made
 	}
 	if t := e.leadership; t != nil && !t.over && (m.made != nil || m.err != nil) {
-		t.held, t.failures, t.retryAt = false, 0, 0 // acquire takes them
+		e.takeAnew()
 	}
 	if m.err != nil {
 		return // the next configuration tries again

@@ -112,8 +112,7 @@ func (n *node) startOrRefuse(p *place) {
 	}
 }
 
-// change starts an executor, or brings one in line with a new configuration. What
-// cannot be changed under a leadership ends it first.
+// change starts an executor, or brings one in line with a new configuration.
 func (n *node) change(p *place) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -122,12 +121,10 @@ func (n *node) change(p *place) {
 	case n.gone:
 	case e == nil:
 		n.startOrRefuse(p)
-	case !e.leaving && e.wanted.canBecome(&p.Election):
-		e.wanted = p.Election
-		e.changed.put(p.Election)
-	default:
-		n.leave(e)
+	case e.leaving:
 		n.next[p.Election.Name] = p
+	default:
+		e.changed.put(p.Election)
 	}
 }
 

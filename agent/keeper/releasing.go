@@ -122,6 +122,11 @@ func (e *executor) releaseNext() bool {
 	switch {
 	case r == nil:
 		return false
+	case e.cleared != nil: // nothing has been taken yet, or another release begins then
+		if e.leadership != nil {
+			e.settle(true)
+		}
+		return false
 	case e.leadership == nil && e.orphaned:
 		e.release = nil // the next start repeats it
 	case now >= e.releaseLimit() && e.hard():
@@ -188,6 +193,9 @@ func (e *executor) settle(ok bool) {
 	e.reportRelease(ok)
 	e.release, e.leadership = nil, nil
 	e.disarm()
+	if e.parting != nil {
+		e.parted()
+	}
 }
 
 // reportRelease tells that a release has ended, as the agent must see it. Only

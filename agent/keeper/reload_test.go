@@ -3,8 +3,10 @@
 package keeper
 
 import (
+	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,6 +101,31 @@ func TestAnotherHookAcquires(t *testing.T) {
 	if log := s.log(); !slices.Contains(log, "other acquire 1") {
 		t.Errorf("want the other hook run, got %q", log)
 	}
+}
+
+// Another hook acquires also if the former one's acquire is still under way.
+func TestAnotherHookWhileAcquireRuns(t *testing.T) {
+	s := newStage(t, "[ $DOYEN_EVENT = acquire ] || exit 0\necho >$D/acquiring; while ! [ -e $D/go ]; do sleep 0.01; done")
+	r := s.start(Start)
+	r.lead(1)
+	s.awaitFile("acquiring")
+	other := s.path("other")
+	if err := os.WriteFile(other, []byte("#!/bin/sh\necho other $DOYEN_EVENT $DOYEN_TERM >>$D/log\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	next, group := s.cfg, *s.election()
+	group.Hook = other
+	next.Elections = []Election{group}
+	if err := r.Configure(next); err != nil {
+		t.Fatal(err)
+	}
+	// Orders and configurations are taken in one after the other.
+	r.lead(2)
+	time.Sleep(20 * ms)
+	s.touch("go")
+	r.until("an acquire of the other hook", func(r Report) bool {
+		return r.Event == "acquire" && !r.Running && slices.Contains(s.log(), "other acquire 2")
+	})
 }
 
 // A keeper that replaces one that died serves the elections of the newest
@@ -214,5 +241,170 @@ func (s *stage) awaitAfter(first, second string) {
 		if time.Now().After(end) {
 			s.t.Fatalf("want the line %q after %q in\n%s", second, first, strings.Join(s.log(), "\n"))
 		}
+	}
+}
+
+// The first thing that an election has to hold, and the last that is taken away, do not
+// end its leadership. A hook that is taken away releases what it holds, and is then no
+// part of the leadership.
+func TestLeadershipGoesOnWithTheFirstAndTheLastThing(t *testing.T) {
+	for name, begin := range map[string]func(Config) (*Keeper, error){"process": Start, "local": inProcess} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, "[ $DOYEN_EVENT != acquire ] || { sleep 1000 & echo $! >$D/left; }")
+			program, hook := s.path("command"), s.election().Hook
+			if err := os.WriteFile(program, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			s.election().Hook = ""
+			r := s.start(begin)
+			configure := func(hook string, run ...string) {
+				t.Helper()
+				next := s.cfg
+				next.Elections = []Election{{CheckInterval: -1, Hook: hook, Run: run}}
+				if err := r.Configure(next); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.lead(1)
+			r.until("nothing held", func(r Report) bool { return r.Held })
+			configure(hook)
+			r.ended("acquire")
+			configure(hook, program)
+			r.until("the command", func(r Report) bool { return r.Command != nil && r.Command.Running })
+			configure("", program)
+			r.ended("release")
+			if left, err := strconv.Atoi(strings.TrimSpace(s.awaitFile("left"))); err != nil || alive(left) {
+				t.Errorf("what acquire left running lives after the release, as %d (%v)", left, err)
+			}
+			configure("")
+			r.until("the end of the command", func(r Report) bool { return r.Command != nil && r.Command.Stopped })
+			configure("", program)
+			r.until("the command again", func(r Report) bool { return r.Command != nil && r.Command.Running })
+			configure("")
+			r.until("its end", func(r Report) bool { return r.Command != nil && r.Command.Stopped })
+			configure(hook)
+			r.ended("acquire")
+			if !r.leads() {
+				t.Error("the leadership has ended")
+			}
+			r.stepDown(1, 0)
+			r.until("the release", func(r Report) bool { return r.Released == 1 })
+			want := "acquire 1 elected, release 1 reload, acquire 1 elected, release 1 requested"
+			if got := strings.Join(counted(s.log(), nil), ", "); got != want {
+				t.Errorf("want %q, got %q", want, got)
+			}
+		})
+	}
+}
+
+// The first hook of a leadership waits for another keeper of this node, as one does at the
+// start.
+func TestFirstThingWaitsForTheLock(t *testing.T) {
+	s := newStage(t, "exit 0")
+	former := s.start(Start) // has the lock
+	without := s.cfg
+	without.Elections = []Election{{CheckInterval: -1}}
+	k, err := Start(without)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{Keeper: k, s: s}
+	defer r.close()
+	r.until("the start", func(r Report) bool { return r.StartupDone })
+	r.lead(1)
+	r.until("nothing held", func(r Report) bool { return r.Held })
+	if err := r.Configure(s.cfg); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * ms)
+	if log := s.log(); slices.Contains(log, "acquire 1 elected") {
+		t.Errorf("the hook was run beside another keeper of the node: %q", log)
+	}
+	former.close()
+	if rep := r.ended("acquire"); !rep.Held || !r.leads() {
+		t.Errorf("want term 1 held, got %+v", rep)
+	}
+}
+
+// A hook that comes back before the former one's release has ended takes all anew, and a
+// leadership that ends in the midst of it is released with that hook.
+func TestHookIsTakenAwayForAMoment(t *testing.T) {
+	for name, then := range map[string]func(r *rig, back func()){
+		"and comes back": func(r *rig, back func()) {
+			back()
+			r.ended("release")
+			r.ended("acquire")
+			if !r.leads() {
+				r.s.t.Error("the leadership has ended")
+			}
+		},
+		"and the leadership ends": func(r *rig, _ func()) {
+			r.s.touch("go")
+			r.stepDown(1, 0)
+			r.until("the release", func(r Report) bool { return r.Released == 1 && !r.ReleaseFailed })
+			if log := r.s.log(); !slices.Contains(log, "release 1 requested") {
+				r.s.t.Errorf("want a release with the old hook, got %q", log)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, `[ $DOYEN_REASON = reload ] || exit 0
+echo >$D/releasing; while ! [ -e $D/go ]; do sleep 0.01; done; sleep 1000`)
+			hook := s.election().Hook
+			r := s.start(Start)
+			r.lead(1)
+			r.ended("acquire")
+			configure := func(hook string) {
+				next := s.cfg
+				next.Elections = []Election{{CheckInterval: -1, Hook: hook}}
+				if err := r.Configure(next); err != nil {
+					t.Fatal(err)
+				}
+			}
+			configure("")
+			s.awaitFile("releasing")
+			then(r, func() { configure(hook) })
+		})
+	}
+}
+
+// A release of a hook that was taken away which always fails is given up, and the
+// leadership goes on without the hook.
+func TestHookThatIsTakenAwayFails(t *testing.T) {
+	s := newStage(t, "[ $DOYEN_REASON != reload ]")
+	log, err := os.Create(s.path("said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s.cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	r := s.start(Start)
+	r.lead(1)
+	r.ended("acquire")
+	next := s.cfg
+	next.Elections = []Election{{CheckInterval: -1, HookTimeout: 300 * ms}}
+	if err := r.Configure(next); err != nil {
+		t.Fatal(err)
+	}
+	if rep := r.ended("release"); rep.Exit == 0 {
+		t.Errorf("want a failure, got %+v", rep)
+	}
+	const given = "the hook was taken away, and its release has failed to the limit of 300ms"
+	for end := time.Now().Add(limit); !strings.Contains(s.read("said"), given); {
+		select {
+		case <-r.Reports(): // of the tries: a note waits until they are read
+		case <-time.After(ms):
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the log does not say that the release is given up, but %q", s.read("said"))
+		}
+	}
+	if !r.leads() {
+		t.Error("the leadership has ended")
+	}
+	r.stepDown(1, 0)
+	r.until("the release", func(r Report) bool { return r.Released == 1 })
+	if log := s.log(); slices.Contains(log, "release 1 requested") {
+		t.Errorf("the hook is run although it has been given up: %q", log)
 	}
 }

@@ -19,7 +19,10 @@ type run struct {
 	idle   bool          // no program runs
 	cancel context.CancelCauseFunc
 	killed error // what it was killed for, if it was
-	after  error // of what was done with the addresses after the hook
+	// outdated: what it has taken is not all that is to be held; see takeAnew.
+	outdated bool
+	parting  bool  // it is the release of a hook that is no more
+	after    error // of what was done with the addresses after the hook
 }
 
 // around is what an event does with the addresses: before the hook, which does not run
@@ -99,13 +102,15 @@ func (e *executor) orderIsStale() bool {
 func (e *executor) overtake() {
 	r, t, now := e.run, e.leadership, e.now()
 	overtaken := false
-	switch r.event {
-	case ending:
+	switch {
+	case r.event == ending:
 		return
-	case hook.Release:
+	case r.parting:
+		overtaken = t.over || e.parting == nil
+	case r.event == hook.Release:
 		r.limit = e.releaseLimit()
 		overtaken = e.orphaned && !e.started || e.release.late && e.successor()
-	case hook.Change:
+	case r.event == hook.Change:
 		overtaken = e.orphaned || e.successor() || t != nil && (t.over || !t.held && now >= t.retryAt)
 	default:
 		overtaken = t.over
@@ -150,10 +155,16 @@ func (e *executor) ended(res hook.Result) {
 			e.told = r.about
 		}
 	}
+	if t := e.leadership; r.outdated && t != nil {
+		t.held = false
+	}
 	if !r.idle || res.Err != nil || r.event == hook.Acquire {
 		e.report(rep)
 	}
-	if r.event == hook.Release {
+	switch {
+	case r.parting:
+		e.partTried(&res)
+	case r.event == hook.Release:
 		e.note(r.after)
 		e.tried(errors.Join(res.Err, r.after), res.Unusable)
 	}

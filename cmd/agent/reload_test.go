@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"doyen/agent"
 )
 
 // secretFile writes a file that only its owner can read, also if others could read the
@@ -226,6 +229,68 @@ func TestReloadOfTheConfiguration(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What the leader of an election is to hold comes and goes while it leads, the first and
+// the last thing too: the leadership goes on, and what is there is what the file says.
+func TestReloadOfWhatALeaderHolds(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 1)
+	a := g.nodes[0]
+	hook := g.hook()
+	const settings = "lone-wait: 0s\nlease: 5s\n"
+	path := g.secretFile("doyen.yaml", settings)
+	a.start("--config", path)
+	g.checkLeader(a, a)
+	term := a.state().Term
+	for _, step := range []struct {
+		held string
+		want func(s agent.State) error
+	}{
+		{"run: [sleep, '1000']\n", commandIs(true)},
+		{"", commandIs(false)},
+		{"hook: " + hook + "\n", hookRan(g, "acquire")},
+		{"", hookRan(g, "release")},
+		{"hook: " + hook + "\nrun: [sleep, '1000']\n", commandIs(true)},
+		{"run: [sleep, '1000']\n", hookRan(g, "release")},
+		{"", commandIs(false)},
+	} {
+		g.secretFile("doyen.yaml", settings+step.held)
+		a.reload("the settings of the election have changed")
+		g.eventually(func() error {
+			if err := step.want(a.state()); err != nil {
+				return fmt.Errorf("with %q: %w", step.held, err)
+			}
+			return nil
+		})
+		if s := a.state(); !s.IsLeader || s.Term != term {
+			t.Fatalf("with %q: want term %d led, got %v and %d", step.held, term, s.IsLeader, s.Term)
+		}
+	}
+	if log := a.log(); strings.Contains(log, "this member leads no more") {
+		t.Errorf("the leadership has ended:\n%s", log)
+	}
+}
+
+// commandIs wants the command to run, or not to.
+func commandIs(running bool) func(agent.State) error {
+	return func(s agent.State) error {
+		if got := s.Command != nil && s.Command.PID != nil; got != running {
+			return fmt.Errorf("the command runs: %v, want %v", got, running)
+		}
+		return nil
+	}
+}
+
+// hookRan wants an event to be the last that the hook was run for.
+func hookRan(g *group, event string) func(agent.State) error {
+	return func(agent.State) error {
+		all := slices.DeleteFunc(g.events(), func(e string) bool { return strings.Fields(e)[1] == "change" })
+		if len(all) == 0 || strings.Fields(all[len(all)-1])[1] != event {
+			return fmt.Errorf("the hook was run for %q, want %s last", all, event)
+		}
+		return nil
+	}
 }
 
 // lineWith returns the first line of a text that contains another.

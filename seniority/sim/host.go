@@ -49,13 +49,14 @@ type host struct {
 	claims  int           // terms claimed
 	since   time.Duration // global time of the start of this run
 
-	timing  seniority.Timing // of this run
-	log     seniority.Log    // where it ends
-	vacant  time.Duration    // global time since when this run has known no leader
-	named   []string         // the next, as leaders of late have named them
-	disk    bool             // with --state-dir
-	highest uint64           // kept there
-	record  time.Duration    // the longest lease of the last run; 0: it is lost
+	timing    seniority.Timing // of this run
+	log       seniority.Log    // where it ends
+	vacant    time.Duration    // global time since when this run has known no leader
+	named     []string         // the next, as leaders of late have named them
+	disk      bool             // with --state-dir
+	highest   uint64           // kept there
+	highestOf seniority.Holder
+	record    time.Duration // the longest lease of the last run; 0: it is lost
 
 	word  word
 	stage int // of the lists of voters
@@ -110,7 +111,7 @@ func (h *host) starts() {
 	}
 	cfg.Seed[0], cfg.Seed[1], cfg.Seed[2], cfg.Seed[3] = byte(h.id), byte(h.run), byte(h.run>>8), byte(h.run>>16)
 	if h.disk {
-		cfg.Highest = h.highest
+		cfg.Highest, cfg.HighestOf = h.highest, h.highestOf
 	}
 	core, err := seniority.New(cfg, h.clock.now(w.now))
 	if err != nil {
@@ -182,7 +183,7 @@ func (h *host) step(in seniority.Input) {
 func (h *host) carryOut(out *seniority.Output) {
 	w := h.w
 	if out.Persist != 0 {
-		h.highest, h.record = out.Persist, out.MaxLease
+		h.highest, h.highestOf, h.record = out.Persist, out.PersistOf, out.MaxLease
 	}
 	if !h.extendWord(&out.Status) {
 		h.step(seniority.Input{Kind: seniority.Fired, Term: out.Status.Term, Reason: seniority.KeeperFired})

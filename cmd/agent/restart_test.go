@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"doyen/agent"
+)
+
+// A follower that restarts, in good order or after a kill, takes nothing from the leader
+// although it keeps its terms on disk: the term stays, and so does a command under agent
+// exec, whose DOYEN_TERM that is.
+func TestRestartOfAFollowerDisturbsNothing(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3)
+	for i, n := range g.nodes {
+		n.args = append(n.args, "--state-dir", filepath.Join(g.dir, fmt.Sprint("state", i)))
+	}
+	g.start("--voters", "seeds", "--lease", "3s")
+	leader := g.nodes[0]
+	g.checkLeader(leader, g.nodes...)
+	term := leader.state().Term
+	job := exec.Command(g.exe, "exec", "--addr", leader.name, "--", "sleep", "1000")
+	if err := job.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- job.Wait() }()
+	t.Cleanup(func() { job.Process.Kill() })
+	for _, n := range g.nodes[1:] {
+		for _, how := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+			n.signal(how)
+			n.wait()
+			n.start("--voters", "seeds", "--lease", "3s")
+			g.eventually(func() error { // it votes again
+				if r := n.readiness(); !r.Ready {
+					return fmt.Errorf("%s after %v: want it ready, got %v", n.name, how, r.Reasons)
+				}
+				return nil
+			})
+		}
+	}
+	if s := leader.state(); !s.IsLeader || s.Term != term {
+		t.Errorf("want %s leading under term %d, got %v under %d", leader.name, term, s.IsLeader, s.Term)
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("the command under agent exec has ended: %v", err)
+	default:
+	}
+}
+
+// readiness is what the agent says of its own.
+func (n *node) readiness() (r agent.Readiness) {
+	n.get("/ready", &r, http.StatusServiceUnavailable)
+	return r
+}
