@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"doyen/agent/floatingip"
+	"doyen/agent/logqueue"
 	"doyen/agent/realtime"
 	"doyen/gossip"
 	"doyen/seniority"
@@ -35,7 +36,7 @@ const saveInterval = 5 * time.Second
 type Agent struct {
 	cfg   *settings
 	log   *slog.Logger
-	logs  *logQueue
+	logs  *logqueue.Queue
 	self  seniority.Member
 	addr  string
 	state *stateDir
@@ -81,7 +82,7 @@ func New(c Config) (*Agent, error) {
 		cfg: cfg, state: state,
 		requests: make(chan request), leaving: make(chan struct{}), done: make(chan struct{}),
 	}
-	a.log, a.logs = newLogQueue(cfg.Logger)
+	a.log, a.logs = logqueue.New(cfg.Logger)
 	a.group = a.enlist(GroupElection, cfg)
 	a.group.history.entries = past
 	for _, name := range slices.Sorted(maps.Keys(cfg.elections)) {
@@ -91,7 +92,7 @@ func New(c Config) (*Agent, error) {
 		a.log.Warn(note)
 	}
 	if err := a.bind(); err != nil {
-		a.logs.close()
+		a.logs.Close()
 		return nil, errors.Join(err, state.close())
 	}
 	for _, e := range a.roll.all() {
@@ -99,7 +100,7 @@ func New(c Config) (*Agent, error) {
 	}
 	if err := a.openStore(); err != nil {
 		err = errors.Join(err, a.gossip.Close(), state.close())
-		a.logs.close()
+		a.logs.Close()
 		return nil, err
 	}
 	a.beat(cfg.now().Boot)
@@ -235,7 +236,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 			e.close()
 		}
 		err = errors.Join(err, a.store.close(), a.gossip.Close(), a.state.close())
-		a.logs.close()
+		a.logs.Close()
 	}()
 	if ctx.Err() != nil {
 		return nil
