@@ -213,7 +213,7 @@ func (e *election) publish(now seniority.Now, st seniority.Status, notes []senio
 		e.member.introduce(&st)
 		e.member.greet()
 	}
-	e.pub.watchers.publish(e.pub.Status())
+	e.pub.watchers.Publish(e.pub.Status())
 	a.store.look()
 	if e.candidate {
 		e.instruct(&st, notes, len(moves) > 0)

@@ -9,6 +9,7 @@ import (
 	"doyen/agent/floatingip"
 	"doyen/agent/health"
 	"doyen/agent/keeper"
+	"doyen/agent/stream"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -29,8 +30,8 @@ type Election struct {
 	settings atomic.Pointer[settings]
 
 	snap      atomic.Pointer[snapshot]
-	events    hub
-	watchers  watchers
+	events    stream.Hub[Event]
+	watchers  stream.Latest[Status]
 	functions leadFunctions
 	history   history
 	tally     *tally
@@ -71,8 +72,8 @@ func (e *Election) blank() *snapshot {
 func (e *Election) close() {
 	e.snap.Store(e.blank())
 	e.functions.end(0)
-	e.events.close()
-	e.watchers.close()
+	e.events.Close()
+	e.watchers.Close()
 }
 
 // election is one election at work: its core, and what surrounds the core. Only

@@ -110,5 +110,5 @@ func (e *election) count(direction string, k seniority.Kind) {
 
 // emit hands an event to the streams.
 func (e *Election) emit(kind string, data any) {
-	e.events.publish(Event{Kind: kind, Time: time.Now(), Data: data})
+	e.events.Publish(Event{Kind: kind, Time: time.Now(), Data: data})
 }
