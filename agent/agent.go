@@ -19,6 +19,7 @@ import (
 	"doyen/agent/floatingip"
 	"doyen/agent/logqueue"
 	"doyen/agent/realtime"
+	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -123,7 +124,7 @@ func (a *Agent) bind() error {
 		Start: a.cfg.now().Wall * int64(time.Millisecond),
 		ID:    a.cfg.ID, Role: a.cfg.role, Eligible: true,
 	}
-	a.self.Voter, err = ownVoter(a.cfg.Voters, g.Name(), g.Addr(), g.AddrPort(), a.cfg.resolver)
+	a.self.Voter, err = voters.Own(a.cfg.Voters, g.Name(), g.Addr(), g.AddrPort(), a.cfg.resolver)
 	if err == nil && a.self.Voter != "" && a.cfg.role == seniority.Observer {
 		err = fmt.Errorf("voters contain this node as %s, but with role observer it has no vote", a.self.Voter)
 	}

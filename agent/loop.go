@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doyen/agent/clock"
+	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -175,7 +176,7 @@ func (l *loop) join() error {
 	self := a.self
 	self.Eligible = !e.fitness.sick
 	return a.gossip.Start(self, gossip.Extra{
-		HTTP: a.cfg.HTTP, Rule: a.cfg.rule.Name(), Mode: a.cfg.mode(), Voters: digest(a.cfg.Voters),
+		HTTP: a.cfg.HTTP, Rule: a.cfg.rule.Name(), Mode: a.cfg.mode(), Voters: voters.Digest(a.cfg.Voters),
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"doyen/agent/voters"
 	"doyen/seniority"
 )
 
@@ -133,7 +134,7 @@ func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 		e.lacking = 0
 		return
 	}
-	why := tooFewVoters(len(e.cfg.Voters), len(e.members.missing), st.Answers)
+	why := voters.TooFew(len(e.cfg.Voters), len(e.members.missing), st.Answers)
 	switch {
 	case why == "" || !e.member.view.Settled:
 		e.lacking = 0
@@ -148,18 +149,6 @@ func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 		What: noMajority, Member: e.self.Name, Evidence: why, Degrades: true,
 		Advice: "Start the voters that are not there, or let them reach this member: " + orNone(e.members.missing) + ".",
 	})
-}
-
-// tooFewVoters says why no leader can be elected, or is empty: too few voters
-// are in the group, or of those that are too few answer (0: not known).
-func tooFewVoters(voters, missing, answers int) string {
-	switch there := voters - missing; {
-	case 2*there <= voters:
-		return fmt.Sprintf("only %d of %d voters are there, and a majority must confirm", there, voters)
-	case answers > 0 && 2*answers <= voters:
-		return fmt.Sprintf("only %d of %d voters answer, and a majority must confirm", answers, voters)
-	}
-	return ""
 }
 
 // checkVoter notes that no entry of the voters is this member.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -42,7 +43,7 @@ type lostMember struct {
 }
 
 // update brings the line up to date and returns what has changed in it.
-func (l *members) update(now time.Duration, order []seniority.Member, view *gossip.View, voters []string) []MemberEvent {
+func (l *members) update(now time.Duration, order []seniority.Member, view *gossip.View, list []string) []MemberEvent {
 	if len(l.lost) > 0 && now >= l.lost[0].since+lostKept {
 		l.stale = true
 	}
@@ -52,9 +53,9 @@ func (l *members) update(now time.Duration, order []seniority.Member, view *goss
 	l.stale = false
 	l.lose(now, order)
 	l.order = append(l.order[:0], order...)
-	l.missing, l.astray = missingVoters(voters, order), nil
+	l.missing, l.astray = voters.Missing(list, order), nil
 	addrs, unfit := make(map[string]string, len(view.Members)), make(map[string]string)
-	own := digest(voters)
+	own := voters.Digest(list)
 	for _, p := range view.Members {
 		addrs[p.Name] = p.Advertise
 		if p.Unfit != "" {
