@@ -28,6 +28,10 @@ import (
 // and how long the keeper may take to end once nothing is held any more.
 const leaveTimeout = 3 * time.Second
 
+// historiesSize bounds how much of a further election's history is kept for the next
+// run: that of all is one file.
+const historiesSize = 32
+
 // saveInterval is how often what may wait is stored, if it has changed, and how
 // often it is tried whether a term could be.
 const saveInterval = 5 * time.Second
@@ -85,7 +89,7 @@ func New(c Config) (*Agent, error) {
 	}
 	a.log, a.logs = logqueue.New(cfg.Logger)
 	a.group = a.enlist(GroupElection, cfg)
-	a.group.history.entries = past
+	a.group.history.Restore(past)
 	for _, name := range slices.Sorted(maps.Keys(cfg.elections)) {
 		a.enlist(name, cfg.elections[name])
 	}
@@ -349,14 +353,14 @@ func (a *Agent) saveNowAndThen(ctx context.Context) (last func() error) {
 
 func (a *Agent) saveChanged() error {
 	err := a.saveMaintenance()
-	if a.group.history.takeChanged() {
-		err = errors.Join(err, a.state.keepHistory(a.group.history.list()))
+	if a.group.history.TakeChanged() {
+		err = errors.Join(err, a.state.keepHistory(a.group.history.List()))
 	}
 	changed, all := false, map[string][]Leadership{}
 	for _, e := range a.roll.all() {
 		if e != a.group {
-			changed = e.history.takeChanged() || changed
-			l := e.history.list()
+			changed = e.history.TakeChanged() || changed
+			l := e.history.List()
 			all[e.name] = l[max(len(l)-historiesSize, 0):]
 		}
 	}

@@ -192,7 +192,7 @@ func (e *election) publish(now seniority.Now, st seniority.Status, notes []senio
 		e.member.replace = true
 	}
 	e.last, e.everLed = st, e.everLed || st.Leader != ""
-	e.track.follow(now, &st, notes)
+	e.track.Follow(now, &st, notes)
 	if slices.ContainsFunc(notes, func(n seniority.Note) bool { return n.Kind == seniority.Awoke }) {
 		a.gossip.Rejoin() // the view is as old as the pause
 	}
@@ -227,7 +227,7 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 		addr:   e.member.agent.Addr(),
 		status: *st, deadline: e.deadline, keeperPID: e.member.executor.PID(),
 		members: e.members.infos, names: e.members.names, missing: e.members.missing, astray: e.members.astray, settled: e.member.view.Settled,
-		placed: e.choice.First, heard: e.track.heardAt(st.Leader), patience: e.track.patience, hook: e.hook, command: e.command, watchdog: e.member.watchdog,
+		placed: e.choice.First, heard: e.track.HeardAt(st.Leader), patience: e.track.Patience, hook: e.hook, command: e.command, watchdog: e.member.watchdog,
 		addresses: e.addresses,
 		findings:  e.member.findings.published, hookFails: e.findings.get(hookFailed, e.self.Name),
 		diskFails: e.member.findings.get(stateUnwritable, e.self.Name),
@@ -235,7 +235,7 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 	if st.Leader != "" {
 		s.leader = Leader{
 			Leader: st.Leader, Addr: e.members.addr(st.Leader), Term: st.Term,
-			Since: e.track.present.since, Self: st.Leader == e.self.Name,
+			Since: e.track.Since(), Self: st.Leader == e.self.Name,
 		}
 	}
 	return s

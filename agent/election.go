@@ -8,6 +8,7 @@ import (
 
 	"doyen/agent/floatingip"
 	"doyen/agent/health"
+	"doyen/agent/history"
 	"doyen/agent/keeper"
 	"doyen/agent/stream"
 	"doyen/gossip"
@@ -33,7 +34,7 @@ type Election struct {
 	events    stream.Hub[Event]
 	watchers  stream.Latest[Status]
 	functions leadFunctions
-	history   history
+	history   history.History
 	tally     *tally
 
 	// Only the loop stores these.
@@ -104,7 +105,8 @@ type election struct {
 	lateness lateness
 
 	members  members
-	track    leaderTrack
+	track    history.Track
+	logged   logged
 	findings electionFindings
 	lacking  time.Duration // since when a majority of the voters is missing; 0: it is not
 

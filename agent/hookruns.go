@@ -48,7 +48,7 @@ func (e *election) noteHook(now time.Duration, r *keeper.Report) {
 			e.findings.clear(hookFailed, e.self.Name)
 		}
 		if r.Event == "acquire" {
-			e.pub.history.hookTook(r.Term, r.Duration)
+			e.pub.history.HookTook(r.Term, r.Duration)
 		}
 		return
 	}

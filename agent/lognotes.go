@@ -9,12 +9,30 @@ import (
 	"strings"
 	"time"
 
+	"doyen/agent/history"
 	"doyen/seniority"
 )
 
 // This file writes what a person reads who is woken at night: what this member
 // was started with, who came and went, who leads, why there is no leader. All
 // of it is at INFO, a failover is a handful of lines, and each says why.
+
+// logged is what the log of an election remembers of what it has told.
+type logged struct {
+	named    string                   // the leader that it named last
+	goneAt   time.Duration            // since when there has been no leader; 0: there is one, or has never been
+	vanished map[string]time.Duration // when members vanished of which it does not tell yet
+	rivals   map[string]time.Duration // when this member, leading, last heard of others that lead
+}
+
+// begin takes note of when the leader has gone, before any of the notes is logged.
+func (l *logged) begin(now seniority.Now, notes []seniority.Note) {
+	for i := range notes {
+		if notes[i].Kind == seniority.LeaderChanged && notes[i].Peer == "" {
+			l.goneAt = now.Boot
+		}
+	}
+}
 
 // logStart logs what this member is and what it was told.
 func (l *loop) logStart() {
@@ -69,21 +87,21 @@ func (e *election) logMoves(now time.Duration, moves []MemberEvent) {
 		case m.Change == joinChange:
 			joined = append(joined, name)
 		case m.Change == leaveChange && m.Reason == lostReason:
-			if e.track.vanished == nil {
-				e.track.vanished = map[string]time.Duration{}
+			if e.logged.vanished == nil {
+				e.logged.vanished = map[string]time.Duration{}
 			}
-			e.track.vanished[name] = now
+			e.logged.vanished[name] = now
 		case m.Change == leaveChange:
 			left = append(left, name)
 		case m.Reason == restartReason:
 			restarted = append(restarted, name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(e.track.vanished)) {
-		if now < e.track.vanished[name]+byeWait {
+	for _, name := range slices.Sorted(maps.Keys(e.logged.vanished)) {
+		if now < e.logged.vanished[name]+byeWait {
 			continue
 		}
-		delete(e.track.vanished, name)
+		delete(e.logged.vanished, name)
 		if e.members.hasDied(name) {
 			died = append(died, name)
 		} else if e.members.hasLost(name) {
@@ -157,7 +175,7 @@ func (e *election) logWon(now seniority.Now, n *seniority.Note) {
 
 // logLeader logs the leader that this member follows, or why there is none.
 func (e *election) logLeader(now seniority.Now, n *seniority.Note) {
-	t := &e.track
+	t := &e.logged
 	previous := e.last.Previous
 	switch {
 	case n.Peer == e.self.Name, n.Peer == "" && previous == e.self.Name:
@@ -167,9 +185,9 @@ func (e *election) logLeader(now seniority.Now, n *seniority.Note) {
 	case n.Peer != "":
 		e.log.Info("following a leader", append([]any{"leader", n.Peer}, e.beginning(now, n)...)...)
 	default:
-		reason := endReason(n.Reason)
+		reason := history.EndReason(n.Reason)
 		attrs := []any{"previous", previous, "reason", reason, "why", endWords(reason)}
-		if heard := t.heardAt(previous); n.Reason == seniority.LeaderSilent && heard != 0 {
+		if heard := e.track.HeardAt(previous); n.Reason == seniority.LeaderSilent && heard != 0 {
 			attrs = append(attrs, "last_heard", ago(now.Boot-heard))
 		}
 		e.log.Info("there is no leader", attrs...)
@@ -185,9 +203,9 @@ func (e *election) beginning(now seniority.Now, n *seniority.Note) []any {
 	if p := e.last.Previous; p != "" && p != n.Peer {
 		attrs = append(attrs, "previous", p)
 	}
-	if gone := e.track.goneAt; gone != 0 {
-		if s := e.track.leaders[e.last.Previous]; s != nil && !s.handsOver && e.last.Previous != n.Peer {
-			gone = min(gone, s.at)
+	if gone := e.logged.goneAt; gone != 0 {
+		if silent := e.track.SilentSince(e.last.Previous); silent != 0 && e.last.Previous != n.Peer {
+			gone = min(gone, silent)
 		}
 		attrs = append(attrs, "without_leader", round(now.Boot-gone))
 	}
@@ -219,11 +237,14 @@ func (e *election) logLost(now seniority.Now, n *seniority.Note) {
 // it is news again: while groups merge both are heard many times.
 const rivalQuiet = time.Minute
 
+// maxRivals bounds the other leaders remembered.
+const maxRivals = 64
+
 // logRival logs another leader once, not at each of its messages.
 func (e *election) logRival(now seniority.Now, n *seniority.Note) {
-	t := &e.track
+	t := &e.logged
 	last, known := t.rivals[n.Peer]
-	if t.rivals == nil || len(t.rivals) >= maxSightings {
+	if t.rivals == nil || len(t.rivals) >= maxRivals {
 		t.rivals = map[string]time.Duration{}
 	}
 	t.rivals[n.Peer] = now.Boot
@@ -239,7 +260,7 @@ func (e *election) silentVoters(now seniority.Now) []string {
 		if m.Voter == "" || m.Name == e.self.Name {
 			continue
 		}
-		if at, ok := e.track.confirmed[m.Name]; !ok || now.Boot-at >= e.cfg.timing.Lease-e.cfg.timing.ReleaseBudget {
+		if at, ok := e.track.ConfirmedAt(m.Name); !ok || now.Boot-at >= e.cfg.timing.Lease-e.cfg.timing.ReleaseBudget {
 			silent = append(silent, m.Name)
 		}
 	}
@@ -250,7 +271,7 @@ func (e *election) silentVoters(now seniority.Now) []string {
 // say who did what.
 func endWords(reason string) string {
 	switch reason {
-	case handingOver:
+	case history.HandingOver:
 		return "it hands over; its release is under way"
 	case seniority.LeaderSilent.String():
 		return "its renewals stopped: its host is dead, cut off, or frozen"

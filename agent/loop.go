@@ -325,9 +325,9 @@ func (l *loop) receiveWaiting() {
 // receive feeds one message.
 func (e *election) receive(m *seniority.Message) {
 	e.count("received", m.Kind)
-	e.track.hear(m, e.cfg.now())
+	e.track.Hear(m, e.cfg.now())
 	if m.Kind == seniority.Release && m.Will == [32]byte{} {
-		e.pub.history.explain(m.From, m.Term, m.Reason.String())
+		e.pub.history.Explain(m.From, m.Term, m.Reason.String())
 	}
 	e.step(seniority.Input{Kind: seniority.Receive, Message: *m})
 }

@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
+	"doyen/agent/history"
 	"doyen/seniority"
 )
 
@@ -23,7 +25,8 @@ var (
 
 // record tells logs, streams, history and counters of what has happened.
 func (e *election) record(now seniority.Now, notes []seniority.Note) {
-	e.pub.history.began(e.track.present.id, e.track.present.since)
+	e.track.Correct(&e.pub.history)
+	e.logged.begin(now, notes)
 	for _, n := range notes {
 		e.tallyNote(&n)
 		e.findTerms(now.Boot, &n)
@@ -45,38 +48,14 @@ func (e *election) recordLeader(now seniority.Now, n *seniority.Note) {
 	if prev != "" {
 		ev.Previous = &prev
 	}
-	heard := time.Time{}
-	if at := e.track.heardAt(prev); at != 0 {
-		heard = wallTime(now, at)
-	}
+	e.track.Record(&e.pub.history, now, n, prev, ev.Self)
 	if n.Peer == "" {
-		ev.Reason = endReason(n.Reason)
-		end := time.UnixMilli(now.Wall)
-		if n.Reason == seniority.LeaderSilent && !heard.IsZero() {
-			end = heard
-		}
-		e.pub.history.end(end, ev.Reason)
-		e.pub.emit("leader", ev)
-		return
+		ev.Reason = history.EndReason(n.Reason)
+	} else {
+		since := e.track.Since()
+		ev.Leader, ev.Since = &n.Peer, &since
 	}
-	since := e.track.present.since
-	ev.Leader, ev.Since = &n.Peer, &since
-	entry := Leadership{Term: n.Term, Leader: n.Peer, From: since, Reason: n.Reason.String()}
-	if ev.Self {
-		entry.DetectionMS, entry.ConfirmMS = milliseconds(e.track.detection), milliseconds(e.track.confirm)
-	}
-	e.pub.history.begin(e.track.present.id, entry, heard)
 	e.pub.emit("leader", ev)
-}
-
-// endReason is why a leadership ended. A leader that says that it stops does
-// not say why before its release has ended; the core's reason is then still
-// that of the beginning.
-func endReason(r seniority.Reason) string {
-	if r == seniority.Elected || r == seniority.Succeeded || r == seniority.None {
-		return handingOver
-	}
-	return r.String()
 }
 
 // tallyNote adds a note to the running totals.
@@ -90,7 +69,7 @@ func (e *election) tallyNote(n *seniority.Note) {
 				return
 			}
 			c.Wins++
-			c.Failover = FailoverSeconds{Detection: e.track.detection.Seconds(), Confirm: e.track.confirm.Seconds()}
+			c.Failover = FailoverSeconds{Detection: e.track.Detection.Seconds(), Confirm: e.track.Confirm.Seconds()}
 		case seniority.Lost:
 			if n.Peer == e.self.Name {
 				c.Losses[n.Reason.String()]++
@@ -112,3 +91,13 @@ func (e *election) count(direction string, k seniority.Kind) {
 func (e *Election) emit(kind string, data any) {
 	e.events.Publish(Event{Kind: kind, Time: time.Now(), Data: data})
 }
+
+// History returns the leaderships this member has seen, newest first.
+func (e *Election) History() []Leadership {
+	l := e.history.List()
+	slices.Reverse(l)
+	return l
+}
+
+// milliseconds is a duration as JSON shows it.
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
