@@ -196,7 +196,7 @@ func (e *election) publish(now seniority.Now, st seniority.Status, notes []senio
 	if slices.ContainsFunc(notes, func(n seniority.Note) bool { return n.Kind == seniority.Awoke }) {
 		a.gossip.Rejoin() // the view is as old as the pause
 	}
-	moves := e.members.update(now.Boot, e.core.Order(), &e.member.view, e.cfg.Voters)
+	moves := e.members.Update(now.Boot, e.core.Order(), &e.member.view, e.cfg.Voters)
 	e.tellMaintenance(now, &st)
 	e.tellHealth(now, &st)
 	e.tellLost(now, &st, notes)
@@ -208,7 +208,7 @@ func (e *election) publish(now seniority.Now, st seniority.Status, notes []senio
 	if e == e.member.group() {
 		e.logMoves(now.Boot, moves)
 		for _, m := range moves {
-			e.pub.emit("member", m)
+			e.pub.emit("member", MemberEvent{Change: m.What, Reason: m.Reason, Member: memberInfo(&m.Member)})
 		}
 		e.member.introduce(&st)
 		e.member.greet()
@@ -226,7 +226,7 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 	s := &snapshot{
 		addr:   e.member.agent.Addr(),
 		status: *st, deadline: e.deadline, keeperPID: e.member.executor.PID(),
-		members: e.members.infos, names: e.members.names, missing: e.members.missing, astray: e.members.astray, settled: e.member.view.Settled,
+		members: e.members.Infos, names: e.members.Names, missing: e.members.Missing, astray: e.members.Astray, settled: e.member.view.Settled,
 		placed: e.choice.First, heard: e.track.HeardAt(st.Leader), patience: e.track.Patience, hook: e.hook, command: e.command, watchdog: e.member.watchdog,
 		addresses: e.addresses,
 		findings:  e.member.findings.published, hookFails: e.findings.get(hookFailed, e.self.Name),
@@ -234,7 +234,7 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 	}
 	if st.Leader != "" {
 		s.leader = Leader{
-			Leader: st.Leader, Addr: e.members.addr(st.Leader), Term: st.Term,
+			Leader: st.Leader, Addr: e.members.AddrOf(st.Leader), Term: st.Term,
 			Since: e.track.Since(), Self: st.Leader == e.self.Name,
 		}
 	}

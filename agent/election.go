@@ -10,6 +10,7 @@ import (
 	"doyen/agent/health"
 	"doyen/agent/history"
 	"doyen/agent/keeper"
+	"doyen/agent/members"
 	"doyen/agent/stream"
 	"doyen/gossip"
 	"doyen/seniority"
@@ -63,9 +64,9 @@ func (e *Election) introduce(self seniority.Member) {
 
 // blank is what there is to see before and after Run: this member alone.
 func (e *Election) blank() *snapshot {
-	var m members
-	m.update(0, []seniority.Member{e.self}, &gossip.View{Members: []gossip.Peer{{Member: e.self, Advertise: e.agent.addr}}}, e.cfg().Voters)
-	return &snapshot{addr: e.agent.addr, members: m.infos, names: m.names, missing: m.missing, astray: m.astray, findings: []Finding{},
+	var m members.Line
+	m.Update(0, []seniority.Member{e.self}, &gossip.View{Members: []gossip.Peer{{Member: e.self, Advertise: e.agent.addr}}}, e.cfg().Voters)
+	return &snapshot{addr: e.agent.addr, members: m.Infos, names: m.Names, missing: m.Missing, astray: m.Astray, findings: []Finding{},
 		addresses: addressStates(floatingip.States(e.cfg().floating))}
 }
 
@@ -104,7 +105,7 @@ type election struct {
 	undoneAt seniority.Now
 	lateness lateness
 
-	members  members
+	members  members.Line
 	track    history.Track
 	logged   logged
 	findings electionFindings

@@ -49,7 +49,8 @@ func (l *loop) noteNamers() {
 	for member, d := range l.details {
 		for name := range d.Elections {
 			if e := l.byName[name]; e != nil {
-				e.namers[member] = namer{runs[member], l.group().members.ends[member].Incarnation}
+				end, _ := l.group().members.End(member)
+				e.namers[member] = namer{runs[member], end.Incarnation}
 			}
 		}
 	}
@@ -65,7 +66,7 @@ func (l *loop) namesNoMore(e *election, member string, noted namer) bool {
 		_, current := l.agent.gossip.Detail(member)
 		return current
 	}
-	end, known := l.group().members.ends[member]
+	end, known := l.group().members.End(member)
 	return known && !end.Died && (end.Incarnation == noted.run || end.Incarnation != noted.ended)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doyen/agent/history"
+	"doyen/agent/members"
 	"doyen/seniority"
 )
 
@@ -79,21 +80,21 @@ const byeWait = 300 * time.Millisecond
 
 // logMoves logs who has joined, left or been lost: one line for all of a kind,
 // for at a start or a heal many come at once.
-func (e *election) logMoves(now time.Duration, moves []MemberEvent) {
+func (e *election) logMoves(now time.Duration, moves []members.Change) {
 	var joined, restarted, left, died, lost []string
 	for _, m := range moves {
 		switch name := m.Member.Name; {
 		case name == e.self.Name:
-		case m.Change == joinChange:
+		case m.What == members.Join:
 			joined = append(joined, name)
-		case m.Change == leaveChange && m.Reason == lostReason:
+		case m.What == members.Leave && m.Reason == members.Lost:
 			if e.logged.vanished == nil {
 				e.logged.vanished = map[string]time.Duration{}
 			}
 			e.logged.vanished[name] = now
-		case m.Change == leaveChange:
+		case m.What == members.Leave:
 			left = append(left, name)
-		case m.Reason == restartReason:
+		case m.Reason == members.Restarted:
 			restarted = append(restarted, name)
 		}
 	}
@@ -102,11 +103,11 @@ func (e *election) logMoves(now time.Duration, moves []MemberEvent) {
 			continue
 		}
 		delete(e.logged.vanished, name)
-		if e.members.hasDied(name) {
+		if e.members.HasDied(name) {
 			died = append(died, name)
-		} else if e.members.hasLost(name) {
+		} else if e.members.HasLost(name) {
 			lost = append(lost, name)
-		} else if !slices.Contains(e.members.names, name) {
+		} else if !slices.Contains(e.members.Names, name) {
 			left = append(left, name)
 		}
 	}
@@ -114,7 +115,7 @@ func (e *election) logMoves(now time.Duration, moves []MemberEvent) {
 	e.logMembers("restarted", restarted)
 	e.logMembers("left the group", left)
 	if len(died) > 0 {
-		e.log.Warn("died", "who", some(died), "members", len(e.members.names), "why", "its agent ended without leaving; its keeper says so")
+		e.log.Warn("died", "who", some(died), "members", len(e.members.Names), "why", "its agent ended without leaving; its keeper says so")
 	}
 	if len(lost) == 0 {
 		return
@@ -123,12 +124,12 @@ func (e *election) logMoves(now time.Duration, moves []MemberEvent) {
 	if e.last.Leading && !e.cfg.quorum() {
 		why += "; if it is cut off it may lead there, too"
 	}
-	e.log.Warn("lost from the group", "who", some(lost), "members", len(e.members.names), "why", why)
+	e.log.Warn("lost from the group", "who", some(lost), "members", len(e.members.Names), "why", why)
 }
 
 func (e *election) logMembers(what string, who []string) {
 	if len(who) > 0 {
-		e.log.Info(what, "who", some(who), "members", len(e.members.names))
+		e.log.Info(what, "who", some(who), "members", len(e.members.Names))
 	}
 }
 
@@ -256,15 +257,15 @@ func (e *election) logRival(now seniority.Now, n *seniority.Note) {
 // silentVoters are the other voters that have confirmed nothing for a lease.
 func (e *election) silentVoters(now seniority.Now) []string {
 	var silent []string
-	for _, m := range e.members.order {
-		if m.Voter == "" || m.Name == e.self.Name {
+	for _, name := range e.members.Voters() {
+		if name == e.self.Name {
 			continue
 		}
-		if at, ok := e.track.ConfirmedAt(m.Name); !ok || now.Boot-at >= e.cfg.timing.Lease-e.cfg.timing.ReleaseBudget {
-			silent = append(silent, m.Name)
+		if at, ok := e.track.ConfirmedAt(name); !ok || now.Boot-at >= e.cfg.timing.Lease-e.cfg.timing.ReleaseBudget {
+			silent = append(silent, name)
 		}
 	}
-	return append(silent, e.members.missing...)
+	return append(silent, e.members.Missing...)
 }
 
 // endWords says the reason of an end in words, where the reason alone does not

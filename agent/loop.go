@@ -270,7 +270,7 @@ func (l *loop) run(ctx context.Context) {
 		case g := <-a.gossip.Gone():
 			l.receiveWaiting() // its last words may be among what waits
 			for _, e := range l.elections {
-				e.members.ended(g)
+				e.members.Ended(g)
 				e.step(seniority.Input{Kind: seniority.Gone, Name: g.Name, Incarnation: g.Incarnation})
 			}
 		case r := <-l.executor.Reports():

@@ -134,7 +134,7 @@ func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 		e.lacking = 0
 		return
 	}
-	why := voters.TooFew(len(e.cfg.Voters), len(e.members.missing), st.Answers)
+	why := voters.TooFew(len(e.cfg.Voters), len(e.members.Missing), st.Answers)
 	switch {
 	case why == "" || !e.member.view.Settled:
 		e.lacking = 0
@@ -147,7 +147,7 @@ func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 	}
 	e.findings.share(now.Boot, 0, Finding{
 		What: noMajority, Member: e.self.Name, Evidence: why, Degrades: true,
-		Advice: "Start the voters that are not there, or let them reach this member: " + orNone(e.members.missing) + ".",
+		Advice: "Start the voters that are not there, or let them reach this member: " + orNone(e.members.Missing) + ".",
 	})
 }
 

@@ -65,7 +65,7 @@ func (e *Election) candidateLeft(ctx context.Context) bool {
 				m.Eligible = slices.Contains(info.Candidates, m.Name)
 			}
 		}
-		if m.mayLead() {
+		if m.Alive && m.Eligible {
 			return true
 		}
 	}

@@ -24,7 +24,7 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 	o := keeper.Order{
 		Election: e.pub.name, Lead: st.Leading && (e.member.agent.store.noted(e.pub.name, st.Term) || e.order.Lead), Term: st.Term,
 		ReleaseTerm: st.Releasing, ReleaseBy: st.ReleaseBy,
-		Leader: st.Leader, LeaderAddr: e.members.addr(st.Leader), Previous: st.Previous,
+		Leader: st.Leader, LeaderAddr: e.members.AddrOf(st.Leader), Previous: st.Previous,
 		Reason: reasonText(st.Reason), CheckNow: e.order.CheckNow, ReleaseUntil: e.releaseUntil(st),
 	}
 	for _, n := range notes {

@@ -21,7 +21,7 @@ func (e *Election) Ready() Readiness {
 		r.ReleaseBudgetMS = e.cfg().timing.ReleaseBudget.Milliseconds()
 	}
 	for _, m := range s.members {
-		if m.Name != leader.Leader && m.mayLead() {
+		if m.Name != leader.Leader && m.MayLead() {
 			r.WouldLead = &m.Name
 			break
 		}
@@ -89,7 +89,7 @@ func (e *Election) reservations(s *snapshot) []string {
 	}
 	var others []string
 	for _, m := range s.members {
-		if m.Name != e.self.Name && m.Alive && m.Role == DefaultRole && !m.Eligible {
+		if m.Name != e.self.Name && m.Alive && m.Role == seniority.Candidate && !m.Eligible {
 			others = append(others, m.Name)
 		}
 	}
@@ -127,7 +127,7 @@ func (e *Election) forgets() []string {
 func (e *Election) noLeader(s *snapshot) string {
 	voting := 0
 	for _, m := range s.members {
-		if m.mayLead() {
+		if m.MayLead() {
 			voting++
 		}
 	}
@@ -155,14 +155,9 @@ func (e *Election) noLeader(s *snapshot) string {
 func (e *Election) worstFailover(s *snapshot) time.Duration {
 	candidates := 0
 	for _, m := range s.members {
-		if m.mayLead() {
+		if m.MayLead() {
 			candidates++
 		}
 	}
 	return e.cfg().timing.FailoverBound(candidates)
-}
-
-// mayLead reports whether the member may be elected now.
-func (m *MemberInfo) mayLead() bool {
-	return m.Alive && m.Eligible && m.Role == seniority.Candidate.String()
 }

@@ -215,13 +215,13 @@ func (e *election) whyNot(name string) string {
 	if name == e.self.Name {
 		return name + " is this member, which leads"
 	}
-	for _, m := range e.members.infos {
+	for _, m := range e.members.Infos {
 		switch {
 		case m.Name != name:
 		case !m.Alive:
 			return name + " is not alive"
-		case m.Role != seniority.Candidate.String():
-			return name + " is no candidate but " + m.Role
+		case m.Role != seniority.Candidate:
+			return name + " is no candidate but " + m.Role.String()
 		case !m.Eligible:
 			return name + " may not lead: " + cmp.Or(m.Unfit, "not eligible")
 		default:

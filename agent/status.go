@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"doyen/agent/history"
+	"doyen/agent/members"
 	"doyen/gossip/findings"
 )
 
@@ -175,6 +176,14 @@ type MemberInfo struct {
 	Voter string `json:"voter,omitempty"`
 	// Died: it is not alive, and its keeper has told so; it leads nowhere.
 	Died bool `json:"died,omitempty"`
+}
+
+// memberInfo is a member as the API shows it.
+func memberInfo(m *members.Info) MemberInfo {
+	return MemberInfo{
+		Name: m.Name, Addr: m.Addr, ID: m.ID, Role: m.Role.String(), Rank: m.Rank, StartTime: seconds(m.Start),
+		Alive: m.Alive, Eligible: m.Eligible, Unfit: m.Unfit, Voter: m.Voter, Died: m.Died,
+	}
 }
 
 // Leadership is one entry of the history: who led under which term, from when to when,

@@ -111,7 +111,7 @@ func (e *election) look() {
 			members[i] = p.Member
 		}
 	}
-	e.members.stale = true
+	e.members.LookAnew()
 	e.judgeAddress()
 	e.findOwners()
 	if e.lacks() != seniority.None {
