@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"doyen/agent/logqueue"
 	"doyen/agent/realtime"
 	"doyen/agent/voters"
+	"doyen/agent/words"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -283,6 +285,28 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	a.log.Info("this member has left the group")
 	return saved()
+}
+
+// logStart logs what this member is and what it was told.
+func (l *loop) logStart() {
+	c := l.agent.cfg
+	attrs := []any{
+		"version", Version, "name", l.agent.self.Name, "address", l.agent.addr, "cluster", c.Cluster,
+		"mode", c.mode(), "rule", c.rule.Name(), "role", c.role.String(),
+		"profile", c.Profile, "lease", c.timing.Lease, "seeds", words.OrNone(c.Seeds),
+	}
+	if c.quorum() {
+		attrs = append(attrs, "voters", words.OrNone(c.Voters))
+	}
+	hook := c.Hook
+	if hook == "" {
+		hook = "none"
+	}
+	attrs = append(attrs, "hook", hook, "floating_ips", words.OrNone(c.FloatingIPs), "keeper", c.Keeper)
+	if len(c.Run) > 0 {
+		attrs = append(attrs, "run", strings.Join(c.Run, " "))
+	}
+	l.agent.log.Info("this member starts", attrs...)
 }
 
 // beat tells Live and the readers of the leadership when the loop turns next.

@@ -206,7 +206,7 @@ func (e *election) publish(now seniority.Now, st seniority.Status, notes []senio
 	e.pub.functions.end(leadTerm(&st))
 	e.record(now, notes)
 	if e == e.member.group() {
-		e.logMoves(now.Boot, moves)
+		e.lines.Moves(now.Boot, moves, &e.members, st.Leading && !e.cfg.quorum())
 		for _, m := range moves {
 			e.pub.emit("member", MemberEvent{Change: m.What, Reason: m.Reason, Member: memberInfo(&m.Member)})
 		}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"doyen/agent/electionlog"
 	"doyen/agent/floatingip"
 	"doyen/agent/health"
 	"doyen/agent/history"
@@ -107,7 +108,7 @@ type election struct {
 
 	members  members.Line
 	track    history.Track
-	logged   logged
+	lines    *electionlog.Log
 	findings electionFindings
 	lacking  time.Duration // since when a majority of the voters is missing; 0: it is not
 
@@ -145,7 +146,7 @@ func (e *Election) label() string {
 func newElectionLoop(l *loop, pub *Election) (*election, error) {
 	e := &election{
 		unwatch: func() {}, watched: make(chan struct{}), namers: map[string]namer{},
-		pub: pub, member: l, cfg: pub.cfg(), self: pub.self, log: pub.log,
+		pub: pub, member: l, cfg: pub.cfg(), self: pub.self, log: pub.log, lines: electionlog.New(pub.log, pub.self.Name),
 		addresses: addressStates(floatingip.States(pub.cfg().floating)),
 		findings:  electionFindings{all: &l.findings, election: pub.label()},
 	}

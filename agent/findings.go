@@ -3,9 +3,12 @@ package agent
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"doyen/agent/words"
 	"doyen/seniority"
 )
 
@@ -207,4 +210,48 @@ func termTrouble(now seniority.Now, st *seniority.Status) string {
 		return fmt.Sprintf("the wall clock of this member shows the year %d, and terms, which are made from it, end in 2255: it claims terms one above the highest it has heard of", year)
 	}
 	return ""
+}
+
+// maxFindingLines is how many beginnings of findings the log has in a minute:
+// strangers can cause some.
+const maxFindingLines = 20
+
+// logFindings logs which findings have begun and which are over. It is the only
+// place that does, for all that find them.
+func (l *loop) logFindings(now time.Duration, current []Finding) {
+	f := &l.findings
+	standing := make(map[string]time.Duration, len(current))
+	for _, x := range current {
+		key := findingKey(x.Election, x.What, x.Member)
+		began, stands := f.began[key]
+		if !stands {
+			began = now
+			l.logFinding(now, &x)
+		}
+		delete(f.began, key)
+		standing[key] = began
+	}
+	for _, key := range slices.Sorted(maps.Keys(f.began)) {
+		if what, about, _ := strings.Cut(key, " "); what != inMaintenance {
+			l.agent.log.Info("finding is over", "what", what, "about", about, "lasted", words.Round(now-f.began[key]))
+		}
+	}
+	f.began = standing
+}
+
+// logFinding logs one that begins. Maintenance has lines of its own.
+func (l *loop) logFinding(now time.Duration, x *Finding) {
+	f := &l.findings
+	if x.What == inMaintenance {
+		return
+	}
+	if now >= f.linesTill {
+		f.lines, f.linesTill = 0, now+time.Minute
+	}
+	switch f.lines++; {
+	case f.lines <= maxFindingLines:
+		l.agent.log.Warn("finding", "what", x.What, "about", x.Member, "evidence", x.Evidence, "advice", x.Advice)
+	case f.lines == maxFindingLines+1:
+		l.agent.log.Warn("more findings are held back for a minute; agent diag lists them")
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"doyen/agent/voters"
+	"doyen/agent/words"
 	"doyen/seniority"
 )
 
@@ -91,7 +92,7 @@ func (e *election) findLostLease(now seniority.Now, n *seniority.Note) {
 	case starved: // one loop serves all elections
 		e.member.findings.set(now.Boot, findingsKept, Finding{
 			What: loopLate, Member: e.self.Name,
-			Evidence: fmt.Sprintf("the agent ran %v late, so the lease of %s was not renewed", round(late), e.leadershipOf(n.Term)),
+			Evidence: fmt.Sprintf("the agent ran %v late, so the lease of %s was not renewed", words.Round(late), e.leadershipOf(n.Term)),
 			Advice:   "The process or its host was stopped or had no CPU: give the host more, or use a longer --lease.",
 		})
 	case n.Reason == seniority.LeaseLost && e.cfg.quorum():
@@ -99,8 +100,8 @@ func (e *election) findLostLease(now seniority.Now, n *seniority.Note) {
 		e.findings.share(now.Boot, 0, Finding{
 			What: noMajority, Member: e.self.Name, Degrades: true,
 			Evidence: fmt.Sprintf("the lease of %s ran out: fewer than %d of %d voters confirmed it in time, and %s did not",
-				e.leadershipOf(n.Term), len(e.cfg.Voters)/2+1, len(e.cfg.Voters), orNone(silent)),
-			Advice: "See whether they run, and whether this member reaches them over UDP: " + orNone(silent) + ".",
+				e.leadershipOf(n.Term), len(e.cfg.Voters)/2+1, len(e.cfg.Voters), words.OrNone(silent)),
+			Advice: "See whether they run, and whether this member reaches them over UDP: " + words.OrNone(silent) + ".",
 		})
 	}
 }
@@ -121,7 +122,7 @@ func (e *election) findKeeperLate(now time.Duration, term uint64, late time.Dura
 	}
 	e.member.findings.set(now, findingsKept, Finding{ // one keeper serves all elections
 		What: keeperLate, Member: e.self.Name,
-		Evidence: fmt.Sprintf("the keeper ended the leadership of %s %v after its deadline; the release has that much less time", e.leadershipOf(term), round(late)),
+		Evidence: fmt.Sprintf("the keeper ended the leadership of %s %v after its deadline; the release has that much less time", e.leadershipOf(term), words.Round(late)),
 		Advice:   "The keeper or its host was stopped or had no CPU: give the host more, or use a longer --release-budget.",
 	})
 }
@@ -147,8 +148,22 @@ func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 	}
 	e.findings.share(now.Boot, 0, Finding{
 		What: noMajority, Member: e.self.Name, Evidence: why, Degrades: true,
-		Advice: "Start the voters that are not there, or let them reach this member: " + orNone(e.members.Missing) + ".",
+		Advice: "Start the voters that are not there, or let them reach this member: " + words.OrNone(e.members.Missing) + ".",
 	})
+}
+
+// silentVoters are the other voters that have confirmed nothing for a lease.
+func (e *election) silentVoters(now seniority.Now) []string {
+	var silent []string
+	for _, name := range e.members.Voters() {
+		if name == e.self.Name {
+			continue
+		}
+		if at, ok := e.track.ConfirmedAt(name); !ok || now.Boot-at >= e.cfg.timing.Lease-e.cfg.timing.ReleaseBudget {
+			silent = append(silent, name)
+		}
+	}
+	return append(silent, e.members.Missing...)
 }
 
 // checkVoter notes that no entry of the voters is this member.

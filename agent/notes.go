@@ -4,39 +4,35 @@ import (
 	"slices"
 	"time"
 
+	"doyen/agent/electionlog"
 	"doyen/agent/history"
 	"doyen/seniority"
 )
 
-// phaseNames and noteNames are the words of JSON, logs and streams.
-var (
-	phaseNames = map[seniority.Phase]string{
-		seniority.Following: "following", seniority.Waiting: "waiting", seniority.Claiming: "claiming",
-		seniority.Holding: "holding", seniority.Yielding: "yielding",
-	}
-	noteNames = map[seniority.NoteKind]string{
-		seniority.Claimed: "claimed", seniority.Confirmed: "confirmed", seniority.Objected: "objected",
-		seniority.Promised: "promised", seniority.RefusedClaim: "refused-claim", seniority.Ignored: "ignored",
-		seniority.Won: "won", seniority.Lost: "lost", seniority.LeaderChanged: "leader-changed",
-		seniority.OtherLeader: "other-leader", seniority.Numbered: "numbered", seniority.Awoke: "awoke",
-		seniority.Stayed: "stayed",
-	}
-)
+// phaseNames are the words of JSON.
+var phaseNames = map[seniority.Phase]string{
+	seniority.Following: "following", seniority.Waiting: "waiting", seniority.Claiming: "claiming",
+	seniority.Holding: "holding", seniority.Yielding: "yielding",
+}
 
 // record tells logs, streams, history and counters of what has happened.
 func (e *election) record(now seniority.Now, notes []seniority.Note) {
 	e.track.Correct(&e.pub.history)
-	e.logged.begin(now, notes)
+	if len(notes) == 0 {
+		return
+	}
+	e.lines.Notes(electionlog.Step{
+		Now: now, Status: &e.last, Track: &e.track, Silent: func() []string { return e.silentVoters(now) },
+	}, notes)
 	for _, n := range notes {
 		e.tallyNote(&n)
 		e.findTerms(now.Boot, &n)
-		e.logNote(now, &n)
 		switch n.Kind {
 		case seniority.LeaderChanged:
 			e.recordLeader(now, &n)
 		case seniority.Ignored:
 		default:
-			e.pub.emit("election", ElectionEvent{What: noteNames[n.Kind], Peer: n.Peer, Term: n.Term, Reason: reasonText(n.Reason)})
+			e.pub.emit("election", ElectionEvent{What: electionlog.NoteName(n.Kind), Peer: n.Peer, Term: n.Term, Reason: reasonText(n.Reason)})
 		}
 	}
 }

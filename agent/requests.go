@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"doyen/agent/words"
 	"doyen/seniority"
 )
 
@@ -207,7 +208,7 @@ func (e *election) memberNamed(given string) (string, error) {
 	case 1:
 		return meant[0], nil
 	}
-	return "", fmt.Errorf("%w: %s may be any of %s, so nothing has changed", ErrRefused, given, some(meant))
+	return "", fmt.Errorf("%w: %s may be any of %s, so nothing has changed", ErrRefused, given, words.Some(meant))
 }
 
 // whyNot says why a member may not be handed the lead.

@@ -24,6 +24,7 @@ var rooms = []struct {
 	{"doyen/gossip", []string{"doyen/gossip", "doyen/seniority"}},
 	{"doyen/agent/agenttest", []string{"doyen/agent", "doyen/gossip/simnet"}}, // a room of its own, for embedders
 	{"doyen/agent/voters", []string{"doyen/gossip", "doyen/seniority"}},
+	{"doyen/agent/electionlog", []string{"doyen/agent/history", "doyen/agent/members", "doyen/agent/words", "doyen/seniority"}},
 	{"doyen/agent/members", []string{"doyen/agent/voters", "doyen/gossip", "doyen/seniority"}},
 	{"doyen/agent/", []string{"doyen/agent/", "doyen/gossip/findings", "doyen/gossip/portable", "doyen/seniority"}},
 	{"doyen/agent", []string{"doyen/agent/", "doyen/gossip", "doyen/seniority"}},
