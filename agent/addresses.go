@@ -30,13 +30,13 @@ func (e *election) noteAddress(now time.Duration, ev *floatingip.Event) {
 	}
 	switch {
 	case ev.Over:
-		e.findings.clear(ev.What, e.self.Name)
+		e.findings.Clear(ev.What, e.self.Name)
 	case ev.Evidence != "":
 		keep := findingsKept
 		if ev.Lasts() {
 			keep = 0
 		}
-		e.findings.set(now, keep, ev.Finding(e.self.Name))
+		e.findings.Set(now, keep, ev.Finding(e.self.Name))
 	}
 }
 

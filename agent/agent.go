@@ -19,6 +19,7 @@ import (
 
 	"doyen/agent/floatingip"
 	"doyen/agent/logqueue"
+	"doyen/agent/ownfindings"
 	"doyen/agent/realtime"
 	"doyen/agent/voters"
 	"doyen/agent/words"
@@ -332,6 +333,7 @@ func (a *Agent) newLoop() (*loop, error) {
 	l := &loop{
 		agent: a, cfg: a.cfg, executor: h, alarm: a.cfg.alarm(), news: make(chan news),
 		byName: map[string]*election{}, details: map[string]*peerDetail{}, watchdog: newWatchdogState(a.cfg),
+		findings: ownfindings.List{Log: a.log, Quiet: inMaintenance},
 	}
 	for _, name := range append([]string{GroupElection}, slices.Sorted(maps.Keys(a.cfg.elections))...) {
 		cfg := a.cfg

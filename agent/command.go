@@ -102,9 +102,9 @@ func (e *election) noteCommand(now time.Duration, r *keeper.Report) {
 	e.logCommand(r)
 	switch {
 	case c.Failures >= commandLimit:
-		e.findings.set(now, findingsKept, commandFinding(e.self.Name, c.Argv0, c))
+		e.findings.Set(now, findingsKept, commandFinding(e.self.Name, c.Argv0, c))
 	case !c.Running && c.Failures == 0:
-		e.findings.clear(commandFailing, e.self.Name)
+		e.findings.Clear(commandFailing, e.self.Name)
 	}
 }
 

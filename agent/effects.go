@@ -102,13 +102,13 @@ func (l *loop) findUnwritable(now time.Duration) {
 		err = cmp.Or(e.unstored, err)
 	}
 	if err == nil {
-		l.findings.clear(stateUnwritable, name)
+		l.findings.Clear(stateUnwritable, name)
 		return
 	}
-	if l.findings.get(stateUnwritable, name) == "" {
+	if l.findings.Evidence(stateUnwritable, name) == "" {
 		l.agent.log.Error("cannot store a term, so this member neither leads nor confirms another", "error", err)
 	}
-	l.findings.set(now, 0, Finding{
+	l.findings.Set(now, 0, Finding{
 		What: stateUnwritable, Member: name, Evidence: err.Error(), Degrades: true,
 		Advice: "Make room on the disk of --state-dir and make it writable; until then this member neither leads nor confirms another.",
 	})
@@ -229,8 +229,8 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 		members: e.members.Infos, names: e.members.Names, missing: e.members.Missing, astray: e.members.Astray, settled: e.member.view.Settled,
 		placed: e.choice.First, heard: e.track.HeardAt(st.Leader), patience: e.track.Patience, hook: e.hook, command: e.command, watchdog: e.member.watchdog,
 		addresses: e.addresses,
-		findings:  e.member.findings.published, hookFails: e.findings.get(hookFailed, e.self.Name),
-		diskFails: e.member.findings.get(stateUnwritable, e.self.Name),
+		findings:  e.member.findings.Published(), hookFails: e.findings.Evidence(hookFailed, e.self.Name),
+		diskFails: e.member.findings.Evidence(stateUnwritable, e.self.Name),
 	}
 	if st.Leader != "" {
 		s.leader = Leader{
@@ -244,7 +244,7 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 // showFindings publishes the findings that have changed since the last snapshot.
 func (e *election) showFindings() {
 	s := e.pub.snap.Load()
-	if published := e.member.findings.published; len(published) != len(s.findings) || !slices.Equal(published, s.findings) {
+	if published := e.member.findings.Published(); len(published) != len(s.findings) || !slices.Equal(published, s.findings) {
 		next := *s
 		next.findings = published
 		e.pub.snap.Store(&next)

@@ -12,6 +12,7 @@ import (
 	"doyen/agent/history"
 	"doyen/agent/keeper"
 	"doyen/agent/members"
+	"doyen/agent/ownfindings"
 	"doyen/agent/stream"
 	"doyen/gossip"
 	"doyen/seniority"
@@ -109,7 +110,7 @@ type election struct {
 	members  members.Line
 	track    history.Track
 	lines    *electionlog.Log
-	findings electionFindings
+	findings ownfindings.Election
 	lacking  time.Duration // since when a majority of the voters is missing; 0: it is not
 
 	command *CommandState
@@ -148,7 +149,7 @@ func newElectionLoop(l *loop, pub *Election) (*election, error) {
 		unwatch: func() {}, watched: make(chan struct{}), namers: map[string]namer{},
 		pub: pub, member: l, cfg: pub.cfg(), self: pub.self, log: pub.log, lines: electionlog.New(pub.log, pub.self.Name),
 		addresses: addressStates(floatingip.States(pub.cfg().floating)),
-		findings:  electionFindings{all: &l.findings, election: pub.label()},
+		findings:  l.findings.Of(pub.label()),
 	}
 	if len(e.cfg.run) > 0 {
 		e.command = &CommandState{Argv0: e.cfg.run[0]}

@@ -81,7 +81,7 @@ func (l *loop) forget(e *election) {
 	e.unwatch()
 	<-e.watched
 	e.close()
-	e.findings.clearAll(e.self.Name)
+	e.findings.ClearAll(e.self.Name)
 	if len(l.pastTerms) >= MaxElections {
 		l.pastTerms = nil // terms are made from the clock, so that they rise all the same
 	}

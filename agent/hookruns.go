@@ -45,7 +45,7 @@ func (e *election) noteHook(now time.Duration, r *keeper.Report) {
 		e.log.Log(context.Background(), level, "hook done", attrs...)
 		if r.Event == e.failed {
 			e.failed = ""
-			e.findings.clear(hookFailed, e.self.Name)
+			e.findings.Clear(hookFailed, e.self.Name)
 		}
 		if r.Event == "acquire" {
 			e.pub.history.HookTook(r.Term, r.Duration)
@@ -59,7 +59,7 @@ func (e *election) noteHook(now time.Duration, r *keeper.Report) {
 	e.log.Warn("hook failed", append(attrs, slog.String("error", r.Err))...)
 	if r.Event == "acquire" || r.Event == "release" {
 		e.failed = r.Event
-		e.findings.set(now, findingsKept, hookFinding(e.self.Name, e.cfg.Hook, r))
+		e.findings.Set(now, findingsKept, hookFinding(e.self.Name, e.cfg.Hook, r))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doyen/agent/clock"
+	"doyen/agent/ownfindings"
 	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/seniority"
@@ -55,7 +56,7 @@ type loop struct {
 	// lookAt is when to look at the membership again (0: not before it
 	// changes), looked when that was done last.
 	lookAt, looked time.Duration
-	findings       ownFindings
+	findings       ownfindings.List
 	introduction   introduction
 	deathWill      []byte // what the keeper tells the others if this process dies
 

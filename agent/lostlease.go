@@ -90,14 +90,14 @@ func (e *election) findLostLease(now seniority.Now, n *seniority.Note) {
 	late, starved := e.starved(now.Boot)
 	switch {
 	case starved: // one loop serves all elections
-		e.member.findings.set(now.Boot, findingsKept, Finding{
+		e.member.findings.Set(now.Boot, findingsKept, Finding{
 			What: loopLate, Member: e.self.Name,
 			Evidence: fmt.Sprintf("the agent ran %v late, so the lease of %s was not renewed", words.Round(late), e.leadershipOf(n.Term)),
 			Advice:   "The process or its host was stopped or had no CPU: give the host more, or use a longer --lease.",
 		})
 	case n.Reason == seniority.LeaseLost && e.cfg.quorum():
 		silent := e.silentVoters(now)
-		e.findings.share(now.Boot, 0, Finding{
+		e.findings.Share(now.Boot, 0, Finding{
 			What: noMajority, Member: e.self.Name, Degrades: true,
 			Evidence: fmt.Sprintf("the lease of %s ran out: fewer than %d of %d voters confirmed it in time, and %s did not",
 				e.leadershipOf(n.Term), len(e.cfg.Voters)/2+1, len(e.cfg.Voters), words.OrNone(silent)),
@@ -120,7 +120,7 @@ func (e *election) findKeeperLate(now time.Duration, term uint64, late time.Dura
 	if late <= e.cfg.timing.ReleaseBudget/4 {
 		return
 	}
-	e.member.findings.set(now, findingsKept, Finding{ // one keeper serves all elections
+	e.member.findings.Set(now, findingsKept, Finding{ // one keeper serves all elections
 		What: keeperLate, Member: e.self.Name,
 		Evidence: fmt.Sprintf("the keeper ended the leadership of %s %v after its deadline; the release has that much less time", e.leadershipOf(term), words.Round(late)),
 		Advice:   "The keeper or its host was stopped or had no CPU: give the host more, or use a longer --release-budget.",
@@ -131,7 +131,7 @@ func (e *election) findKeeperLate(now time.Duration, term uint64, late time.Dura
 // want of voters: it is over once there is a leader.
 func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 	if st.Leader != "" || !e.cfg.quorum() {
-		e.findings.clearShared(noMajority, e.self.Name)
+		e.findings.ClearShared(noMajority, e.self.Name)
 		e.lacking = 0
 		return
 	}
@@ -143,10 +143,10 @@ func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 	case e.lacking == 0:
 		e.lacking = now.Boot
 	}
-	if now.Boot < e.lacking+majorityPatience || e.findings.shares(noMajority) {
+	if now.Boot < e.lacking+majorityPatience || e.findings.Shares(noMajority) {
 		return
 	}
-	e.findings.share(now.Boot, 0, Finding{
+	e.findings.Share(now.Boot, 0, Finding{
 		What: noMajority, Member: e.self.Name, Evidence: why, Degrades: true,
 		Advice: "Start the voters that are not there, or let them reach this member: " + words.OrNone(e.members.Missing) + ".",
 	})
@@ -171,7 +171,7 @@ func (e *election) checkVoter() {
 	if !e.cfg.quorum() || e.self.Voter != "" || e.cfg.role == seniority.Observer {
 		return
 	}
-	e.findings.set(0, 0, Finding{
+	e.findings.Set(0, 0, Finding{
 		What: notAVoter, Member: e.self.Name,
 		Evidence: fmt.Sprintf("no entry of the voters (%s) is this member, whose address is %s: it observes, and neither votes nor leads",
 			strings.Join(e.cfg.Voters, ", "), e.member.agent.addr),

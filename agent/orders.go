@@ -80,7 +80,7 @@ func (l *loop) report(r *keeper.Report) {
 	now := l.agent.cfg.now().Boot
 	l.noteWatchdog(r.Watchdog)
 	if r.KeeperDied {
-		l.findings.set(now, findingsKept, Finding{
+		l.findings.Set(now, findingsKept, Finding{
 			What: "keeper-died", Member: l.agent.self.Name,
 			Evidence: "the keeper of this member ended and was started again: " + r.Err,
 			Advice:   "See the log for why; a keeper must not be killed.",
@@ -110,14 +110,14 @@ func (e *election) noteRefused(r *keeper.Report) {
 	switch {
 	case r.Refused != "":
 		e.fitness.keeperless = true
-		e.findings.set(0, 0, Finding{
+		e.findings.Set(0, 0, Finding{
 			What: keeperRefused, Member: e.self.Name, Degrades: true,
 			Evidence: "the keeper cannot act for the election " + e.pub.name + ": " + r.Refused,
 			Advice:   "Mend that and have the agent read its configuration again.",
 		})
 	case r.StartupDone:
 		e.fitness.keeperless = false
-		e.findings.clear(keeperRefused, e.self.Name)
+		e.findings.Clear(keeperRefused, e.self.Name)
 	}
 }
 
@@ -201,7 +201,7 @@ func (e *election) functionsReturned(late bool) {
 		return
 	}
 	if late {
-		e.findings.set(e.cfg.now().Boot, findingsKept, Finding{
+		e.findings.Set(e.cfg.now().Boot, findingsKept, Finding{
 			What: "lead-function-late", Member: e.self.Name, Degrades: true,
 			Evidence: fmt.Sprintf("a function given to Lead goes on although its leadership of term %d has ended", term),
 			Advice:   "Let the function return soon after its context has ended, within HookTimeout; until then two members may be at work.",

@@ -87,9 +87,9 @@ func (l *loop) setWatchdogError(why string) {
 	w.Error = why
 	l.watchdog = &w
 	if why == "" {
-		l.findings.clear(noWatchdog, l.agent.self.Name)
+		l.findings.Clear(noWatchdog, l.agent.self.Name)
 	} else {
-		l.findings.set(l.agent.cfg.now().Boot, 0, Finding{
+		l.findings.Set(l.agent.cfg.now().Boot, 0, Finding{
 			What: noWatchdog, Member: l.agent.self.Name, Degrades: true,
 			Evidence: "the watchdog cannot be armed, so this member is no candidate: " + why,
 			Advice:   "Load the driver of the host's watchdog, give this user the device, or take --watchdog away.",
