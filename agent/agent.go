@@ -20,6 +20,7 @@ import (
 	"doyen/agent/floatingip"
 	"doyen/agent/logqueue"
 	"doyen/agent/ownfindings"
+	"doyen/agent/placing"
 	"doyen/agent/realtime"
 	"doyen/agent/voters"
 	"doyen/agent/words"
@@ -332,7 +333,8 @@ func (a *Agent) newLoop() (*loop, error) {
 	}
 	l := &loop{
 		agent: a, cfg: a.cfg, executor: h, alarm: a.cfg.alarm(), news: make(chan news),
-		byName: map[string]*election{}, details: map[string]*peerDetail{}, watchdog: newWatchdogState(a.cfg),
+		byName: map[string]*election{}, watchdog: newWatchdogState(a.cfg),
+		details:  placing.NewDetails(func(name string) bool { return CheckElectionName(name) == nil }),
 		findings: ownfindings.List{Log: a.log, Quiet: inMaintenance},
 	}
 	for _, name := range append([]string{GroupElection}, slices.Sorted(maps.Keys(a.cfg.elections))...) {

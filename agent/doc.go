@@ -90,7 +90,7 @@
 // Every member votes in all elections that any member names, its own settings or
 // not, and begins to do so when it first hears of one; it is a candidate of those
 // that its settings name. Join numbers are the group's own. In which elections a
-// member is a candidate, and whether it may lead them, is its detail (package gossip).
+// member is a candidate, and whether it may lead them, is its detail (package placing).
 //
 // The doyen lays the elections over the members (seniority.Place) and publishes
 // that in its detail, under its term. All rank candidates by the newest placement

@@ -46,12 +46,10 @@ func (l *loop) noteNamers() {
 	for i := range l.view.Members {
 		runs[l.view.Members[i].Name] = l.view.Members[i].Incarnation
 	}
-	for member, d := range l.details {
-		for name := range d.Elections {
-			if e := l.byName[name]; e != nil {
-				end, _ := l.group().members.End(member)
-				e.namers[member] = namer{runs[member], end.Incarnation}
-			}
+	for member, name := range l.details.Candidates() {
+		if e := l.byName[name]; e != nil {
+			end, _ := l.group().members.End(member)
+			e.namers[member] = namer{runs[member], end.Incarnation}
 		}
 	}
 }
@@ -59,7 +57,7 @@ func (l *loop) noteNamers() {
 // namesNoMore reports whether a member that has named the election no longer does: it
 // is there and says so, or that run, or a later one that this member hardly met, has left.
 func (l *loop) namesNoMore(e *election, member string, noted namer) bool {
-	if _, names := l.candidacyOf(member, e.pub.name); names {
+	if _, names := l.details.Of(member, e.pub.name); names {
 		return false
 	}
 	if slices.ContainsFunc(l.view.Members, func(p gossip.Peer) bool { return p.Name == member }) {

@@ -10,6 +10,7 @@ import (
 
 	"doyen/agent/clock"
 	"doyen/agent/ownfindings"
+	"doyen/agent/placing"
 	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/seniority"
@@ -41,10 +42,10 @@ type loop struct {
 	replace   bool          // what the placement depends on has changed
 	elections []*election   // the group's own first
 	byName    map[string]*election
-	pastTerms map[string]uint64      // the highest known of elections that are forgotten
-	details   map[string]*peerDetail // of the others, by name
-	detail    []byte                 // what this member has published
-	placing   placing
+	pastTerms map[string]uint64 // the highest known of elections that are forgotten
+	details   placing.Details
+	detail    []byte // what this member has published
+	placing   placing.Placing
 	outbox    []gossip.ElectionMessage // of this turn
 	decided   []time.Duration          // when each of these was
 	watchers  sync.WaitGroup           // what watches the elections, or ends doing so

@@ -84,11 +84,11 @@ var mutants = []mutant{
 		[]edit{{"agent/maintenance.go", "max(min(p.Until.Sub(now), p.For, MaxAside), 0)", "max(min(p.Until.Sub(now), MaxAside), 0)"}},
 		"./agent", "TestWhatIsLeftOfAMaintenance"},
 	{"what a member that has gone stood for stays",
-		[]edit{{"agent/candidacy.go", "	maps.DeleteFunc(l.details, func(name string, _ *peerDetail) bool { return !there[name] })\n", ""}},
+		[]edit{{"agent/candidacy.go", "	l.details.Keep(there)\n", ""}},
 		"./agent", "TestElectionIsForgotten"},
 	{"a role that no member can have is taken over",
-		[]edit{{"agent/candidacy.go", "|| c.Role > seniority.Observer ", ""}},
-		"./agent", "TestDetailsOutOfRangeAreDropped"},
+		[]edit{{"agent/placing/details.go", "|| c.Role > seniority.Observer ", ""}},
+		"./agent/placing", "TestDetailsOutOfRangeAreDropped"},
 
 	// The store.
 	{"a change is acknowledged before it is on disk",
