@@ -203,7 +203,7 @@ func (e *election) publish(now seniority.Now, st seniority.Status, notes []senio
 	e.findClock(now, &st)
 	e.member.refreshFindings(now.Boot)
 	e.pub.snap.Store(e.snapshot(&st))
-	e.pub.functions.end(leadTerm(&st))
+	e.pub.functions.End(leadTerm(&st))
 	e.record(now, notes)
 	if e == e.member.group() {
 		e.lines.Moves(now.Boot, moves, &e.members, st.Leading && !e.cfg.quorum())

@@ -8,6 +8,7 @@ import (
 
 	"doyen/agent/electionlog"
 	"doyen/agent/floatingip"
+	"doyen/agent/functions"
 	"doyen/agent/health"
 	"doyen/agent/history"
 	"doyen/agent/keeper"
@@ -36,7 +37,7 @@ type Election struct {
 	snap      atomic.Pointer[snapshot]
 	events    stream.Hub[Event]
 	watchers  stream.Latest[Status]
-	functions leadFunctions
+	functions *functions.Set
 	history   history.History
 	tally     *tally
 
@@ -53,7 +54,7 @@ func (e *Election) cfg() *settings { return e.settings.Load() }
 
 // newElection returns an election that nothing has happened in.
 func newElection(a *Agent, name string, cfg *settings, log *slog.Logger) *Election {
-	e := &Election{name: name, agent: a, log: log, functions: newLeadFunctions(), tally: newTally()}
+	e := &Election{name: name, agent: a, log: log, functions: functions.New(ErrLeadershipOver), tally: newTally()}
 	e.settings.Store(cfg)
 	return e
 }
@@ -75,7 +76,7 @@ func (e *Election) blank() *snapshot {
 // close ends what others hold of the election: nothing more will happen in it.
 func (e *Election) close() {
 	e.snap.Store(e.blank())
-	e.functions.end(0)
+	e.functions.End(0)
 	e.events.Close()
 	e.watchers.Close()
 }

@@ -234,7 +234,7 @@ func (e *election) watch(ctx context.Context) {
 			n.take = e.linksChanged
 		case r := <-e.monitor.Reports():
 			n.take = func() { e.noteHealth(&r); e.judgeFitness() }
-		case <-e.pub.functions.moved:
+		case <-e.pub.functions.Moved():
 			n.take = func() { e.functionsReturned(false); e.step(seniority.Input{Kind: seniority.Tick}) }
 		}
 		select {

@@ -36,7 +36,7 @@ var mutants = []mutant{
 		[]edit{{"agent/fitness.go", "case e.fitness.keeperless:", "case false:"}},
 		"./cmd/agent", "TestMemberWithoutAKeeperWinsNothing"},
 	{"a hand-over does not wait for functions given to Lead",
-		[]edit{{"agent/orders.go", "	if e.pub.functions.busy(term) {\n		e.released = term", "	if false {\n		e.released = term"}},
+		[]edit{{"agent/orders.go", "	if e.pub.functions.Busy(term) {\n		e.released = term", "	if false {\n		e.released = term"}},
 		"./agent", "TestQuorumHandOverWaitsForLeadFunctions"},
 	{"the limit of a release moves on",
 		[]edit{{"agent/orders.go", "if e.yielded.term != st.Releasing {", "if true {"}},

@@ -32,7 +32,7 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 			o.CheckNow++
 		}
 	}
-	if st.Leading && !e.pub.functions.outside(st.Term) {
+	if st.Leading && !e.pub.functions.Outside(st.Term) {
 		if o.Will = e.order.Will; o.Will == nil || e.order.Term != st.Term {
 			o.Will = e.will(st)
 		}
@@ -185,7 +185,7 @@ type yielded struct {
 // endRelease lets the hand-over go on, once the functions given to Lead have
 // returned too: they are as much part of the leadership as the hook.
 func (e *election) endRelease(term uint64) {
-	if e.pub.functions.busy(term) {
+	if e.pub.functions.Busy(term) {
 		e.released = term
 		e.releaseBy = cmp.Or(e.releaseUntil(&e.last), e.last.ReleaseBy, e.cfg.now().Boot+e.cfg.HookTimeout)
 		return
@@ -197,7 +197,7 @@ func (e *election) endRelease(term uint64) {
 // because one has returned, or because they have had their time.
 func (e *election) functionsReturned(late bool) {
 	term := e.released
-	if term == 0 || e.pub.functions.busy(term) && !late {
+	if term == 0 || e.pub.functions.Busy(term) && !late {
 		return
 	}
 	if late {

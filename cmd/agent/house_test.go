@@ -23,6 +23,13 @@ var rooms = []struct {
 	{"doyen/gossip/transport", []string{"doyen/gossip/findings"}},
 	{"doyen/gossip", []string{"doyen/gossip", "doyen/seniority"}},
 	{"doyen/agent/agenttest", []string{"doyen/agent", "doyen/gossip/simnet"}}, // a room of its own, for embedders
+	{"doyen/agent/functions", nil},
+	{"doyen/agent/logqueue", nil},
+	{"doyen/agent/stream", nil},
+	{"doyen/agent/words", nil},
+	{"doyen/agent/history", []string{"doyen/seniority"}},
+	{"doyen/agent/placing", []string{"doyen/seniority"}},
+	{"doyen/agent/ownfindings", []string{"doyen/agent/words", "doyen/gossip/findings"}},
 	{"doyen/agent/voters", []string{"doyen/gossip", "doyen/seniority"}},
 	{"doyen/agent/electionlog", []string{"doyen/agent/history", "doyen/agent/members", "doyen/agent/words", "doyen/seniority"}},
 	{"doyen/agent/members", []string{"doyen/agent/voters", "doyen/gossip", "doyen/seniority"}},
