@@ -114,15 +114,8 @@ type election struct {
 	findings ownfindings.Election
 	lacking  time.Duration // since when a majority of the voters is missing; 0: it is not
 
-	command *CommandState
-	hook    *HookRun // the last run
-	failed  string   // the event of the hook that failed last, until it works
-	lapsed  bool     // the hook's last check failed
-	order   keeper.Order
-
-	addresses []AddressState
-	// putBackLogged is when the log last told of an address put back.
-	putBackLogged time.Duration
+	runs  runs
+	order keeper.Order
 
 	waiting   []request // step-downs under way
 	owed      promises  // what must be on disk before anything is sent
@@ -149,12 +142,9 @@ func newElectionLoop(l *loop, pub *Election) (*election, error) {
 	e := &election{
 		unwatch: func() {}, watched: make(chan struct{}), namers: map[string]namer{},
 		pub: pub, member: l, cfg: pub.cfg(), self: pub.self, log: pub.log, lines: electionlog.New(pub.log, pub.self.Name),
-		addresses: addressStates(floatingip.States(pub.cfg().floating)),
-		findings:  l.findings.Of(pub.label()),
+		findings: l.findings.Of(pub.label()),
 	}
-	if len(e.cfg.run) > 0 {
-		e.command = &CommandState{Argv0: e.cfg.run[0]}
-	}
+	e.runs = newRuns(pub, e.findings)
 	if len(e.cfg.floating) > 0 {
 		var err error
 		if e.links, err = floatingip.WatchLinks(e.cfg.floating); err != nil {

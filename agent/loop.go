@@ -146,8 +146,8 @@ func (l *loop) startup(ctx context.Context) bool {
 			unchecked = 0
 		case r := <-l.executor.Reports():
 			if e := l.electionOf(&r); e != nil {
-				e.noteHook(l.agent.cfg.now().Boot, &r)
-				e.noteAddress(l.agent.cfg.now().Boot, r.Address)
+				e.runs.noteHook(l.agent.cfg.now().Boot, &r)
+				e.runs.noteAddress(l.agent.cfg.now().Boot, r.Address)
 				if r.StartupDone || r.Refused != "" {
 					delete(unreleased, e.pub.name)
 				}

@@ -75,7 +75,7 @@ var mutants = []mutant{
 		[]edit{{"agent/effects.go", "if l.decided[i] > oldest {", "if l.decided[i] > oldest || true {"}},
 		"./agent", "TestMessagesDecidedBeforeAPauseAreNotSent"},
 	{"what the old hook has failed to do stays a finding when there is a new one",
-		[]edit{{"agent/reload.go", "		e.failed = \"\"\n		e.findings.Clear(hookFailed, e.self.Name)\n", ""}},
+		[]edit{{"agent/reload.go", "		e.runs.failed = \"\"\n		e.findings.Clear(hookFailed, e.self.Name)\n", ""}},
 		"./agent", "TestReload"},
 	{"a record of a lease that is too short stays when it cannot be written",
 		[]edit{{"agent/leaserecord.go", "if gone := os.Remove(r.path); gone != nil && ", "if gone := error(nil); gone != nil && "}},

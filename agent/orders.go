@@ -123,9 +123,9 @@ func (e *election) noteRefused(r *keeper.Report) {
 
 // report takes in what the keeper says of the election.
 func (e *election) report(now time.Duration, r *keeper.Report) {
-	e.noteHook(now, r)
-	e.noteCommand(now, r)
-	e.noteAddress(now, r.Address)
+	e.runs.noteHook(now, r)
+	e.runs.noteCommand(now, r)
+	e.runs.noteAddress(now, r.Address)
 	e.noteRefused(r)
 	switch {
 	case r.Address != nil:

@@ -221,7 +221,7 @@ func (e *election) surround(old *settings) (err error) {
 	<-e.watched
 	if !slices.Equal(old.FloatingIPs, e.cfg.FloatingIPs) {
 		e.member.watchers.Go(e.links.Close) // the loop must not wait for it
-		e.links, e.addresses = nil, addressStates(floatingip.States(e.cfg.floating))
+		e.links, e.runs.addresses = nil, addressStates(floatingip.States(e.cfg.floating))
 		e.fitness.ownAddress, e.fitness.cut = false, false
 		e.findings.Clear(ownAddress, e.self.Name)
 		e.findings.Clear(noLink, e.self.Name)
@@ -241,7 +241,7 @@ func (e *election) surround(old *settings) (err error) {
 		}
 	}
 	if old.Hook != e.cfg.Hook {
-		e.failed = ""
+		e.runs.failed = ""
 		e.findings.Clear(hookFailed, e.self.Name)
 	}
 	if !slices.Equal(old.run, e.cfg.run) {
@@ -284,7 +284,7 @@ func (l *loop) finishRetiring() {
 		e.self = e.pub.selfOf(l.agent.self)
 		e.findings.ClearAll(e.self.Name)
 		_ = e.surround(old) // it has no addresses that could not be watched
-		e.deadline, e.command = nil, nil
+		e.deadline, e.runs.command = nil, nil
 		e.judgeFitness()
 	}
 	if !ended {
