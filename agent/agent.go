@@ -333,7 +333,7 @@ func (a *Agent) newLoop() (*loop, error) {
 	}
 	l := &loop{
 		agent: a, cfg: a.cfg, executor: h, alarm: a.cfg.alarm(), news: make(chan news),
-		byName: map[string]*election{}, watchdog: newWatchdogState(a.cfg),
+		byName: map[string]*election{}, watchdog: newHostWatchdog(a.cfg),
 		details:  placing.NewDetails(func(name string) bool { return CheckElectionName(name) == nil }),
 		findings: ownfindings.List{Log: a.log, Quiet: inMaintenance},
 	}
@@ -346,7 +346,9 @@ func (a *Agent) newLoop() (*loop, error) {
 			return l, err
 		}
 	}
-	l.judgeWatchdog()
+	if l.watchdog.judge() {
+		l.watchdogChanged()
+	}
 	return l, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"doyen/gossip"
 	"doyen/seniority"
 )
 
@@ -150,38 +149,23 @@ func (e *election) send(now seniority.Now, messages []seniority.Message) {
 	l := e.member
 	for i := range messages {
 		e.count("sent", messages[i].Kind)
-		l.outbox = append(l.outbox, gossip.ElectionMessage{Election: e.pub.label(), Message: messages[i]})
-		l.decided = append(l.decided, now.Boot)
+		l.outbox.add(e.pub.label(), &messages[i], now.Boot)
 	}
 	if len(l.elections) == 1 {
-		l.post()
+		l.outbox.send(l.agent.gossip)
 	}
-}
-
-// post sends what the elections have decided in this turn.
-func (l *loop) post() {
-	l.agent.gossip.Send(l.outbox...)
-	l.outbox, l.decided = l.outbox[:0], l.decided[:0]
 }
 
 // flush sends what the elections have decided in this turn, but for messages of which so
 // much time has passed since that they are no longer true.
 func (l *loop) flush() {
-	if len(l.outbox) == 0 {
+	if len(l.outbox.messages) == 0 {
 		return
 	}
-	oldest, n := l.agent.cfg.now().Boot-l.agent.cfg.timing.Lease, 0
-	for i, m := range l.outbox {
-		if l.decided[i] > oldest {
-			l.outbox[n] = m
-			n++
-		}
-	}
-	if late := len(l.outbox) - n; late > 0 {
+	if late := l.outbox.drop(l.agent.cfg.now().Boot - l.agent.cfg.timing.Lease); late > 0 {
 		l.agent.group.tally.add(func(c *Counters) { c.Dropped[seniority.Asleep.String()] += uint64(late) })
 	}
-	l.outbox = l.outbox[:n]
-	l.post()
+	l.outbox.send(l.agent.gossip)
 }
 
 // publish shows the new state to all that look; none of them can slow it down.
@@ -227,7 +211,7 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 		addr:   e.member.agent.Addr(),
 		status: *st, deadline: e.deadline, keeperPID: e.member.executor.PID(),
 		members: e.members.Infos, names: e.members.Names, missing: e.members.Missing, astray: e.members.Astray, settled: e.member.view.Settled,
-		placed: e.choice.First, heard: e.track.HeardAt(st.Leader), patience: e.track.Patience, hook: e.runs.hook, command: e.runs.command, watchdog: e.member.watchdog,
+		placed: e.choice.First, heard: e.track.HeardAt(st.Leader), patience: e.track.Patience, hook: e.runs.hook, command: e.runs.command, watchdog: e.member.watchdog.state,
 		addresses: e.runs.addresses,
 		findings:  e.member.findings.Published(), hookFails: e.findings.Evidence(hookFailed, e.self.Name),
 		diskFails: e.member.findings.Evidence(stateUnwritable, e.self.Name),

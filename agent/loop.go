@@ -46,9 +46,8 @@ type loop struct {
 	details   placing.Details
 	detail    []byte // what this member has published
 	placing   placing.Placing
-	outbox    []gossip.ElectionMessage // of this turn
-	decided   []time.Duration          // when each of these was
-	watchers  sync.WaitGroup           // what watches the elections, or ends doing so
+	outbox    outbox
+	watchers  sync.WaitGroup // what watches the elections, or ends doing so
 	// news is what elections have to say that are not asked by the loop itself:
 	// health, links, functions given to Lead.
 	news chan news
@@ -61,11 +60,7 @@ type loop struct {
 	introduction   introduction
 	deathWill      []byte // what the keeper tells the others if this process dies
 
-	// watchdog is how the watchdog of this host goes; nil: there is none. What has
-	// been published of it never changes. watchdogTried is why the keeper could not
-	// arm it.
-	watchdog      *WatchdogState
-	watchdogTried string
+	watchdog hostWatchdog
 	// unwritable is why the last probe of the state directory failed.
 	unwritable error
 	departing  bool

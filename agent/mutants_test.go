@@ -72,7 +72,7 @@ var mutants = []mutant{
 		[]edit{{"agent/candidacy.go", "!e.candidate && rule.Name() != e.cfg.rule.Name()", "false"}},
 		"./agent", "TestVotersGoByTheRuleOfTheCandidates"},
 	{"messages of several elections decided before a pause are sent after it",
-		[]edit{{"agent/effects.go", "if l.decided[i] > oldest {", "if l.decided[i] > oldest || true {"}},
+		[]edit{{"agent/outbox.go", "if o.decided[i] > oldest {", "if o.decided[i] > oldest || true {"}},
 		"./agent", "TestMessagesDecidedBeforeAPauseAreNotSent"},
 	{"what the old hook has failed to do stays a finding when there is a new one",
 		[]edit{{"agent/reload.go", "		e.runs.failed = \"\"\n		e.findings.Clear(hookFailed, e.self.Name)\n", ""}},

@@ -78,7 +78,9 @@ func sameOrder(a, b *keeper.Order) bool {
 // report takes in what the keeper says.
 func (l *loop) report(r *keeper.Report) {
 	now := l.agent.cfg.now().Boot
-	l.noteWatchdog(r.Watchdog)
+	if l.watchdog.note(r.Watchdog, l.agent.log) {
+		l.watchdogChanged()
+	}
 	if r.KeeperDied {
 		l.findings.Set(now, findingsKept, Finding{
 			What: "keeper-died", Member: l.agent.self.Name,

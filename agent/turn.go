@@ -40,7 +40,9 @@ func (l *loop) tick() {
 	beat := now >= l.beatAt
 	if beat {
 		l.beatAt, l.replace = now+beatInterval, true
-		l.judgeWatchdog()
+		if l.watchdog.judge() {
+			l.watchdogChanged()
+		}
 		l.forgetElections(now)
 	}
 	l.batch(func() {
