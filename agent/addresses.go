@@ -8,35 +8,35 @@ import (
 
 // noteAddress tells of what has happened to the floating addresses, as the
 // keeper reports it; nil is nothing.
-func (e *election) noteAddress(now time.Duration, ev *floatingip.Event) {
+func (u *runs) noteAddress(now time.Duration, ev *floatingip.Event) {
 	if ev == nil {
 		return
 	}
-	e.addresses = addressStates(ev.Addresses)
-	e.pub.tally.add(func(c *Counters) {
+	u.addresses = addressStates(ev.Addresses)
+	u.pub.tally.add(func(c *Counters) {
 		if !ev.Over {
 			c.AddressEvents[ev.What]++
 		}
 	})
-	e.pub.emit("address", AddressEvent{What: ev.What, Evidence: ev.Evidence, Over: ev.Over, Addresses: e.addresses})
+	u.pub.emit("address", AddressEvent{What: ev.What, Evidence: ev.Evidence, Over: ev.Over, Addresses: u.addresses})
 	// Findings are logged as all findings are; and a quarrel with another program
 	// about an address, which may come to twenty repairs a second, once a second.
-	repeated := ev.What == floatingip.PutBack && now < e.putBackLogged+time.Second
+	repeated := ev.What == floatingip.PutBack && now < u.putBackLogged+time.Second
 	if ev.Evidence == "" && !ev.Over && !repeated {
 		if ev.What == floatingip.PutBack {
-			e.putBackLogged = now
+			u.putBackLogged = now
 		}
-		ev.Log(e.log)
+		ev.Log(u.pub.log)
 	}
 	switch {
 	case ev.Over:
-		e.findings.clear(ev.What, e.self.Name)
+		u.findings.Clear(ev.What, u.pub.self.Name)
 	case ev.Evidence != "":
 		keep := findingsKept
 		if ev.Lasts() {
 			keep = 0
 		}
-		e.findings.set(now, keep, ev.Finding(e.self.Name))
+		u.findings.Set(now, keep, ev.Finding(u.pub.self.Name))
 	}
 }
 

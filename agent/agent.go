@@ -12,12 +12,18 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"doyen/agent/floatingip"
+	"doyen/agent/logqueue"
+	"doyen/agent/ownfindings"
+	"doyen/agent/placing"
 	"doyen/agent/realtime"
+	"doyen/agent/voters"
+	"doyen/agent/words"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -25,6 +31,10 @@ import (
 // leaveTimeout limits how long the others are told that this member leaves,
 // and how long the keeper may take to end once nothing is held any more.
 const leaveTimeout = 3 * time.Second
+
+// historiesSize bounds how much of a further election's history is kept for the next
+// run: that of all is one file.
+const historiesSize = 32
 
 // saveInterval is how often what may wait is stored, if it has changed, and how
 // often it is tried whether a term could be.
@@ -35,7 +45,7 @@ const saveInterval = 5 * time.Second
 type Agent struct {
 	cfg   *settings
 	log   *slog.Logger
-	logs  *logQueue
+	logs  *logqueue.Queue
 	self  seniority.Member
 	addr  string
 	state *stateDir
@@ -81,9 +91,9 @@ func New(c Config) (*Agent, error) {
 		cfg: cfg, state: state,
 		requests: make(chan request), leaving: make(chan struct{}), done: make(chan struct{}),
 	}
-	a.log, a.logs = newLogQueue(cfg.Logger)
+	a.log, a.logs = logqueue.New(cfg.Logger)
 	a.group = a.enlist(GroupElection, cfg)
-	a.group.history.entries = past
+	a.group.history.Restore(past)
 	for _, name := range slices.Sorted(maps.Keys(cfg.elections)) {
 		a.enlist(name, cfg.elections[name])
 	}
@@ -91,7 +101,7 @@ func New(c Config) (*Agent, error) {
 		a.log.Warn(note)
 	}
 	if err := a.bind(); err != nil {
-		a.logs.close()
+		a.logs.Close()
 		return nil, errors.Join(err, state.close())
 	}
 	for _, e := range a.roll.all() {
@@ -99,7 +109,7 @@ func New(c Config) (*Agent, error) {
 	}
 	if err := a.openStore(); err != nil {
 		err = errors.Join(err, a.gossip.Close(), state.close())
-		a.logs.close()
+		a.logs.Close()
 		return nil, err
 	}
 	a.beat(cfg.now().Boot)
@@ -122,7 +132,7 @@ func (a *Agent) bind() error {
 		Start: a.cfg.now().Wall * int64(time.Millisecond),
 		ID:    a.cfg.ID, Role: a.cfg.role, Eligible: true,
 	}
-	a.self.Voter, err = ownVoter(a.cfg.Voters, g.Name(), g.Addr(), g.AddrPort(), a.cfg.resolver)
+	a.self.Voter, err = voters.Own(a.cfg.Voters, g.Name(), g.Addr(), g.AddrPort(), a.cfg.resolver)
 	if err == nil && a.self.Voter != "" && a.cfg.role == seniority.Observer {
 		err = fmt.Errorf("voters contain this node as %s, but with role observer it has no vote", a.self.Voter)
 	}
@@ -235,7 +245,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 			e.close()
 		}
 		err = errors.Join(err, a.store.close(), a.gossip.Close(), a.state.close())
-		a.logs.close()
+		a.logs.Close()
 	}()
 	if ctx.Err() != nil {
 		return nil
@@ -279,6 +289,28 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	return saved()
 }
 
+// logStart logs what this member is and what it was told.
+func (l *loop) logStart() {
+	c := l.agent.cfg
+	attrs := []any{
+		"version", Version, "name", l.agent.self.Name, "address", l.agent.addr, "cluster", c.Cluster,
+		"mode", c.mode(), "rule", c.rule.Name(), "role", c.role.String(),
+		"profile", c.Profile, "lease", c.timing.Lease, "seeds", words.OrNone(c.Seeds),
+	}
+	if c.quorum() {
+		attrs = append(attrs, "voters", words.OrNone(c.Voters))
+	}
+	hook := c.Hook
+	if hook == "" {
+		hook = "none"
+	}
+	attrs = append(attrs, "hook", hook, "floating_ips", words.OrNone(c.FloatingIPs), "keeper", c.Keeper)
+	if len(c.Run) > 0 {
+		attrs = append(attrs, "run", strings.Join(c.Run, " "))
+	}
+	l.agent.log.Info("this member starts", attrs...)
+}
+
 // beat tells Live and the readers of the leadership when the loop turns next.
 func (a *Agent) beat(due time.Duration) { a.due.Store(int64(due)) }
 
@@ -301,7 +333,9 @@ func (a *Agent) newLoop() (*loop, error) {
 	}
 	l := &loop{
 		agent: a, cfg: a.cfg, executor: h, alarm: a.cfg.alarm(), news: make(chan news),
-		byName: map[string]*election{}, details: map[string]*peerDetail{}, watchdog: newWatchdogState(a.cfg),
+		byName: map[string]*election{}, watchdog: newHostWatchdog(a.cfg),
+		details:  placing.NewDetails(func(name string) bool { return CheckElectionName(name) == nil }),
+		findings: ownfindings.List{Log: a.log, Quiet: inMaintenance},
 	}
 	for _, name := range append([]string{GroupElection}, slices.Sorted(maps.Keys(a.cfg.elections))...) {
 		cfg := a.cfg
@@ -312,7 +346,9 @@ func (a *Agent) newLoop() (*loop, error) {
 			return l, err
 		}
 	}
-	l.judgeWatchdog()
+	if l.watchdog.judge() {
+		l.watchdogChanged()
+	}
 	return l, nil
 }
 
@@ -347,14 +383,14 @@ func (a *Agent) saveNowAndThen(ctx context.Context) (last func() error) {
 
 func (a *Agent) saveChanged() error {
 	err := a.saveMaintenance()
-	if a.group.history.takeChanged() {
-		err = errors.Join(err, a.state.keepHistory(a.group.history.list()))
+	if a.group.history.TakeChanged() {
+		err = errors.Join(err, a.state.keepHistory(a.group.history.List()))
 	}
 	changed, all := false, map[string][]Leadership{}
 	for _, e := range a.roll.all() {
 		if e != a.group {
-			changed = e.history.takeChanged() || changed
-			l := e.history.list()
+			changed = e.history.TakeChanged() || changed
+			l := e.history.List()
 			all[e.name] = l[max(len(l)-historiesSize, 0):]
 		}
 	}

@@ -2,79 +2,32 @@ package agent
 
 import (
 	"bytes"
-	"encoding/json"
 	"maps"
 	"slices"
 
+	"doyen/agent/placing"
 	"doyen/gossip"
 	"doyen/seniority"
 )
 
-// What differs by election between members does not fit into the 512 bytes that
-// gossip carries of each. So a member publishes it as its detail: in which
-// elections it is a candidate, whether it may lead them, and, if it is the doyen,
-// how they are placed.
-
-// detail is what a member publishes beside its meta. Fields of newer versions are
-// passed over.
-type detail struct {
-	Elections map[string]candidacy `json:"e,omitempty"`
-	Placement *placement           `json:"p,omitempty"`
-}
-
-// candidacy is what ranks a member in a further election.
-type candidacy struct {
-	Rule   string         `json:"r,omitempty"`
-	ID     uint64         `json:"i,omitempty"`
-	Role   seniority.Role `json:"o,omitempty"`
-	Unfit  string         `json:"u,omitempty"` // why it may not lead; "": it may
-	Prefer []string       `json:"f,omitempty"`
-}
-
-// peerDetail is the detail of another member as it was read last.
-type peerDetail struct {
-	text []byte
-	detail
-}
-
-// readDetails reads the details that have changed since the last look, and
-// forgets those of members that have gone.
+// readDetails reads the details of the other members that are there, and forgets
+// those of members that have gone.
 func (l *loop) readDetails() {
 	there := make(map[string]bool, len(l.view.Members))
 	for i := range l.view.Members {
 		name := l.view.Members[i].Name
 		there[name] = true
-		text, _ := l.agent.gossip.Detail(name)
-		old := l.details[name]
-		switch {
-		case name == l.agent.self.Name:
-		case len(text) == 0:
-			delete(l.details, name)
-		case old == nil || !bytes.Equal(old.text, text):
-			l.details[name] = &peerDetail{text: text, detail: parseDetail(text)}
+		if name != l.agent.self.Name {
+			text, _ := l.agent.gossip.Detail(name)
+			l.details.Read(name, text)
 		}
 	}
-	maps.DeleteFunc(l.details, func(name string, _ *peerDetail) bool { return !there[name] })
-}
-
-// parseDetail reads what another member has published, and drops what none of this
-// version could have: names, roles and ids that are out of range.
-func parseDetail(text []byte) (d detail) {
-	if json.Unmarshal(text, &d) != nil {
-		return detail{}
-	}
-	maps.DeleteFunc(d.Elections, func(name string, c candidacy) bool {
-		return CheckElectionName(name) != nil || c.Role > seniority.Observer || c.ID > seniority.MaxID
-	})
-	if len(d.Elections) > MaxElections {
-		d.Elections = nil
-	}
-	return d
+	l.details.Keep(there)
 }
 
 // candidacy is what this member publishes of itself in the election.
-func (e *election) candidacy() candidacy {
-	c := candidacy{Rule: e.cfg.rule.Name(), ID: e.self.ID, Role: e.self.Role, Prefer: e.cfg.prefer}
+func (e *election) candidacy() placing.Candidacy {
+	c := placing.Candidacy{Rule: e.cfg.rule.Name(), ID: e.self.ID, Role: e.self.Role, Prefer: e.cfg.prefer}
 	if e.last.Eligible || e.fitness.lacked == seniority.None && e.fitness.waiting {
 		return c
 	}
@@ -92,33 +45,19 @@ func (e *election) candidacy() candidacy {
 // publishDetail publishes what this member has to say of the further elections, if
 // that has changed.
 func (l *loop) publishDetail() {
-	d := detail{Placement: l.placing.published}
+	d := placing.Detail{Placement: l.placing.Published()}
 	for _, e := range l.elections[1:] {
 		if e.candidate {
 			if d.Elections == nil {
-				d.Elections = map[string]candidacy{}
+				d.Elections = map[string]placing.Candidacy{}
 			}
 			d.Elections[e.pub.name] = e.candidacy()
 		}
 	}
-	var text []byte
-	if d.Elections != nil || d.Placement != nil {
-		text, _ = json.Marshal(d) // it holds nothing that could fail
-	}
-	if !bytes.Equal(text, l.detail) {
+	if text := d.Text(); !bytes.Equal(text, l.detail) {
 		l.detail = text
 		l.agent.gossip.SetDetail(text)
 	}
-}
-
-// candidacyOf returns what a member has published of itself in an election; false:
-// it is no candidate.
-func (l *loop) candidacyOf(member, election string) (candidacy, bool) {
-	if d := l.details[member]; d != nil {
-		c, ok := d.Elections[election]
-		return c, ok
-	}
-	return candidacy{}, false
 }
 
 // membersOf returns the members as the election is to see them: of the others, those
@@ -129,7 +68,7 @@ func (e *election) membersOf(view *gossip.View) []seniority.Member {
 		m := p.Member
 		if m.Name == e.self.Name {
 			m.ID, m.Role = e.self.ID, e.self.Role
-		} else if c, ok := e.member.candidacyOf(m.Name, e.pub.name); ok {
+		} else if c, ok := e.member.details.Of(m.Name, e.pub.name); ok {
 			m.ID, m.Role, m.Eligible = c.ID, c.Role, c.Unfit == ""
 		} else if m.Role == seniority.Candidate {
 			m.Role, m.Eligible = seniority.Witness, false
@@ -139,7 +78,7 @@ func (e *election) membersOf(view *gossip.View) []seniority.Member {
 	return members
 }
 
-// named returns the names of all further elections that any member names.
+// namedElections returns the names of all further elections that any member names.
 func (l *loop) namedElections() []string {
 	names := map[string]bool{}
 	for _, e := range l.elections[1:] {
@@ -147,10 +86,8 @@ func (l *loop) namedElections() []string {
 			names[e.pub.name] = true
 		}
 	}
-	for _, d := range l.details {
-		for name := range d.Elections {
-			names[name] = true
-		}
+	for _, name := range l.details.Candidates() {
+		names[name] = true
 	}
 	return slices.Sorted(maps.Keys(names))
 }
@@ -164,12 +101,8 @@ func (l *loop) knowElections() {
 
 // ruleOf is the rule that the candidates of an election go by.
 func (l *loop) ruleOf(name string) seniority.Rule {
-	for _, member := range slices.Sorted(maps.Keys(l.details)) {
-		if c, ok := l.details[member].Elections[name]; ok {
-			if rule, err := seniority.ParseRule(c.Rule); err == nil {
-				return rule
-			}
-		}
+	if rule, ok := l.details.Rule(name); ok {
+		return rule
 	}
 	return l.agent.cfg.rule
 }

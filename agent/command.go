@@ -79,15 +79,15 @@ func resolveRun(run []string) ([]string, error) {
 }
 
 // noteCommand tells of a start or an end of the command.
-func (e *election) noteCommand(now time.Duration, r *keeper.Report) {
+func (u *runs) noteCommand(now time.Duration, r *keeper.Report) {
 	c := r.Command
 	if c == nil {
 		return
 	}
-	at := time.UnixMilli(e.cfg.now().Wall).UTC()
+	at := time.UnixMilli(u.pub.cfg().now().Wall).UTC()
 	state := CommandState{Argv0: c.Argv0, Since: &at, Restarts: c.Restarts}
-	if e.command != nil {
-		state.LastExit = e.command.LastExit
+	if u.command != nil {
+		state.LastExit = u.command.LastExit
 	}
 	what := "started"
 	if c.Running {
@@ -97,27 +97,27 @@ func (e *election) noteCommand(now time.Duration, r *keeper.Report) {
 		what = "ended"
 		state.LastExit = &LastExit{Exit: c.Exit, Error: c.Err, RanMS: milliseconds(c.Ran), At: at, Stopped: c.Stopped}
 	}
-	e.command = &state
-	e.pub.emit("command", CommandEvent{What: what, Term: r.Term, CommandState: state})
-	e.logCommand(r)
+	u.command = &state
+	u.pub.emit("command", CommandEvent{What: what, Term: r.Term, CommandState: state})
+	u.logCommand(r)
 	switch {
 	case c.Failures >= commandLimit:
-		e.findings.set(now, findingsKept, commandFinding(e.self.Name, c.Argv0, c))
+		u.findings.Set(now, findingsKept, commandFinding(u.pub.self.Name, c.Argv0, c))
 	case !c.Running && c.Failures == 0:
-		e.findings.clear(commandFailing, e.self.Name)
+		u.findings.Clear(commandFailing, u.pub.self.Name)
 	}
 }
 
 // logCommand writes the line about a start or an end.
-func (e *election) logCommand(r *keeper.Report) {
+func (u *runs) logCommand(r *keeper.Report) {
 	c := r.Command
 	attrs := []any{slog.String("command", c.Argv0), slog.Uint64("term", r.Term), slog.Int("pid", c.PID)}
 	if c.Running {
-		e.log.Info("command started", attrs...)
+		u.pub.log.Info("command started", attrs...)
 		return
 	}
 	if len(c.Left) > 0 {
-		e.log.Warn("the command left processes running, which were killed", append(attrs, slog.Any("processes", c.Left))...)
+		u.pub.log.Warn("the command left processes running, which were killed", append(attrs, slog.Any("processes", c.Left))...)
 	}
 	attrs = append(attrs, slog.Int("exit", c.Exit), slog.Duration("ran", c.Ran))
 	if c.Err != "" {
@@ -127,7 +127,7 @@ func (e *election) logCommand(r *keeper.Report) {
 	if c.Stopped {
 		level, text = slog.LevelInfo, "command stopped"
 	}
-	e.log.Log(context.Background(), level, text, attrs...)
+	u.pub.log.Log(context.Background(), level, text, attrs...)
 }
 
 // commandFinding says that the command does not go on running.

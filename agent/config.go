@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"doyen/agent/hook"
+	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/seniority"
 
@@ -33,7 +34,7 @@ const (
 
 // VotersSeeds, as the only entry of Config.Voters, means that the seeds are
 // the voters.
-const VotersSeeds = "seeds"
+const VotersSeeds = voters.Seeds
 
 // maxName limits names, of members and of clusters: together with the rest of
 // what ranks a member they must fit into the 512 bytes that gossip carries.

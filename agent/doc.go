@@ -39,6 +39,15 @@
 // streams, who are cut off or skip what is old; not for the log, which is
 // written by a goroutine of its own and drops lines that are not taken.
 //
+// The loop and its elections are in this package. What needs to know neither is in
+// packages below it, each with its invariants in its own manual:
+//
+//	members, voters, placing          who there is, who votes, and where elections are laid
+//	history, electionlog, ownfindings what people are told; none of it decides anything
+//	functions, stream, logqueue       functions given to Lead; readers that nothing waits for
+//	keeper, hook, floatingip, …       the second process, and what it runs and holds
+//	store                             the replicated store
+//
 // # What it guarantees
 //
 //   - IsLeader, Leader, State, Status and the context of Lead check the
@@ -90,7 +99,7 @@
 // Every member votes in all elections that any member names, its own settings or
 // not, and begins to do so when it first hears of one; it is a candidate of those
 // that its settings name. Join numbers are the group's own. In which elections a
-// member is a candidate, and whether it may lead them, is its detail (package gossip).
+// member is a candidate, and whether it may lead them, is its detail (package placing).
 //
 // The doyen lays the elections over the members (seniority.Place) and publishes
 // that in its detail, under its term. All rank candidates by the newest placement

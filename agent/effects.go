@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"doyen/gossip"
 	"doyen/seniority"
 )
 
@@ -107,13 +106,13 @@ func (l *loop) findUnwritable(now time.Duration) {
 		err = cmp.Or(e.unstored, err)
 	}
 	if err == nil {
-		l.findings.clear(stateUnwritable, name)
+		l.findings.Clear(stateUnwritable, name)
 		return
 	}
-	if l.findings.get(stateUnwritable, name) == "" {
+	if l.findings.Evidence(stateUnwritable, name) == "" {
 		l.agent.log.Error("cannot store a term, so this member neither leads nor confirms another", "error", err)
 	}
-	l.findings.set(now, 0, Finding{
+	l.findings.Set(now, 0, Finding{
 		What: stateUnwritable, Member: name, Evidence: err.Error(), Degrades: true,
 		Advice: "Make room on the disk of --state-dir and make it writable; until then this member neither leads nor confirms another.",
 	})
@@ -155,38 +154,23 @@ func (e *election) send(now seniority.Now, messages []seniority.Message) {
 	l := e.member
 	for i := range messages {
 		e.count("sent", messages[i].Kind)
-		l.outbox = append(l.outbox, gossip.ElectionMessage{Election: e.pub.label(), Message: messages[i]})
-		l.decided = append(l.decided, now.Boot)
+		l.outbox.add(e.pub.label(), &messages[i], now.Boot)
 	}
 	if len(l.elections) == 1 {
-		l.post()
+		l.outbox.send(l.agent.gossip)
 	}
-}
-
-// post sends what the elections have decided in this turn.
-func (l *loop) post() {
-	l.agent.gossip.Send(l.outbox...)
-	l.outbox, l.decided = l.outbox[:0], l.decided[:0]
 }
 
 // flush sends what the elections have decided in this turn, but for messages of which so
 // much time has passed since that they are no longer true.
 func (l *loop) flush() {
-	if len(l.outbox) == 0 {
+	if len(l.outbox.messages) == 0 {
 		return
 	}
-	oldest, n := l.agent.cfg.now().Boot-l.agent.cfg.timing.Lease, 0
-	for i, m := range l.outbox {
-		if l.decided[i] > oldest {
-			l.outbox[n] = m
-			n++
-		}
-	}
-	if late := len(l.outbox) - n; late > 0 {
+	if late := l.outbox.drop(l.agent.cfg.now().Boot - l.agent.cfg.timing.Lease); late > 0 {
 		l.agent.group.tally.add(func(c *Counters) { c.Dropped[seniority.Asleep.String()] += uint64(late) })
 	}
-	l.outbox = l.outbox[:n]
-	l.post()
+	l.outbox.send(l.agent.gossip)
 }
 
 // publish shows the new state to all that look; none of them can slow it down.
@@ -197,28 +181,28 @@ func (e *election) publish(now seniority.Now, st seniority.Status, notes []senio
 		e.member.replace = true
 	}
 	e.last, e.everLed = st, e.everLed || st.Leader != ""
-	e.track.follow(now, &st, notes)
+	e.track.Follow(now, &st, notes)
 	if slices.ContainsFunc(notes, func(n seniority.Note) bool { return n.Kind == seniority.Awoke }) {
 		a.gossip.Rejoin() // the view is as old as the pause
 	}
-	moves := e.members.update(now.Boot, e.core.Order(), &e.member.view, e.cfg.Voters)
+	moves := e.members.Update(now.Boot, e.core.Order(), &e.member.view, e.cfg.Voters)
 	e.tellMaintenance(now, &st)
 	e.tellHealth(now, &st)
 	e.tellLost(now, &st, notes)
 	e.findClock(now, &st)
 	e.member.refreshFindings(now.Boot)
 	e.pub.snap.Store(e.snapshot(&st))
-	e.pub.functions.end(leadTerm(&st))
+	e.pub.functions.End(leadTerm(&st))
 	e.record(now, notes)
 	if e == e.member.group() {
-		e.logMoves(now.Boot, moves)
+		e.lines.Moves(now.Boot, moves, &e.members, st.Leading && !e.cfg.quorum())
 		for _, m := range moves {
-			e.pub.emit("member", m)
+			e.pub.emit("member", MemberEvent{Change: m.What, Reason: m.Reason, Member: memberInfo(&m.Member)})
 		}
 		e.member.introduce(&st)
 		e.member.greet()
 	}
-	e.pub.watchers.publish(e.pub.Status())
+	e.pub.watchers.Publish(e.pub.Status())
 	a.store.look()
 	if e.candidate {
 		e.instruct(&st, notes, len(moves) > 0)
@@ -231,16 +215,16 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 	s := &snapshot{
 		addr:   e.member.agent.Addr(),
 		status: *st, deadline: e.deadline, keeperPID: e.member.executor.PID(),
-		members: e.members.infos, names: e.members.names, missing: e.members.missing, astray: e.members.astray, settled: e.member.view.Settled,
-		placed: e.choice.First, heard: e.track.heardAt(st.Leader), patience: e.track.patience, hook: e.hook, command: e.command, watchdog: e.member.watchdog,
-		addresses: e.addresses,
-		findings:  e.member.findings.published, hookFails: e.findings.get(hookFailed, e.self.Name),
-		diskFails: e.member.findings.get(stateUnwritable, e.self.Name),
+		members: e.members.Infos, names: e.members.Names, missing: e.members.Missing, astray: e.members.Astray, settled: e.member.view.Settled,
+		placed: e.choice.First, heard: e.track.HeardAt(st.Leader), patience: e.track.Patience, hook: e.runs.hook, command: e.runs.command, watchdog: e.member.watchdog.state,
+		addresses: e.runs.addresses,
+		findings:  e.member.findings.Published(), hookFails: e.findings.Evidence(hookFailed, e.self.Name),
+		diskFails: e.member.findings.Evidence(stateUnwritable, e.self.Name),
 	}
 	if st.Leader != "" {
 		s.leader = Leader{
-			Leader: st.Leader, Addr: e.members.addr(st.Leader), Term: st.Term,
-			Since: e.track.present.since, Self: st.Leader == e.self.Name,
+			Leader: st.Leader, Addr: e.members.AddrOf(st.Leader), Term: st.Term,
+			Since: e.track.Since(), Self: st.Leader == e.self.Name,
 		}
 	}
 	return s
@@ -249,7 +233,7 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 // showFindings publishes the findings that have changed since the last snapshot.
 func (e *election) showFindings() {
 	s := e.pub.snap.Load()
-	if published := e.member.findings.published; len(published) != len(s.findings) || !slices.Equal(published, s.findings) {
+	if published := e.member.findings.Published(); len(published) != len(s.findings) || !slices.Equal(published, s.findings) {
 		next := *s
 		next.findings = published
 		e.pub.snap.Store(&next)

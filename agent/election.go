@@ -6,9 +6,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"doyen/agent/electionlog"
 	"doyen/agent/floatingip"
+	"doyen/agent/functions"
 	"doyen/agent/health"
+	"doyen/agent/history"
 	"doyen/agent/keeper"
+	"doyen/agent/members"
+	"doyen/agent/ownfindings"
+	"doyen/agent/stream"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -29,10 +35,10 @@ type Election struct {
 	settings atomic.Pointer[settings]
 
 	snap      atomic.Pointer[snapshot]
-	events    hub
-	watchers  watchers
-	functions leadFunctions
-	history   history
+	events    stream.Hub[Event]
+	watchers  stream.Latest[Status]
+	functions *functions.Set
+	history   history.History
 	tally     *tally
 
 	// Only the loop stores these.
@@ -48,7 +54,7 @@ func (e *Election) cfg() *settings { return e.settings.Load() }
 
 // newElection returns an election that nothing has happened in.
 func newElection(a *Agent, name string, cfg *settings, log *slog.Logger) *Election {
-	e := &Election{name: name, agent: a, log: log, functions: newLeadFunctions(), tally: newTally()}
+	e := &Election{name: name, agent: a, log: log, functions: functions.New(ErrLeadershipOver), tally: newTally()}
 	e.settings.Store(cfg)
 	return e
 }
@@ -61,18 +67,18 @@ func (e *Election) introduce(self seniority.Member) {
 
 // blank is what there is to see before and after Run: this member alone.
 func (e *Election) blank() *snapshot {
-	var m members
-	m.update(0, []seniority.Member{e.self}, &gossip.View{Members: []gossip.Peer{{Member: e.self, Advertise: e.agent.addr}}}, e.cfg().Voters)
-	return &snapshot{addr: e.agent.addr, members: m.infos, names: m.names, missing: m.missing, astray: m.astray, findings: []Finding{},
+	var m members.Line
+	m.Update(0, []seniority.Member{e.self}, &gossip.View{Members: []gossip.Peer{{Member: e.self, Advertise: e.agent.addr}}}, e.cfg().Voters)
+	return &snapshot{addr: e.agent.addr, members: m.Infos, names: m.Names, missing: m.Missing, astray: m.Astray, findings: []Finding{},
 		addresses: addressStates(floatingip.States(e.cfg().floating))}
 }
 
 // close ends what others hold of the election: nothing more will happen in it.
 func (e *Election) close() {
 	e.snap.Store(e.blank())
-	e.functions.end(0)
-	e.events.close()
-	e.watchers.close()
+	e.functions.End(0)
+	e.events.Close()
+	e.watchers.Close()
 }
 
 // election is one election at work: its core, and what surrounds the core. Only
@@ -102,20 +108,14 @@ type election struct {
 	undoneAt seniority.Now
 	lateness lateness
 
-	members  members
-	track    leaderTrack
-	findings electionFindings
+	members  members.Line
+	track    history.Track
+	lines    *electionlog.Log
+	findings ownfindings.Election
 	lacking  time.Duration // since when a majority of the voters is missing; 0: it is not
 
-	command *CommandState
-	hook    *HookRun // the last run
-	failed  string   // the event of the hook that failed last, until it works
-	lapsed  bool     // the hook's last check failed
-	order   keeper.Order
-
-	addresses []AddressState
-	// putBackLogged is when the log last told of an address put back.
-	putBackLogged time.Duration
+	runs  runs
+	order keeper.Order
 
 	waiting   []request // step-downs under way
 	owed      owed      // what must be on disk before anything is sent
@@ -148,13 +148,10 @@ func (e *Election) label() string {
 func newElectionLoop(l *loop, pub *Election) (*election, error) {
 	e := &election{
 		unwatch: func() {}, watched: make(chan struct{}), namers: map[string]namer{},
-		pub: pub, member: l, cfg: pub.cfg(), self: pub.self, log: pub.log,
-		addresses: addressStates(floatingip.States(pub.cfg().floating)),
-		findings:  electionFindings{all: &l.findings, election: pub.label()},
+		pub: pub, member: l, cfg: pub.cfg(), self: pub.self, log: pub.log, lines: electionlog.New(pub.log, pub.self.Name),
+		findings: l.findings.Of(pub.label()),
 	}
-	if len(e.cfg.run) > 0 {
-		e.command = &CommandState{Argv0: e.cfg.run[0]}
-	}
+	e.runs = newRuns(pub, e.findings)
 	if len(e.cfg.floating) > 0 {
 		var err error
 		if e.links, err = floatingip.WatchLinks(e.cfg.floating); err != nil {

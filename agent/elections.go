@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"doyen/agent/floatingip"
+	"doyen/agent/placing"
 	"doyen/seniority"
 )
 
 const (
 	// MaxElections is how many further elections there may be over one group.
-	MaxElections = 128
+	MaxElections = placing.MaxElections
 	// DefaultPlacement is how further elections are laid over the members.
 	DefaultPlacement = "spread"
 	// DefaultRebalanceDelay is how long a better placement must have lasted before an

@@ -1,15 +1,11 @@
 package agent
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"testing"
 	"time"
-
-	"doyen/seniority"
 )
 
 // six are six further elections.
@@ -187,28 +183,6 @@ func TestVotersGoByTheRuleOfTheCandidates(t *testing.T) {
 		g.add(named("bully"))
 		g.await(10*time.Second, "m1 votes by the rule bully", goesBy("bully"))
 	})
-}
-
-// What no member of this version could publish of itself is not taken over.
-func TestDetailsOutOfRangeAreDropped(t *testing.T) {
-	got := parseDetail([]byte(`{"e":{"web":{"o":2,"i":7},"mail":{"o":3},"cron":{"i":18446744073709551615},"Bad":{}}}`))
-	if want := (candidacy{ID: 7, Role: seniority.Observer}); len(got.Elections) != 1 || !reflect.DeepEqual(got.Elections["web"], want) {
-		t.Errorf("want web alone, as %+v, got %+v", want, got.Elections)
-	}
-	many := detail{Elections: map[string]candidacy{}}
-	for i := range MaxElections + 1 {
-		many.Elections[fmt.Sprint("e", i)] = candidacy{}
-	}
-	text, err := json.Marshal(many)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := parseDetail(text); len(got.Elections) != 0 {
-		t.Errorf("%d elections of one member are taken over, more than %d", len(got.Elections), MaxElections)
-	}
-	if got := parseDetail([]byte("{")); got.Elections != nil || got.Placement != nil {
-		t.Errorf("want nothing of what is no JSON, got %+v", got)
-	}
 }
 
 func TestElectionSettings(t *testing.T) {

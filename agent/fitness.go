@@ -89,13 +89,13 @@ func (e *election) linksChanged() {
 	own := errors.Is(err, floatingip.ErrOwnAddress)
 	e.fitness.ownAddress, e.fitness.cut = own, err != nil && !own
 	if !own {
-		e.findings.clear(ownAddress, e.self.Name)
+		e.findings.Clear(ownAddress, e.self.Name)
 	}
 	if err == nil || own {
-		e.findings.clear(noLink, e.self.Name)
+		e.findings.Clear(noLink, e.self.Name)
 	}
 	if own {
-		e.findings.set(0, 0, ownFinding(e.self.Name, err.Error()))
+		e.findings.Set(0, 0, ownFinding(e.self.Name, err.Error()))
 		e.judgeFitness()
 		return
 	}
@@ -113,7 +113,7 @@ func (e *election) linksChanged() {
 	case errors.Is(err, floatingip.ErrNoARP):
 		advice = "Set arp_ignore to 0 or 1, and start the agent again."
 	}
-	e.findings.set(0, 0, Finding{What: noLink, Member: e.self.Name, Evidence: err.Error(), Advice: advice, Degrades: true})
+	e.findings.Set(0, 0, Finding{What: noLink, Member: e.self.Name, Evidence: err.Error(), Advice: advice, Degrades: true})
 	if e.last.Leading {
 		e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.CarrierLost})
 	}
@@ -124,10 +124,10 @@ func (e *election) linksChanged() {
 // that it hands over at once, and is no candidate.
 func (e *election) judgeAddress() {
 	if e.member.view.Stray == "" {
-		e.findings.clearShared(addressGone, e.self.Name)
+		e.findings.ClearShared(addressGone, e.self.Name)
 		return
 	}
-	e.findings.share(0, 0, Finding{
+	e.findings.Share(0, 0, Finding{
 		What: addressGone, Member: e.self.Name, Evidence: e.member.view.Stray, Degrades: true,
 		Advice: "Give the host an address again; what --advertise-addr and --bind-addr name must be an address of this host.",
 	})
@@ -144,13 +144,13 @@ func (e *election) findOwners() {
 		for _, a := range e.cfg.floating {
 			if p.Name != e.self.Name && p.Addr.Addr().Unmap() == a.IP() {
 				owners = append(owners, p.Name)
-				e.findings.set(0, 0, ownFinding(p.Name, fmt.Sprintf("floating address %s is the address of %s itself", a, p.Name)))
+				e.findings.Set(0, 0, ownFinding(p.Name, fmt.Sprintf("floating address %s is the address of %s itself", a, p.Name)))
 			}
 		}
 	}
 	for _, name := range e.fitness.owners {
 		if !slices.Contains(owners, name) {
-			e.findings.clear(ownAddress, name)
+			e.findings.Clear(ownAddress, name)
 		}
 	}
 	e.fitness.owners = owners

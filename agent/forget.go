@@ -46,11 +46,10 @@ func (l *loop) noteNamers() {
 	for i := range l.view.Members {
 		runs[l.view.Members[i].Name] = l.view.Members[i].Incarnation
 	}
-	for member, d := range l.details {
-		for name := range d.Elections {
-			if e := l.byName[name]; e != nil {
-				e.namers[member] = namer{runs[member], l.group().members.ends[member].Incarnation}
-			}
+	for member, name := range l.details.Candidates() {
+		if e := l.byName[name]; e != nil {
+			end, _ := l.group().members.End(member)
+			e.namers[member] = namer{runs[member], end.Incarnation}
 		}
 	}
 }
@@ -58,14 +57,14 @@ func (l *loop) noteNamers() {
 // namesNoMore reports whether a member that has named the election no longer does: it
 // is there and says so, or that run, or a later one that this member hardly met, has left.
 func (l *loop) namesNoMore(e *election, member string, noted namer) bool {
-	if _, names := l.candidacyOf(member, e.pub.name); names {
+	if _, names := l.details.Of(member, e.pub.name); names {
 		return false
 	}
 	if slices.ContainsFunc(l.view.Members, func(p gossip.Peer) bool { return p.Name == member }) {
 		_, current := l.agent.gossip.Detail(member)
 		return current
 	}
-	end, known := l.group().members.ends[member]
+	end, known := l.group().members.End(member)
 	return known && !end.Died && (end.Incarnation == noted.run || end.Incarnation != noted.ended)
 }
 
@@ -80,7 +79,7 @@ func (l *loop) forget(e *election) {
 	e.unwatch()
 	<-e.watched
 	e.close()
-	e.findings.clearAll(e.self.Name)
+	e.findings.ClearAll(e.self.Name)
 	if len(l.pastTerms) >= MaxElections {
 		l.pastTerms = nil // terms are made from the clock, so that they rise all the same
 	}

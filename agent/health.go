@@ -125,7 +125,7 @@ const unhealthy = "unhealthy"
 func (e *election) tellHealth(now seniority.Now, st *seniority.Status) {
 	h := e.pub.health.Load()
 	if h == nil || h.Healthy {
-		e.findings.clear(unhealthy, e.self.Name)
+		e.findings.Clear(unhealthy, e.self.Name)
 		return
 	}
 	f := Finding{
@@ -135,7 +135,7 @@ func (e *election) tellHealth(now seniority.Now, st *seniority.Status) {
 	if st.Leading {
 		f.Evidence += leadsAllTheSame
 	}
-	e.findings.set(now.Boot, 0, f)
+	e.findings.Set(now.Boot, 0, f)
 }
 
 // sickness is why a member is no candidate.

@@ -6,66 +6,93 @@ import (
 	"log/slog"
 	"time"
 
+	"doyen/agent/floatingip"
 	"doyen/agent/keeper"
+	"doyen/agent/ownfindings"
 )
 
+// runs is what the keeper has told of what it runs and holds for an election: the hook,
+// the command, the floating addresses. It tells log, streams, counters and findings of
+// each report; what the election does about one is in report.
+type runs struct {
+	pub      *Election
+	findings ownfindings.Election
+
+	hook      *HookRun      // the last run
+	failed    string        // the event of the hook that failed last, until it works
+	lapsed    bool          // the hook's last check failed
+	command   *CommandState // nil: none
+	addresses []AddressState
+	// putBackLogged is when the log last told of an address put back.
+	putBackLogged time.Duration
+}
+
+// newRuns is what there is before the keeper has told anything.
+func newRuns(pub *Election, findings ownfindings.Election) runs {
+	u := runs{pub: pub, findings: findings, addresses: addressStates(floatingip.States(pub.cfg().floating))}
+	if argv := pub.cfg().run; len(argv) > 0 {
+		u.command = &CommandState{Argv0: argv[0]}
+	}
+	return u
+}
+
 // noteHook tells of a run of the hook.
-func (e *election) noteHook(now time.Duration, r *keeper.Report) {
+func (u *runs) noteHook(now time.Duration, r *keeper.Report) {
 	if r.Event == "" {
 		return
 	}
-	e.hook = &HookRun{
+	u.hook = &HookRun{
 		Event: r.Event, Term: r.Term, Exit: r.Exit, DurationMS: milliseconds(r.Duration),
 		Error: r.Err, Running: r.Running, Overtaken: r.Overtaken,
 	}
-	e.pub.emit("hook", *e.hook)
+	u.pub.emit("hook", *u.hook)
 	attrs := []any{slog.String("event", r.Event), slog.Uint64("term", r.Term)}
 	if r.Running {
-		e.log.Debug("hook started", attrs...)
+		u.pub.log.Debug("hook started", attrs...)
 		return
 	}
 	if len(r.Left) > 0 {
-		e.log.Warn("the hook left processes running, which were killed", slog.String("event", r.Event), slog.Uint64("term", r.Term), slog.Any("processes", r.Left))
+		u.pub.log.Warn("the hook left processes running, which were killed", slog.String("event", r.Event), slog.Uint64("term", r.Term), slog.Any("processes", r.Left))
 	}
 	attrs = append(attrs, slog.Int("exit", r.Exit), slog.Duration("took", r.Duration))
 	if r.Output != "" {
 		attrs = append(attrs, slog.String("output", r.Output))
 	}
 	ok := r.Exit == 0 && r.Err == ""
-	e.tallyHook(r, ok)
-	lapsed := e.lapsed
+	u.tallyHook(r, ok)
+	lapsed := u.lapsed
 	if r.Event == "check" {
-		e.lapsed = !ok
+		u.lapsed = !ok
 	}
 	if ok {
 		level := slog.LevelInfo
 		if r.Event == "check" && !lapsed || r.Event == "change" && r.Output == "" {
 			level = slog.LevelDebug // nothing is done or amiss, and others say who leads
 		}
-		e.log.Log(context.Background(), level, "hook done", attrs...)
-		if r.Event == e.failed {
-			e.failed = ""
-			e.findings.clear(hookFailed, e.self.Name)
+		u.pub.log.Log(context.Background(), level, "hook done", attrs...)
+		if r.Event == u.failed {
+			u.failed = ""
+			u.findings.Clear(hookFailed, u.pub.self.Name)
 		}
 		if r.Event == "acquire" {
-			e.pub.history.hookTook(r.Term, r.Duration)
+			u.pub.history.HookTook(r.Term, r.Duration)
 		}
 		return
 	}
 	if r.Overtaken {
-		e.log.Info("hook overtaken", attrs...)
+		u.pub.log.Info("hook overtaken", attrs...)
 		return
 	}
-	e.log.Warn("hook failed", append(attrs, slog.String("error", r.Err))...)
+	u.pub.log.Warn("hook failed", append(attrs, slog.String("error", r.Err))...)
 	if r.Event == "acquire" || r.Event == "release" {
-		e.failed = r.Event
-		e.findings.set(now, findingsKept, hookFinding(e.self.Name, e.cfg.Hook, r))
+		u.failed = r.Event
+		u.findings.Set(now, findingsKept, hookFinding(u.pub.self.Name, u.pub.cfg().Hook, r))
 	}
 }
 
 // tallyHook adds a finished run to the running totals.
-func (e *election) tallyHook(r *keeper.Report, ok bool) {
-	e.pub.tally.add(func(c *Counters) {
+func (u *runs) tallyHook(r *keeper.Report, ok bool) {
+	u.pub.tally.add(func(c *Counters) {
 		outcome := "failed"
 		if r.Overtaken {
 			outcome = "overtaken"

@@ -15,6 +15,7 @@ import (
 
 	"doyen/agent/floatingip"
 	"doyen/agent/store"
+	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/gossip/portable"
 	"doyen/seniority"
@@ -108,7 +109,7 @@ func (c Config) Warnings() []string {
 	}
 	var all []string
 	warn := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	if w := WastedVoters(len(s.Voters)); w != "" {
+	if w := voters.Wasted(len(s.Voters)); w != "" {
 		warn("%s", w)
 	}
 	if s.ID != 0 && s.rule.Name() != "bully" {
@@ -146,7 +147,7 @@ func (c Config) HostWarnings(ctx context.Context) []string {
 		return append(all, fmt.Sprintf("whether this node is a voter is not known: %v", err))
 	}
 	ap := at.AddrPort()
-	switch own, err := ownVoter(s.Voters, name, addr, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), s.resolver); {
+	switch own, err := voters.Own(s.Voters, name, addr, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), s.resolver); {
 	case err != nil:
 		all = append(all, err.Error())
 	case own == "":
@@ -154,3 +155,8 @@ func (c Config) HostWarnings(ctx context.Context) []string {
 	}
 	return all
 }
+
+// WastedVoters says what one more voter would be worth to a group of n, where that
+// is much: one voter, or an even number, lose their majority no later than one less
+// would, and one more carries one loss more. "" for an odd number, and for none.
+func WastedVoters(n int) string { return voters.Wasted(n) }

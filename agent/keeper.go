@@ -173,7 +173,7 @@ func (e *election) checkHook() {
 	if !ok {
 		return
 	}
-	e.findings.set(0, 0, Finding{
+	e.findings.Set(0, 0, Finding{
 		What: hookRefused, Member: e.self.Name, Evidence: "the hook " + refused.Error(), Degrades: true,
 		Advice: "Let " + cmp.Or(refused.Culprit, refused.Path) + " belong to root and be writable by no other user.",
 	})

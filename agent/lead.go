@@ -61,7 +61,7 @@ func (e *Election) lead(ctx context.Context, outside bool, f func(context.Contex
 func (e *Election) serveLeadership(ctx context.Context, term uint64, outside bool, f func(context.Context) error) (over bool, err error) {
 	leading, end := context.WithCancelCause(WithTerm(ctx, term))
 	defer end(nil)
-	leave := e.functions.enter(leadFunction{term: term, outside: outside, end: end})
+	leave := e.functions.Enter(term, outside, end)
 	defer leave()
 	// No other function is let in before f has returned; so what
 	// counts is whether this member leads now, not when Watch said so.
@@ -112,80 +112,3 @@ func WithTerm(ctx context.Context, term uint64) context.Context {
 }
 
 type termKey struct{}
-
-// leadFunctions are the functions that run under a leadership.
-type leadFunctions struct {
-	mu    sync.Mutex
-	next  int
-	open  map[int]leadFunction
-	moved chan struct{} // capacity one: one has entered or left
-}
-
-type leadFunction struct {
-	term    uint64
-	outside bool // what it runs does not end with this process
-	end     context.CancelCauseFunc
-}
-
-func newLeadFunctions() leadFunctions {
-	return leadFunctions{open: map[int]leadFunction{}, moved: make(chan struct{}, 1)}
-}
-
-// enter adds a function that runs under a term; the function it returns takes it
-// out again.
-func (t *leadFunctions) enter(f leadFunction) (leave func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	id := t.next
-	t.next++
-	t.open[id] = f
-	t.tell()
-	return func() {
-		t.mu.Lock()
-		delete(t.open, id)
-		t.mu.Unlock()
-		t.tell()
-	}
-}
-
-// tell lets the loop know that the functions have changed.
-func (t *leadFunctions) tell() {
-	select {
-	case t.moved <- struct{}{}:
-	default:
-	}
-}
-
-// end tells all functions that run under another term than the one led now
-// that their leadership is over.
-func (t *leadFunctions) end(led uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, o := range t.open {
-		if o.term != led {
-			o.end(ErrLeadershipOver)
-		}
-	}
-}
-
-// busy reports whether a function still runs under term.
-func (t *leadFunctions) busy(term uint64) bool {
-	return t.any(func(f leadFunction) bool { return f.term == term })
-}
-
-// outside reports whether something runs under term that does not end with this
-// process.
-func (t *leadFunctions) outside(term uint64) bool {
-	return t.any(func(f leadFunction) bool { return f.term == term && f.outside })
-}
-
-func (t *leadFunctions) any(is func(leadFunction) bool) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, f := range t.open {
-		if is(f) {
-			return true
-		}
-	}
-	return false
-}

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"doyen/agent/clock"
+	"doyen/agent/ownfindings"
+	"doyen/agent/placing"
+	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -39,13 +42,12 @@ type loop struct {
 	replace   bool          // what the placement depends on has changed
 	elections []*election   // the group's own first
 	byName    map[string]*election
-	pastTerms map[string]uint64      // the highest known of elections that are forgotten
-	details   map[string]*peerDetail // of the others, by name
-	detail    []byte                 // what this member has published
-	placing   placing
-	outbox    []gossip.ElectionMessage // of this turn
-	decided   []time.Duration          // when each of these was
-	watchers  sync.WaitGroup           // what watches the elections, or ends doing so
+	pastTerms map[string]uint64 // the highest known of elections that are forgotten
+	details   placing.Details
+	detail    []byte // what this member has published
+	placing   placing.Placing
+	outbox    outbox
+	watchers  sync.WaitGroup // what watches the elections, or ends doing so
 	// news is what elections have to say that are not asked by the loop itself:
 	// health, links, functions given to Lead.
 	news chan news
@@ -54,15 +56,11 @@ type loop struct {
 	// lookAt is when to look at the membership again (0: not before it
 	// changes), looked when that was done last.
 	lookAt, looked time.Duration
-	findings       ownFindings
+	findings       ownfindings.List
 	introduction   introduction
 	deathWill      []byte // what the keeper tells the others if this process dies
 
-	// watchdog is how the watchdog of this host goes; nil: there is none. What has
-	// been published of it never changes. watchdogTried is why the keeper could not
-	// arm it.
-	watchdog      *WatchdogState
-	watchdogTried string
+	watchdog hostWatchdog
 	// unwritable is why the last probe of the state directory failed.
 	unwritable error
 	departing  bool
@@ -143,8 +141,8 @@ func (l *loop) startup(ctx context.Context) bool {
 			unchecked = 0
 		case r := <-l.executor.Reports():
 			if e := l.electionOf(&r); e != nil {
-				e.noteHook(l.agent.cfg.now().Boot, &r)
-				e.noteAddress(l.agent.cfg.now().Boot, r.Address)
+				e.runs.noteHook(l.agent.cfg.now().Boot, &r)
+				e.runs.noteAddress(l.agent.cfg.now().Boot, r.Address)
 				if r.StartupDone || r.Refused != "" {
 					delete(unreleased, e.pub.name)
 				}
@@ -175,7 +173,7 @@ func (l *loop) join() error {
 	self := a.self
 	self.Eligible = !e.fitness.sick
 	return a.gossip.Start(self, gossip.Extra{
-		HTTP: a.cfg.HTTP, Rule: a.cfg.rule.Name(), Mode: a.cfg.mode(), Voters: digest(a.cfg.Voters),
+		HTTP: a.cfg.HTTP, Rule: a.cfg.rule.Name(), Mode: a.cfg.mode(), Voters: voters.Digest(a.cfg.Voters),
 	})
 }
 
@@ -236,7 +234,7 @@ func (e *election) watch(ctx context.Context) {
 			n.take = e.linksChanged
 		case r := <-e.monitor.Reports():
 			n.take = func() { e.noteHealth(&r); e.judgeFitness() }
-		case <-e.pub.functions.moved:
+		case <-e.pub.functions.Moved():
 			n.take = func() { e.functionsReturned(false); e.step(seniority.Input{Kind: seniority.Tick}) }
 		}
 		select {
@@ -274,7 +272,7 @@ func (l *loop) run(ctx context.Context) {
 		case g := <-a.gossip.Gone():
 			l.receiveWaiting() // its last words may be among what waits
 			for _, e := range l.elections {
-				e.members.ended(g)
+				e.members.Ended(g)
 				e.step(seniority.Input{Kind: seniority.Gone, Name: g.Name, Incarnation: g.Incarnation})
 			}
 		case r := <-l.executor.Reports():
@@ -329,9 +327,9 @@ func (l *loop) receiveWaiting() {
 // receive feeds one message.
 func (e *election) receive(m *seniority.Message) {
 	e.count("received", m.Kind)
-	e.track.hear(m, e.cfg.now())
+	e.track.Hear(m, e.cfg.now())
 	if m.Kind == seniority.Release && m.Will == [32]byte{} {
-		e.pub.history.explain(m.From, m.Term, m.Reason.String())
+		e.pub.history.Explain(m.From, m.Term, m.Reason.String())
 	}
 	e.step(seniority.Input{Kind: seniority.Receive, Message: *m})
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"doyen/agent/voters"
+	"doyen/agent/words"
 	"doyen/seniority"
 )
 
@@ -88,18 +90,18 @@ func (e *election) findLostLease(now seniority.Now, n *seniority.Note) {
 	late, starved := e.starved(now.Boot)
 	switch {
 	case starved: // one loop serves all elections
-		e.member.findings.set(now.Boot, findingsKept, Finding{
+		e.member.findings.Set(now.Boot, findingsKept, Finding{
 			What: loopLate, Member: e.self.Name,
-			Evidence: fmt.Sprintf("the agent ran %v late, so the lease of %s was not renewed", round(late), e.leadershipOf(n.Term)),
+			Evidence: fmt.Sprintf("the agent ran %v late, so the lease of %s was not renewed", words.Round(late), e.leadershipOf(n.Term)),
 			Advice:   "The process or its host was stopped or had no CPU: give the host more, or use a longer --lease.",
 		})
 	case n.Reason == seniority.LeaseLost && e.cfg.quorum():
 		silent := e.silentVoters(now)
-		e.findings.share(now.Boot, 0, Finding{
+		e.findings.Share(now.Boot, 0, Finding{
 			What: noMajority, Member: e.self.Name, Degrades: true,
 			Evidence: fmt.Sprintf("the lease of %s ran out: fewer than %d of %d voters confirmed it in time, and %s did not",
-				e.leadershipOf(n.Term), len(e.cfg.Voters)/2+1, len(e.cfg.Voters), orNone(silent)),
-			Advice: "See whether they run, and whether this member reaches them over UDP: " + orNone(silent) + ".",
+				e.leadershipOf(n.Term), len(e.cfg.Voters)/2+1, len(e.cfg.Voters), words.OrNone(silent)),
+			Advice: "See whether they run, and whether this member reaches them over UDP: " + words.OrNone(silent) + ".",
 		})
 	}
 }
@@ -118,9 +120,9 @@ func (e *election) findKeeperLate(now time.Duration, term uint64, late time.Dura
 	if late <= e.cfg.timing.ReleaseBudget/4 {
 		return
 	}
-	e.member.findings.set(now, findingsKept, Finding{ // one keeper serves all elections
+	e.member.findings.Set(now, findingsKept, Finding{ // one keeper serves all elections
 		What: keeperLate, Member: e.self.Name,
-		Evidence: fmt.Sprintf("the keeper ended the leadership of %s %v after its deadline; the release has that much less time", e.leadershipOf(term), round(late)),
+		Evidence: fmt.Sprintf("the keeper ended the leadership of %s %v after its deadline; the release has that much less time", e.leadershipOf(term), words.Round(late)),
 		Advice:   "The keeper or its host was stopped or had no CPU: give the host more, or use a longer --release-budget.",
 	})
 }
@@ -129,11 +131,11 @@ func (e *election) findKeeperLate(now time.Duration, term uint64, late time.Dura
 // want of voters: it is over once there is a leader.
 func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 	if st.Leader != "" || !e.cfg.quorum() {
-		e.findings.clearShared(noMajority, e.self.Name)
+		e.findings.ClearShared(noMajority, e.self.Name)
 		e.lacking = 0
 		return
 	}
-	why := tooFewVoters(len(e.cfg.Voters), len(e.members.missing), st.Answers)
+	why := voters.TooFew(len(e.cfg.Voters), len(e.members.Missing), st.Answers)
 	switch {
 	case why == "" || !e.member.view.Settled:
 		e.lacking = 0
@@ -141,25 +143,27 @@ func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 	case e.lacking == 0:
 		e.lacking = now.Boot
 	}
-	if now.Boot < e.lacking+majorityPatience || e.findings.shares(noMajority) {
+	if now.Boot < e.lacking+majorityPatience || e.findings.Shares(noMajority) {
 		return
 	}
-	e.findings.share(now.Boot, 0, Finding{
+	e.findings.Share(now.Boot, 0, Finding{
 		What: noMajority, Member: e.self.Name, Evidence: why, Degrades: true,
-		Advice: "Start the voters that are not there, or let them reach this member: " + orNone(e.members.missing) + ".",
+		Advice: "Start the voters that are not there, or let them reach this member: " + words.OrNone(e.members.Missing) + ".",
 	})
 }
 
-// tooFewVoters says why no leader can be elected, or is empty: too few voters
-// are in the group, or of those that are too few answer (0: not known).
-func tooFewVoters(voters, missing, answers int) string {
-	switch there := voters - missing; {
-	case 2*there <= voters:
-		return fmt.Sprintf("only %d of %d voters are there, and a majority must confirm", there, voters)
-	case answers > 0 && 2*answers <= voters:
-		return fmt.Sprintf("only %d of %d voters answer, and a majority must confirm", answers, voters)
+// silentVoters are the other voters that have confirmed nothing for a lease.
+func (e *election) silentVoters(now seniority.Now) []string {
+	var silent []string
+	for _, name := range e.members.Voters() {
+		if name == e.self.Name {
+			continue
+		}
+		if at, ok := e.track.ConfirmedAt(name); !ok || now.Boot-at >= e.cfg.timing.Lease-e.cfg.timing.ReleaseBudget {
+			silent = append(silent, name)
+		}
 	}
-	return ""
+	return append(silent, e.members.Missing...)
 }
 
 // checkVoter notes that no entry of the voters is this member.
@@ -167,7 +171,7 @@ func (e *election) checkVoter() {
 	if !e.cfg.quorum() || e.self.Voter != "" || e.cfg.role == seniority.Observer {
 		return
 	}
-	e.findings.set(0, 0, Finding{
+	e.findings.Set(0, 0, Finding{
 		What: notAVoter, Member: e.self.Name,
 		Evidence: fmt.Sprintf("no entry of the voters (%s) is this member, whose address is %s: it observes, and neither votes nor leads",
 			strings.Join(e.cfg.Voters, ", "), e.member.agent.addr),

@@ -65,7 +65,7 @@ func (e *Election) candidateLeft(ctx context.Context) bool {
 				m.Eligible = slices.Contains(info.Candidates, m.Name)
 			}
 		}
-		if m.mayLead() {
+		if m.Alive && m.Eligible {
 			return true
 		}
 	}
@@ -200,7 +200,7 @@ func (e *election) endMaintenance(how string) {
 	}
 	e.log.Info("this member stands aside no longer", "maintenance", how)
 	e.pub.emit("maintenance", MaintenanceEvent{})
-	e.findings.clear(inMaintenance, e.self.Name)
+	e.findings.Clear(inMaintenance, e.self.Name)
 }
 
 // inMaintenance is the finding about a member that stands aside on request.
@@ -226,5 +226,5 @@ func (e *election) tellMaintenance(now seniority.Now, st *seniority.Status) {
 	if st.Leading {
 		f.Evidence += leadsAllTheSame
 	}
-	e.findings.set(now.Boot, 0, f)
+	e.findings.Set(now.Boot, 0, f)
 }

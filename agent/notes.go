@@ -1,39 +1,38 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
+	"doyen/agent/electionlog"
+	"doyen/agent/history"
 	"doyen/seniority"
 )
 
-// phaseNames and noteNames are the words of JSON, logs and streams.
-var (
-	phaseNames = map[seniority.Phase]string{
-		seniority.Following: "following", seniority.Waiting: "waiting", seniority.Claiming: "claiming",
-		seniority.Holding: "holding", seniority.Yielding: "yielding",
-	}
-	noteNames = map[seniority.NoteKind]string{
-		seniority.Claimed: "claimed", seniority.Confirmed: "confirmed", seniority.Objected: "objected",
-		seniority.Promised: "promised", seniority.RefusedClaim: "refused-claim", seniority.Ignored: "ignored",
-		seniority.Won: "won", seniority.Lost: "lost", seniority.LeaderChanged: "leader-changed",
-		seniority.OtherLeader: "other-leader", seniority.Numbered: "numbered", seniority.Awoke: "awoke",
-		seniority.Stayed: "stayed",
-	}
-)
+// phaseNames are the words of JSON.
+var phaseNames = map[seniority.Phase]string{
+	seniority.Following: "following", seniority.Waiting: "waiting", seniority.Claiming: "claiming",
+	seniority.Holding: "holding", seniority.Yielding: "yielding",
+}
 
 // record tells logs, streams, history and counters of what has happened.
 func (e *election) record(now seniority.Now, notes []seniority.Note) {
-	e.pub.history.began(e.track.present.id, e.track.present.since)
+	e.track.Correct(&e.pub.history)
+	if len(notes) == 0 {
+		return
+	}
+	e.lines.Notes(electionlog.Step{
+		Now: now, Status: &e.last, Track: &e.track, Silent: func() []string { return e.silentVoters(now) },
+	}, notes)
 	for _, n := range notes {
 		e.tallyNote(&n)
 		e.findTerms(now.Boot, &n)
-		e.logNote(now, &n)
 		switch n.Kind {
 		case seniority.LeaderChanged:
 			e.recordLeader(now, &n)
 		case seniority.Ignored:
 		default:
-			e.pub.emit("election", ElectionEvent{What: noteNames[n.Kind], Peer: n.Peer, Term: n.Term, Reason: reasonText(n.Reason)})
+			e.pub.emit("election", ElectionEvent{What: electionlog.NoteName(n.Kind), Peer: n.Peer, Term: n.Term, Reason: reasonText(n.Reason)})
 		}
 	}
 }
@@ -45,38 +44,14 @@ func (e *election) recordLeader(now seniority.Now, n *seniority.Note) {
 	if prev != "" {
 		ev.Previous = &prev
 	}
-	heard := time.Time{}
-	if at := e.track.heardAt(prev); at != 0 {
-		heard = wallTime(now, at)
-	}
+	e.track.Record(&e.pub.history, now, n, prev, ev.Self)
 	if n.Peer == "" {
-		ev.Reason = endReason(n.Reason)
-		end := time.UnixMilli(now.Wall)
-		if n.Reason == seniority.LeaderSilent && !heard.IsZero() {
-			end = heard
-		}
-		e.pub.history.end(end, ev.Reason)
-		e.pub.emit("leader", ev)
-		return
+		ev.Reason = history.EndReason(n.Reason)
+	} else {
+		since := e.track.Since()
+		ev.Leader, ev.Since = &n.Peer, &since
 	}
-	since := e.track.present.since
-	ev.Leader, ev.Since = &n.Peer, &since
-	entry := Leadership{Term: n.Term, Leader: n.Peer, From: since, Reason: n.Reason.String()}
-	if ev.Self {
-		entry.DetectionMS, entry.ConfirmMS = milliseconds(e.track.detection), milliseconds(e.track.confirm)
-	}
-	e.pub.history.begin(e.track.present.id, entry, heard)
 	e.pub.emit("leader", ev)
-}
-
-// endReason is why a leadership ended. A leader that says that it stops does
-// not say why before its release has ended; the core's reason is then still
-// that of the beginning.
-func endReason(r seniority.Reason) string {
-	if r == seniority.Elected || r == seniority.Succeeded || r == seniority.None {
-		return handingOver
-	}
-	return r.String()
 }
 
 // tallyNote adds a note to the running totals.
@@ -90,7 +65,7 @@ func (e *election) tallyNote(n *seniority.Note) {
 				return
 			}
 			c.Wins++
-			c.Failover = FailoverSeconds{Detection: e.track.detection.Seconds(), Confirm: e.track.confirm.Seconds()}
+			c.Failover = FailoverSeconds{Detection: e.track.Detection.Seconds(), Confirm: e.track.Confirm.Seconds()}
 		case seniority.Lost:
 			if n.Peer == e.self.Name {
 				c.Losses[n.Reason.String()]++
@@ -110,5 +85,15 @@ func (e *election) count(direction string, k seniority.Kind) {
 
 // emit hands an event to the streams.
 func (e *Election) emit(kind string, data any) {
-	e.events.publish(Event{Kind: kind, Time: time.Now(), Data: data})
+	e.events.Publish(Event{Kind: kind, Time: time.Now(), Data: data})
 }
+
+// History returns the leaderships this member has seen, newest first.
+func (e *Election) History() []Leadership {
+	l := e.history.List()
+	slices.Reverse(l)
+	return l
+}
+
+// milliseconds is a duration as JSON shows it.
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

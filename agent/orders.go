@@ -24,7 +24,7 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 	o := keeper.Order{
 		Election: e.pub.name, Lead: st.Leading && (e.member.agent.store.noted(e.pub.name, st.Term) || e.order.Lead), Term: st.Term,
 		ReleaseTerm: st.Releasing, ReleaseBy: st.ReleaseBy,
-		Leader: st.Leader, LeaderAddr: e.members.addr(st.Leader), Previous: st.Previous,
+		Leader: st.Leader, LeaderAddr: e.members.AddrOf(st.Leader), Previous: st.Previous,
 		Reason: reasonText(st.Reason), CheckNow: e.order.CheckNow, ReleaseUntil: e.releaseUntil(st),
 	}
 	for _, n := range notes {
@@ -32,7 +32,7 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 			o.CheckNow++
 		}
 	}
-	if st.Leading && !e.pub.functions.outside(st.Term) {
+	if st.Leading && !e.pub.functions.Outside(st.Term) {
 		if o.Will = e.order.Will; o.Will == nil || e.order.Term != st.Term {
 			o.Will = e.will(st)
 		}
@@ -78,9 +78,11 @@ func sameOrder(a, b *keeper.Order) bool {
 // report takes in what the keeper says.
 func (l *loop) report(r *keeper.Report) {
 	now := l.agent.cfg.now().Boot
-	l.noteWatchdog(r.Watchdog)
+	if l.watchdog.note(r.Watchdog, l.agent.log) {
+		l.watchdogChanged()
+	}
 	if r.KeeperDied {
-		l.findings.set(now, findingsKept, Finding{
+		l.findings.Set(now, findingsKept, Finding{
 			What: "keeper-died", Member: l.agent.self.Name,
 			Evidence: "the keeper of this member ended and was started again: " + r.Err,
 			Advice:   "See the log for why; a keeper must not be killed.",
@@ -110,22 +112,22 @@ func (e *election) noteRefused(r *keeper.Report) {
 	switch {
 	case r.Refused != "":
 		e.fitness.keeperless = true
-		e.findings.set(0, 0, Finding{
+		e.findings.Set(0, 0, Finding{
 			What: keeperRefused, Member: e.self.Name, Degrades: true,
 			Evidence: "the keeper cannot act for the election " + e.pub.name + ": " + r.Refused,
 			Advice:   "Mend that and have the agent read its configuration again.",
 		})
 	case r.StartupDone:
 		e.fitness.keeperless = false
-		e.findings.clear(keeperRefused, e.self.Name)
+		e.findings.Clear(keeperRefused, e.self.Name)
 	}
 }
 
 // report takes in what the keeper says of the election.
 func (e *election) report(now time.Duration, r *keeper.Report) {
-	e.noteHook(now, r)
-	e.noteCommand(now, r)
-	e.noteAddress(now, r.Address)
+	e.runs.noteHook(now, r)
+	e.runs.noteCommand(now, r)
+	e.runs.noteAddress(now, r.Address)
 	e.noteRefused(r)
 	switch {
 	case r.Address != nil:
@@ -185,7 +187,7 @@ type yielded struct {
 // endRelease lets the hand-over go on, once the functions given to Lead have
 // returned too: they are as much part of the leadership as the hook.
 func (e *election) endRelease(term uint64) {
-	if e.pub.functions.busy(term) {
+	if e.pub.functions.Busy(term) {
 		e.released = term
 		e.releaseBy = cmp.Or(e.releaseUntil(&e.last), e.last.ReleaseBy, e.cfg.now().Boot+e.cfg.HookTimeout)
 		return
@@ -197,11 +199,11 @@ func (e *election) endRelease(term uint64) {
 // because one has returned, or because they have had their time.
 func (e *election) functionsReturned(late bool) {
 	term := e.released
-	if term == 0 || e.pub.functions.busy(term) && !late {
+	if term == 0 || e.pub.functions.Busy(term) && !late {
 		return
 	}
 	if late {
-		e.findings.set(e.cfg.now().Boot, findingsKept, Finding{
+		e.findings.Set(e.cfg.now().Boot, findingsKept, Finding{
 			What: "lead-function-late", Member: e.self.Name, Degrades: true,
 			Evidence: fmt.Sprintf("a function given to Lead goes on although its leadership of term %d has ended", term),
 			Advice:   "Let the function return soon after its context has ended, within HookTimeout; until then two members may be at work.",

@@ -2,10 +2,10 @@ package agent
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
+	"doyen/agent/voters"
 	"doyen/seniority"
 )
 
@@ -21,7 +21,7 @@ func (e *Election) Ready() Readiness {
 		r.ReleaseBudgetMS = e.cfg().timing.ReleaseBudget.Milliseconds()
 	}
 	for _, m := range s.members {
-		if m.Name != leader.Leader && m.mayLead() {
+		if m.Name != leader.Leader && m.MayLead() {
 			r.WouldLead = &m.Name
 			break
 		}
@@ -53,7 +53,7 @@ func (e *Election) Ready() Readiness {
 		r.Reasons = append(r.Reasons, "note: "+trouble)
 	}
 	r.Reasons = append(r.Reasons, e.reservations(s)...)
-	if w := WastedVoters(len(e.cfg().Voters)); w != "" {
+	if w := voters.Wasted(len(e.cfg().Voters)); w != "" {
 		r.Reasons = append(r.Reasons, "note: "+w)
 	}
 	r.Reasons = append(r.Reasons, e.cfg().scheduling()...)
@@ -89,7 +89,7 @@ func (e *Election) reservations(s *snapshot) []string {
 	}
 	var others []string
 	for _, m := range s.members {
-		if m.Name != e.self.Name && m.Alive && m.Role == DefaultRole && !m.Eligible {
+		if m.Name != e.self.Name && m.Alive && m.Role == seniority.Candidate && !m.Eligible {
 			others = append(others, m.Name)
 		}
 	}
@@ -127,15 +127,15 @@ func (e *Election) forgets() []string {
 func (e *Election) noLeader(s *snapshot) string {
 	voting := 0
 	for _, m := range s.members {
-		if m.mayLead() {
+		if m.MayLead() {
 			voting++
 		}
 	}
 	switch {
 	case s.status.Phase == seniority.Yielding:
 		return "this member is handing over"
-	case e.cfg().quorum() && tooFewVoters(len(e.cfg().Voters), len(s.missing), s.status.Answers) != "":
-		return tooFewVoters(len(e.cfg().Voters), len(s.missing), s.status.Answers)
+	case e.cfg().quorum() && voters.TooFew(len(e.cfg().Voters), len(s.missing), s.status.Answers) != "":
+		return voters.TooFew(len(e.cfg().Voters), len(s.missing), s.status.Answers)
 	case s.status.Terms != seniority.None:
 		return termTrouble(e.cfg().now(), &s.status)
 	case voting == 0:
@@ -155,25 +155,9 @@ func (e *Election) noLeader(s *snapshot) string {
 func (e *Election) worstFailover(s *snapshot) time.Duration {
 	candidates := 0
 	for _, m := range s.members {
-		if m.mayLead() {
+		if m.MayLead() {
 			candidates++
 		}
 	}
 	return e.cfg().timing.FailoverBound(candidates)
-}
-
-// mayLead reports whether the member may be elected now.
-func (m *MemberInfo) mayLead() bool {
-	return m.Alive && m.Eligible && m.Role == seniority.Candidate.String()
-}
-
-// missingVoters lists the entries of voters that no member of the view is.
-func missingVoters(voters []string, order []seniority.Member) []string {
-	var missing []string
-	for _, v := range voters {
-		if !slices.ContainsFunc(order, func(m seniority.Member) bool { return m.Voter == v }) {
-			missing = append(missing, v)
-		}
-	}
-	return missing
 }

@@ -221,10 +221,10 @@ func (e *election) surround(old *settings) (err error) {
 	<-e.watched
 	if !slices.Equal(old.FloatingIPs, e.cfg.FloatingIPs) {
 		e.member.watchers.Go(e.links.Close) // the loop must not wait for it
-		e.links, e.addresses = nil, addressStates(floatingip.States(e.cfg.floating))
+		e.links, e.runs.addresses = nil, addressStates(floatingip.States(e.cfg.floating))
 		e.fitness.ownAddress, e.fitness.cut = false, false
-		e.findings.clear(ownAddress, e.self.Name)
-		e.findings.clear(noLink, e.self.Name)
+		e.findings.Clear(ownAddress, e.self.Name)
+		e.findings.Clear(noLink, e.self.Name)
 		if len(e.cfg.floating) > 0 {
 			if e.links, err = floatingip.WatchLinks(e.cfg.floating); err != nil {
 				err = fmt.Errorf("floating-ip: %w", err)
@@ -241,13 +241,13 @@ func (e *election) surround(old *settings) (err error) {
 		}
 	}
 	if old.Hook != e.cfg.Hook {
-		e.failed = ""
-		e.findings.clear(hookFailed, e.self.Name)
+		e.runs.failed = ""
+		e.findings.Clear(hookFailed, e.self.Name)
 	}
 	if !slices.Equal(old.run, e.cfg.run) {
-		e.findings.clear(commandFailing, e.self.Name)
+		e.findings.Clear(commandFailing, e.self.Name)
 	}
-	e.findings.clear(hookRefused, e.self.Name)
+	e.findings.Clear(hookRefused, e.self.Name)
 	e.checkHook()
 	e.startWatching()
 	e.linksChanged()
@@ -282,9 +282,9 @@ func (l *loop) finishRetiring() {
 		e.cfg = voting
 		e.pub.settings.Store(voting)
 		e.self = e.pub.selfOf(l.agent.self)
-		e.findings.clearAll(e.self.Name)
+		e.findings.ClearAll(e.self.Name)
 		_ = e.surround(old) // it has no addresses that could not be watched
-		e.deadline, e.command = nil, nil
+		e.deadline, e.runs.command = nil, nil
 		e.judgeFitness()
 	}
 	if !ended {

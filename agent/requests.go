@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"doyen/agent/words"
 	"doyen/seniority"
 )
 
@@ -207,7 +208,7 @@ func (e *election) memberNamed(given string) (string, error) {
 	case 1:
 		return meant[0], nil
 	}
-	return "", fmt.Errorf("%w: %s may be any of %s, so nothing has changed", ErrRefused, given, some(meant))
+	return "", fmt.Errorf("%w: %s may be any of %s, so nothing has changed", ErrRefused, given, words.Some(meant))
 }
 
 // whyNot says why a member may not be handed the lead.
@@ -215,13 +216,13 @@ func (e *election) whyNot(name string) string {
 	if name == e.self.Name {
 		return name + " is this member, which leads"
 	}
-	for _, m := range e.members.infos {
+	for _, m := range e.members.Infos {
 		switch {
 		case m.Name != name:
 		case !m.Alive:
 			return name + " is not alive"
-		case m.Role != seniority.Candidate.String():
-			return name + " is no candidate but " + m.Role
+		case m.Role != seniority.Candidate:
+			return name + " is no candidate but " + m.Role.String()
 		case !m.Eligible:
 			return name + " may not lead: " + cmp.Or(m.Unfit, "not eligible")
 		default:

@@ -70,7 +70,7 @@ func (a *Agent) enlist(name string, cfg *settings) *Election {
 	}
 	e := newElection(a, name, cfg, log)
 	if a.state != nil {
-		e.history.entries = slices.Clone(a.state.histories[name])
+		e.history.Restore(a.state.histories[name])
 	}
 	if a.self.Name != "" {
 		e.introduce(e.selfOf(a.self))

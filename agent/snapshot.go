@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doyen/agent/keeper"
+	"doyen/agent/members"
 	"doyen/seniority"
 )
 
@@ -24,7 +25,7 @@ type snapshot struct {
 	placed string
 	// members is the line of succession, with those lost lately behind it; names
 	// are those believed alive.
-	members []MemberInfo
+	members []members.Info
 	names   []string
 	// missing are the voters that no member of the group is; astray the members
 	// that go by another list of voters than this one.
@@ -130,7 +131,7 @@ func (e *Election) info() ElectionInfo {
 		i.Placed = &s.placed
 	}
 	for _, m := range s.members {
-		if m.mayLead() {
+		if m.MayLead() {
 			i.Candidates = append(i.Candidates, m.Name)
 		}
 	}
@@ -173,9 +174,11 @@ func (e *Election) Lease() Lease {
 // Members returns the line of succession, and after it members that have
 // vanished lately without a good-bye, as not alive.
 func (e *Election) Members() []MemberInfo {
-	line := slices.Clone(e.snap.Load().members)
+	shown := e.snap.Load().members
+	line := make([]MemberInfo, len(shown))
 	leader, _ := e.Leader()
-	for i := range line {
+	for i := range shown {
+		line[i] = memberInfo(&shown[i])
 		line[i].Leads = line[i].Name == leader.Leader
 	}
 	return line

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"doyen/agent/history"
+	"doyen/agent/members"
 	"doyen/gossip/findings"
 )
 
@@ -176,21 +178,17 @@ type MemberInfo struct {
 	Died bool `json:"died,omitempty"`
 }
 
-// Leadership is one entry of the history, newest first.
-type Leadership struct {
-	Term      uint64     `json:"term"`
-	Leader    string     `json:"leader"`
-	From      time.Time  `json:"from"`
-	To        *time.Time `json:"to"`
-	Reason    string     `json:"reason"`               // why it began
-	EndReason string     `json:"end_reason,omitempty"` // why it ended
-	// DetectionMS is from the last sign of the old leader to the start of the
-	// election; 0 after a hand-over. The last sign is a renewal, which is at most a
-	// third of the lease before the leader's end: when that was no member can know.
-	DetectionMS float64 `json:"detection_ms"`
-	ConfirmMS   float64 `json:"confirm_ms"` // from the claim to the win
-	HookMS      float64 `json:"hook_ms"`    // how long acquire took
+// memberInfo is a member as the API shows it.
+func memberInfo(m *members.Info) MemberInfo {
+	return MemberInfo{
+		Name: m.Name, Addr: m.Addr, ID: m.ID, Role: m.Role.String(), Rank: m.Rank, StartTime: seconds(m.Start),
+		Alive: m.Alive, Eligible: m.Eligible, Unfit: m.Unfit, Voter: m.Voter, Died: m.Died,
+	}
 }
+
+// Leadership is one entry of the history: who led under which term, from when to when,
+// why it began and ended, and how long the failover took.
+type Leadership = history.Leadership
 
 // Readiness is what GET /ready answers.
 type Readiness struct {

@@ -250,9 +250,9 @@ func (l *loop) findStore() {
 	now, st := l.agent.cfg.now().Boot, k.State()
 	find := func(when bool, f Finding) {
 		if f.Member = name; when {
-			l.findings.set(now, 0, f)
+			l.findings.Set(now, 0, f)
 		} else {
-			l.findings.clear(f.What, name)
+			l.findings.Clear(f.What, name)
 		}
 	}
 	find(st.DiskError != "", Finding{

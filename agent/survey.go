@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"doyen/agent/members"
 )
 
 // Survey asks every member for its state, this one included and those too that
@@ -29,7 +31,7 @@ func (a *Agent) Survey(ctx context.Context) map[string]Answer {
 	}
 	asked.Wait()
 	for _, voter := range s.missing {
-		if slices.ContainsFunc(s.members, func(m MemberInfo) bool { return m.Voter == voter }) {
+		if slices.ContainsFunc(s.members, func(m members.Info) bool { return m.Voter == voter }) {
 			continue // a member that has vanished, which was asked
 		}
 		answers[voter] = Answer{Err: fmt.Errorf("this voter is not in the group as %s sees it", a.self.Name)}

@@ -40,7 +40,9 @@ func (l *loop) tick() {
 	beat := now >= l.beatAt
 	if beat {
 		l.beatAt, l.replace = now+beatInterval, true
-		l.judgeWatchdog()
+		if l.watchdog.judge() {
+			l.watchdogChanged()
+		}
 		l.forgetElections(now)
 	}
 	l.batch(func() {
@@ -111,7 +113,7 @@ func (e *election) look() {
 			members[i] = p.Member
 		}
 	}
-	e.members.stale = true
+	e.members.LookAnew()
 	e.judgeAddress()
 	e.findOwners()
 	if e.lacks() != seniority.None {

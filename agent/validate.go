@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"doyen/agent/clock"
 	"doyen/agent/floatingip"
 	"doyen/agent/keeper"
+	"doyen/agent/voters"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -190,37 +190,10 @@ func (s *settings) checkCutOff() error {
 	return err
 }
 
-// checkVoters replaces the word seeds by the seeds and refuses lists that the
-// protocol cannot count: an entry is one node, and a node one entry.
-func checkVoters(s *settings) error {
-	s.Voters = slices.Clone(s.Voters)
-	if len(s.Voters) == 0 {
-		return nil
-	}
-	if slices.Equal(s.Voters, []string{VotersSeeds}) {
-		if s.Voters = slices.Clone(s.Seeds); len(s.Voters) == 0 {
-			return fmt.Errorf("voters are the seeds, and there are no seeds")
-		}
-	}
-	var faults []error
-	for i, v := range s.Voters {
-		// All members must write the same list, even if their configurations differ.
-		v = asDNS(v)
-		s.Voters[i] = v
-		switch {
-		case strings.TrimSpace(v) == "":
-			faults = append(faults, errors.New("voters contain an empty entry"))
-		case strings.HasPrefix(v, "srv+"), strings.HasPrefix(v, "exec:"):
-			faults = append(faults, fmt.Errorf("voters entry %s may stand for several nodes; name each voter", v))
-		case slices.Contains(s.Voters[:i], v):
-			faults = append(faults, fmt.Errorf("voters contain %s twice", v))
-		case v == VotersSeeds && !slices.Contains(s.Seeds, v):
-			faults = append(faults, fmt.Errorf("voters entry %s means all seeds, and stands alone; name each voter", v))
-		case !slices.Contains(s.Seeds, v):
-			faults = append(faults, gossip.CheckEntry("voters", v))
-		}
-	}
-	return errors.Join(faults...)
+// checkVoters checks the list of voters.
+func checkVoters(s *settings) (err error) {
+	s.Voters, err = voters.Check(s.Voters, s.Seeds)
+	return err
 }
 
 // checkHook makes the hook's path independent of the working directory.

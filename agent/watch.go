@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
@@ -37,66 +36,13 @@ func (e *Election) Status() Status {
 // changed. A reader that is slow misses statuses in between, never the last.
 // The channel is closed when ctx ends or Run returns.
 func (e *Election) Watch(ctx context.Context) <-chan Status {
-	return e.watchers.add(ctx, e.Status)
+	return e.watchers.Watch(ctx, e.Status)
 }
 
-// watchers holds the mailboxes of those who watch, each with room for one
-// status; an unread one is replaced.
-type watchers struct {
-	mu     sync.Mutex
-	boxes  map[chan Status]struct{}
-	last   Status
-	closed bool
-}
-
-func (w *watchers) add(ctx context.Context, current func() Status) <-chan Status {
-	c := make(chan Status, 1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c <- current()
-	if w.closed {
-		close(c)
-		return c
-	}
-	if w.boxes == nil {
-		w.boxes = map[chan Status]struct{}{}
-	}
-	w.boxes[c] = struct{}{}
-	context.AfterFunc(ctx, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if _, ok := w.boxes[c]; ok {
-			delete(w.boxes, c)
-			close(c)
-		}
+// Subscribe streams events, the current state first. The channel is closed
+// when ctx ends, when Run returns, or when the reader is too slow.
+func (e *Election) Subscribe(ctx context.Context) <-chan Event {
+	return e.events.Subscribe(ctx, func() Event {
+		return Event{Kind: "state", Time: time.Now(), Data: e.State()}
 	})
-	return c
-}
-
-// publish puts s into every mailbox. Only the loop calls it, so that once the
-// old value is out there is room.
-func (w *watchers) publish(s Status) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s == w.last {
-		return
-	}
-	w.last = s
-	for c := range w.boxes {
-		select {
-		case <-c:
-		default:
-		}
-		c <- s
-	}
-}
-
-func (w *watchers) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	for c := range w.boxes {
-		close(c)
-	}
-	clear(w.boxes)
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"doyen/agent/keeper"
@@ -35,61 +36,72 @@ func (s *settings) needsWatchdog() bool {
 	return s.Watchdog != "" && (s.Hook != "" || len(s.Run) > 0)
 }
 
-// newWatchdogState is what is known before the keeper has told anything.
-func newWatchdogState(s *settings) *WatchdogState {
-	if s.Watchdog == "" {
-		return nil
-	}
-	return &WatchdogState{Device: s.Watchdog, TimeoutMS: s.watchdogTimeout().Milliseconds()}
+// hostWatchdog is how the watchdog of this host goes.
+type hostWatchdog struct {
+	state *WatchdogState // nil: there is none; what has been published of it never changes
+	tried string         // why the keeper could not arm it
 }
 
-// judgeWatchdog looks whether the device could be armed.
-func (l *loop) judgeWatchdog() {
-	if l.watchdog == nil || l.watchdog.Armed {
-		return
+// newHostWatchdog is what is known before the keeper has told anything.
+func newHostWatchdog(s *settings) (w hostWatchdog) {
+	if s.Watchdog != "" {
+		w.state = &WatchdogState{Device: s.Watchdog, TimeoutMS: s.watchdogTimeout().Milliseconds()}
 	}
-	info, err := watchdog.Check(l.watchdog.Device)
+	return w
+}
+
+// judge looks whether the device could be armed; true: that has changed.
+func (w *hostWatchdog) judge() bool {
+	if w.state == nil || w.state.Armed {
+		return false
+	}
+	info, err := watchdog.Check(w.state.Device)
 	switch {
 	case err != nil:
-		l.setWatchdogError(err.Error())
-	case !info.Active || l.watchdogTried == "":
-		l.watchdogTried = ""
-		l.setWatchdogError("")
-	default: // another program still has it
-		l.setWatchdogError(l.watchdogTried)
+		return w.set(err.Error())
+	case !info.Active || w.tried == "":
+		w.tried = ""
+		return w.set("")
 	}
+	return w.set(w.tried) // another program still has it
 }
 
-// noteWatchdog takes in what the keeper says of the device.
-func (l *loop) noteWatchdog(r *keeper.WatchdogReport) {
-	if r == nil || l.watchdog == nil {
-		return
+// note takes in and logs what the keeper says of the device; true: whether it can be
+// armed has changed.
+func (w *hostWatchdog) note(r *keeper.WatchdogReport, log *slog.Logger) bool {
+	if r == nil || w.state == nil {
+		return false
 	}
-	w := *l.watchdog
-	w.Armed = r.Armed
+	next := *w.state
+	next.Armed = r.Armed
 	switch {
 	case r.Armed:
-		w.TimeoutMS, w.NoWayOut = r.Timeout.Milliseconds(), r.NoWayOut
-		l.agent.log.Info("watchdog armed: if agent and keeper are both dead or frozen, the host restarts", "device", w.Device, "within", r.Timeout, "no_way_out", r.NoWayOut)
+		next.TimeoutMS, next.NoWayOut = r.Timeout.Milliseconds(), r.NoWayOut
+		log.Info("watchdog armed: if agent and keeper are both dead or frozen, the host restarts", "device", next.Device, "within", r.Timeout, "no_way_out", r.NoWayOut)
 	case r.Err == "":
-		l.agent.log.Info("watchdog disarmed", "device", w.Device)
+		log.Info("watchdog disarmed", "device", next.Device)
 	}
-	l.watchdog, l.watchdogTried = &w, r.Err
-	l.setWatchdogError(r.Err)
+	w.state, w.tried = &next, r.Err
+	return w.set(r.Err)
 }
 
-// setWatchdogError says whether the device can be armed; "": it can.
-func (l *loop) setWatchdogError(why string) {
-	if l.watchdog.Error == why {
-		return
+// set takes over why the device cannot be armed; "": it can.
+func (w *hostWatchdog) set(why string) (changed bool) {
+	if w.state.Error == why {
+		return false
 	}
-	w := *l.watchdog // what was published never changes
-	w.Error = why
-	l.watchdog = &w
-	if why == "" {
-		l.findings.clear(noWatchdog, l.agent.self.Name)
+	next := *w.state
+	next.Error = why
+	w.state = &next
+	return true
+}
+
+// watchdogChanged tells of a device that cannot be armed, or can be again.
+func (l *loop) watchdogChanged() {
+	if why := l.watchdog.state.Error; why == "" {
+		l.findings.Clear(noWatchdog, l.agent.self.Name)
 	} else {
-		l.findings.set(l.agent.cfg.now().Boot, 0, Finding{
+		l.findings.Set(l.agent.cfg.now().Boot, 0, Finding{
 			What: noWatchdog, Member: l.agent.self.Name, Degrades: true,
 			Evidence: "the watchdog cannot be armed, so this member is no candidate: " + why,
 			Advice:   "Load the driver of the host's watchdog, give this user the device, or take --watchdog away.",
@@ -139,6 +151,6 @@ func (s *settings) watchdogWarnings() []string {
 // lacksWatchdog reports that the election is guarded by a watchdog that cannot be
 // armed.
 func (e *election) lacksWatchdog() bool {
-	w := e.member.watchdog
+	w := e.member.watchdog.state
 	return e.cfg.needsWatchdog() && w != nil && w.Error != "" && e.cfg.role == seniority.Candidate
 }

@@ -1,4 +1,4 @@
-package agent
+package members
 
 import (
 	"fmt"
@@ -12,10 +12,10 @@ import (
 )
 
 // changes writes events as one word each.
-func changes(events []MemberEvent) []string {
+func changes(events []Change) []string {
 	var words []string
 	for _, e := range events {
-		words = append(words, e.Change+" "+e.Member.Name)
+		words = append(words, e.What+" "+e.Member.Name)
 	}
 	return words
 }
@@ -73,16 +73,16 @@ func TestLine(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var l members
+			var l Line
 			for i, s := range steps {
 				if s.bye != 0 {
-					l.ended(gossip.Gone{Name: "b", Incarnation: s.bye})
+					l.Ended(gossip.Gone{Name: "b", Incarnation: s.bye})
 				}
-				if got := changes(l.update(s.at, s.order, &gossip.View{}, nil)); !slices.Equal(s.want, got) {
+				if got := changes(l.Update(s.at, s.order, &gossip.View{}, nil)); !slices.Equal(s.want, got) {
 					t.Fatalf("step %d, events: want %q, got %q", i, s.want, got)
 				}
 				var line []string
-				for rank, m := range l.infos {
+				for rank, m := range l.Infos {
 					if m.Rank != rank+1 {
 						t.Fatalf("step %d, rank of %s: want %d, got %d", i, m.Name, rank+1, m.Rank)
 					}
@@ -100,14 +100,14 @@ func TestLine(t *testing.T) {
 }
 
 func TestLostMembersAreBounded(t *testing.T) {
-	var l members
+	var l Line
 	var all []seniority.Member
 	for i := range lostLimit + 10 {
 		all = append(all, seniority.Member{Name: fmt.Sprint(i)})
 	}
-	l.update(1, all, &gossip.View{}, nil)
-	l.update(2, all[:1], &gossip.View{}, nil)
-	if len(l.infos) != 1+lostLimit {
-		t.Errorf("want %d, got %d", 1+lostLimit, len(l.infos))
+	l.Update(1, all, &gossip.View{}, nil)
+	l.Update(2, all[:1], &gossip.View{}, nil)
+	if len(l.Infos) != 1+lostLimit {
+		t.Errorf("want %d, got %d", 1+lostLimit, len(l.Infos))
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package logqueue
 
 import (
 	"context"
@@ -26,20 +26,20 @@ func (s *stuck) Handle(_ context.Context, r slog.Record) error {
 func TestALogThatNobodyReadsStopsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &stuck{Handler: slog.DiscardHandler, free: make(chan struct{})}
-		log, queue := newLogQueue(slog.New(out))
+		log, queue := New(slog.New(out))
 		log.Info("first")
 		synctest.Wait() // the writer hangs in it
-		for range logBacklog + 5 {
+		for range backlog + 5 {
 			log.Info("more") // must not block
 		}
 		began := time.Now()
-		queue.close()
-		if waited := time.Since(began); waited != logFlush {
-			t.Errorf("the end waited %v for a stuck log, want %v", waited, logFlush)
+		queue.Close()
+		if waited := time.Since(began); waited != flush {
+			t.Errorf("the end waited %v for a stuck log, want %v", waited, flush)
 		}
 		close(out.free)
 		<-queue.stopped
-		if want := logBacklog + 2; len(out.lines) != want {
+		if want := backlog + 2; len(out.lines) != want {
 			t.Errorf("lines: want %d, got %d", want, len(out.lines))
 		}
 		if out.lines[1] != "log lines were dropped because they are read too slowly" {
@@ -51,11 +51,11 @@ func TestALogThatNobodyReadsStopsNothing(t *testing.T) {
 func TestLogLinesAreAllWrittenBeforeTheEnd(t *testing.T) {
 	out := &stuck{Handler: slog.DiscardHandler, free: make(chan struct{})}
 	close(out.free)
-	log, queue := newLogQueue(slog.New(out))
+	log, queue := New(slog.New(out))
 	for range 100 {
 		log.Info("line")
 	}
-	queue.close()
+	queue.Close()
 	if len(out.lines) != 100 {
 		t.Errorf("lines: want 100, got %d", len(out.lines))
 	}

@@ -1,11 +1,8 @@
-package agent
+package voters
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -32,10 +29,6 @@ func (n names) LookupNetIP(_ context.Context, network, host string) ([]netip.Add
 	return ips, nil
 }
 
-func (names) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
-	return "", nil, errors.New("no such service")
-}
-
 func TestVotersAreComparedAsDNSDoes(t *testing.T) {
 	for entry, want := range map[string]string{
 		"Host.Example": "host.example", "host.example.:4000": "host.example:4000", "HOST:4000": "host:4000",
@@ -46,12 +39,11 @@ func TestVotersAreComparedAsDNSDoes(t *testing.T) {
 			t.Errorf("%q: want %q, got %q", entry, want, got)
 		}
 	}
-	c := Config{Seeds: []string{"A:1", "a.:1"}, Voters: []string{VotersSeeds}}
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "voters contain a:1 twice") {
+	seeds := []string{"A:1", "a.:1"}
+	if _, err := Check([]string{Seeds}, seeds); err == nil || !strings.Contains(err.Error(), "voters contain a:1 twice") {
 		t.Errorf("want one entry written in two ways refused, got %v", err)
 	}
-	c.Voters = []string{VotersSeeds, "B:1"}
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "voters entry seeds means all seeds, and stands alone") {
+	if _, err := Check([]string{Seeds, "B:1"}, seeds); err == nil || !strings.Contains(err.Error(), "voters entry seeds means all seeds, and stands alone") {
 		t.Errorf("want the seeds beside another voter refused, got %v", err)
 	}
 }
@@ -76,7 +68,7 @@ func TestOwnVoter(t *testing.T) {
 		"bad port":           {voters: []string{"two:x"}, fail: "two:x has no port"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := ownVoter(test.voters, "alpha", "one:4000", netip.MustParseAddrPort("10.0.0.1:4000"), known)
+			got, err := Own(test.voters, "alpha", "one:4000", netip.MustParseAddrPort("10.0.0.1:4000"), known)
 			if test.fail != "" {
 				if err == nil || !strings.Contains(err.Error(), test.fail) {
 					t.Errorf("want an error with %q, got %v", test.fail, err)
@@ -87,25 +79,5 @@ func TestOwnVoter(t *testing.T) {
 				t.Errorf("want %q, got %q (%v)", test.want, got, err)
 			}
 		})
-	}
-}
-
-// Voters whose names no claim could carry would leave those without a vote in
-// the dark.
-func TestVotersThatNoClaimCarries(t *testing.T) {
-	for count, want := range map[int]string{7: "", 60: "voters are too long together"} {
-		c := Config{BindAddr: "127.0.0.1", BindPort: new(0), Logger: slog.New(slog.DiscardHandler)}
-		for i := range count {
-			c.Voters = append(c.Voters, fmt.Sprintf("192.0.2.%d:4000", 100+i))
-		}
-		a, err := New(c)
-		if err == nil {
-			ended, cancel := context.WithCancel(t.Context())
-			cancel()
-			err = a.Run(ended)
-		}
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%d voters: want an error with %q, got %v", count, want, err)
-		}
 	}
 }

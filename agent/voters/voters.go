@@ -1,9 +1,10 @@
-package agent
+package voters
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,14 +12,54 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"doyen/gossip"
+	"doyen/seniority"
 )
 
 // resolveTimeout limits how long the start waits for the names of voters.
 const resolveTimeout = 5 * time.Second
 
-// digest stands for a list of voters, places included; "" for none. Twelve
+// Seeds, as the only entry of a list, means that the seeds are the voters.
+const Seeds = "seeds"
+
+// Check returns the list of voters as all members write it, with the seeds in the place
+// of the word Seeds. It refuses lists that the protocol cannot count: an entry is one
+// node, and a node one entry. given is not changed.
+func Check(given, seeds []string) ([]string, error) {
+	voters := slices.Clone(given)
+	if len(voters) == 0 {
+		return voters, nil
+	}
+	if slices.Equal(voters, []string{Seeds}) {
+		if voters = slices.Clone(seeds); len(voters) == 0 {
+			return nil, errors.New("voters are the seeds, and there are no seeds")
+		}
+	}
+	var faults []error
+	for i, v := range voters {
+		// All members must write the same list, even if their configurations differ.
+		v = asDNS(v)
+		voters[i] = v
+		switch {
+		case strings.TrimSpace(v) == "":
+			faults = append(faults, errors.New("voters contain an empty entry"))
+		case strings.HasPrefix(v, "srv+"), strings.HasPrefix(v, "exec:"):
+			faults = append(faults, fmt.Errorf("voters entry %s may stand for several nodes; name each voter", v))
+		case slices.Contains(voters[:i], v):
+			faults = append(faults, fmt.Errorf("voters contain %s twice", v))
+		case v == Seeds && !slices.Contains(seeds, v):
+			faults = append(faults, fmt.Errorf("voters entry %s means all seeds, and stands alone; name each voter", v))
+		case !slices.Contains(seeds, v):
+			faults = append(faults, gossip.CheckEntry("voters", v))
+		}
+	}
+	return voters, errors.Join(faults...)
+}
+
+// Digest stands for a list of voters, places included; "" for none. Twelve
 // digits tell lists apart that people write; nothing rests on it.
-func digest(voters []string) string {
+func Digest(voters []string) string {
 	if len(voters) == 0 {
 		return ""
 	}
@@ -26,10 +67,10 @@ func digest(voters []string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// WastedVoters says what one more voter would be worth to a group of n, where that
+// Wasted says what one more voter would be worth to a group of n, where that
 // is much: one voter, or an even number, lose their majority no later than one less
 // would, and one more carries one loss more. "" for an odd number, and for none.
-func WastedVoters(n int) string {
+func Wasted(n int) string {
 	if n != 1 && (n <= 0 || n%2 == 1) {
 		return ""
 	}
@@ -61,21 +102,21 @@ func asDNS(entry string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// resolver is the part of net.Resolver that ownVoter needs.
-type resolver interface {
+// Resolver is the part of net.Resolver that Own needs.
+type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// ownVoter returns the entry of the list of voters that this member is: the
+// Own returns the entry of the list of voters that this member is: the
 // one equal to its name or its advertised address, or the one that resolves to
 // that address; "" if it is none. An entry is one node and a node one entry;
 // anything else is refused, because the votes could not be counted.
-func ownVoter(voters []string, name, addr string, at netip.AddrPort, r resolver) (string, error) {
+func Own(voters []string, name, addr string, at netip.AddrPort, r Resolver) (string, error) {
 	own := ""
 	for _, v := range voters {
 		is := v == asDNS(name) || v == asDNS(addr)
 		if !is {
-			addrs, err := resolveVoter(v, at, r)
+			addrs, err := resolve(v, at, r)
 			if err != nil {
 				return "", err
 			}
@@ -91,10 +132,10 @@ func ownVoter(voters []string, name, addr string, at netip.AddrPort, r resolver)
 	return own, nil
 }
 
-// resolveVoter returns the address of an entry in the family of at. A name
+// resolve returns the address of an entry in the family of at. A name
 // that cannot be resolved now is some other node's: this node's own names must
 // be known to it before it can vote.
-func resolveVoter(entry string, at netip.AddrPort, r resolver) ([]netip.AddrPort, error) {
+func resolve(entry string, at netip.AddrPort, r Resolver) ([]netip.AddrPort, error) {
 	host, portText, err := net.SplitHostPort(entry)
 	if err != nil {
 		host, portText = entry, strconv.Itoa(int(at.Port()))
@@ -122,4 +163,27 @@ func resolveVoter(entry string, at netip.AddrPort, r resolver) ([]netip.AddrPort
 		return nil, fmt.Errorf("voters entry %s has %d addresses, and an entry must be one node", entry, len(addrs))
 	}
 	return addrs, nil
+}
+
+// TooFew says why no leader can be elected, or is empty: too few voters
+// are in the group, or of those that are too few answer (0: not known).
+func TooFew(voters, missing, answers int) string {
+	switch there := voters - missing; {
+	case 2*there <= voters:
+		return fmt.Sprintf("only %d of %d voters are there, and a majority must confirm", there, voters)
+	case answers > 0 && 2*answers <= voters:
+		return fmt.Sprintf("only %d of %d voters answer, and a majority must confirm", answers, voters)
+	}
+	return ""
+}
+
+// Missing lists the voters that no member is.
+func Missing(voters []string, members []seniority.Member) []string {
+	var missing []string
+	for _, v := range voters {
+		if !slices.ContainsFunc(members, func(m seniority.Member) bool { return m.Voter == v }) {
+			missing = append(missing, v)
+		}
+	}
+	return missing
 }

@@ -1,4 +1,4 @@
-package agent
+package history
 
 import (
 	"fmt"
@@ -25,59 +25,59 @@ func short(l []Leadership) []string {
 func TestHistory(t *testing.T) {
 	tests := []struct {
 		name string
-		do   func(*history)
+		do   func(*History)
 		want []string
 	}{
-		{"a leader that ends", func(h *history) {
+		{"a leader that ends", func(h *History) {
 			h.begin(1, Leadership{Term: 1, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 			h.end(at(5), "leader-died")
 			h.end(at(6), "leader-silent")
 		}, []string{"1 a 1-5 elected/leader-died"}},
-		{"the next one ends it", func(h *history) {
+		{"the next one ends it", func(h *History) {
 			h.begin(1, Leadership{Term: 1, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 			h.begin(2, Leadership{Term: 2, Leader: "b", From: at(4), Reason: "elected"}, at(3))
 		}, []string{"1 a 1-4 elected/elected", "2 b 4-… elected/"}},
-		{"lost from sight and found again", func(h *history) {
+		{"lost from sight and found again", func(h *History) {
 			h.begin(1, Leadership{Term: 1, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 			h.end(at(5), "leader-silent")
 			h.begin(1, Leadership{Term: 1, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 		}, []string{"1 a 1-… elected/"}},
-		{"found again after a restart", func(h *history) {
-			h.entries = []Leadership{{Term: 3, Leader: "a", From: at(1), Reason: "elected"}}
+		{"found again after a restart", func(h *History) {
+			h.Restore([]Leadership{{Term: 3, Leader: "a", From: at(1), Reason: "elected"}})
 			h.begin(1, Leadership{Term: 3, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 		}, []string{"3 a 1-… elected/"}},
-		{"a term that is raised", func(h *history) {
+		{"a term that is raised", func(h *History) {
 			h.begin(1, Leadership{Term: 1, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 			h.begin(1, Leadership{Term: 7, Leader: "a", From: at(1), Reason: "merged"}, at(9))
 		}, []string{"7 a 1-… elected/"}},
-		{"a leadership of another group that began first", func(h *history) {
+		{"a leadership of another group that began first", func(h *History) {
 			h.begin(1, Leadership{Term: 5, Leader: "a", From: at(10), Reason: "elected"}, time.Time{})
 			h.begin(2, Leadership{Term: 7, Leader: "b", From: at(1), Reason: "elected"}, at(60))
 		}, []string{"5 a 10-60 elected/elected", "7 b 60-… elected/"}},
-		{"a leadership of another group that began while this one ran", func(h *history) {
+		{"a leadership of another group that began while this one ran", func(h *History) {
 			h.begin(1, Leadership{Term: 5, Leader: "a", From: at(10), Reason: "elected"}, time.Time{})
 			h.begin(2, Leadership{Term: 7, Leader: "b", From: at(30), Reason: "elected"}, at(60))
 		}, []string{"5 a 10-60 elected/elected", "7 b 60-… elected/"}},
-		{"followed for no time at all", func(h *history) {
+		{"followed for no time at all", func(h *History) {
 			h.begin(1, Leadership{Term: 5, Leader: "a", From: at(10), Reason: "elected"}, time.Time{})
 			h.end(at(20), "leader-silent")
 			h.begin(2, Leadership{Term: 6, Leader: "b", From: at(30), Reason: "elected"}, at(20))
 			h.begin(3, Leadership{Term: 7, Leader: "c", From: at(30), Reason: "elected"}, at(30))
 		}, []string{"5 a 10-20 elected/leader-silent", "7 c 30-… elected/"}},
-		{"another followed for no time at all", func(h *history) {
+		{"another followed for no time at all", func(h *History) {
 			h.begin(1, Leadership{Term: 5, Leader: "a", From: at(10), Reason: "elected"}, time.Time{})
 			h.begin(2, Leadership{Term: 6, Leader: "b", From: at(30), Reason: "elected"}, at(30))
 			h.begin(1, Leadership{Term: 7, Leader: "a", From: at(10), Reason: "merged"}, at(30))
 		}, []string{"7 a 10-… elected/"}},
-		{"the reason of a hand-over that comes later", func(h *history) {
+		{"the reason of a hand-over that comes later", func(h *History) {
 			h.begin(1, Leadership{Term: 5, Leader: "a", From: at(10), Reason: "elected"}, time.Time{})
-			h.end(at(20), handingOver)
+			h.end(at(20), HandingOver)
 			h.begin(2, Leadership{Term: 6, Leader: "b", From: at(21), Reason: "succeeded"}, at(20))
-			h.explain("a", 4, "outvoted")
-			h.explain("a", 5, "requested")
-			h.explain("a", 5, "departed")
+			h.Explain("a", 4, "outvoted")
+			h.Explain("a", 5, "requested")
+			h.Explain("a", 5, "departed")
 		}, []string{"5 a 10-20 elected/requested", "6 b 21-… succeeded/"}},
-		{"a beginning that is known better later", func(h *history) {
+		{"a beginning that is known better later", func(h *History) {
 			h.begin(1, Leadership{Term: 5, Leader: "a", From: at(10), Reason: "elected"}, time.Time{})
 			h.end(at(20), "leader-silent")
 			h.begin(2, Leadership{Term: 6, Leader: "b", From: at(23), Reason: "elected"}, at(20))
@@ -89,9 +89,9 @@ func TestHistory(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var h history
+			var h History
 			test.do(&h)
-			if got := short(h.list()); !slices.Equal(test.want, got) {
+			if got := short(h.List()); !slices.Equal(test.want, got) {
 				t.Errorf("want %q, got %q", test.want, got)
 			}
 		})
@@ -99,54 +99,24 @@ func TestHistory(t *testing.T) {
 }
 
 func TestHistoryIsBounded(t *testing.T) {
-	var h history
-	for term := range uint64(historySize + 10) {
+	var h History
+	for term := range uint64(size + 10) {
 		h.begin(term+1, Leadership{Term: term, Leader: fmt.Sprint("m", term), From: at(int(term))}, time.Time{})
 	}
-	l := h.list()
-	if len(l) != historySize || l[0].Term != 10 || l[len(l)-1].Term != historySize+9 {
-		t.Errorf("want terms 10 to %d, got %d entries from %d to %d", historySize+9, len(l), l[0].Term, l[len(l)-1].Term)
+	l := h.List()
+	if len(l) != size || l[0].Term != 10 || l[len(l)-1].Term != size+9 {
+		t.Errorf("want terms 10 to %d, got %d entries from %d to %d", size+9, len(l), l[0].Term, l[len(l)-1].Term)
 	}
 }
 
 func TestHistoryNotesTheFirstAcquireOfATerm(t *testing.T) {
-	var h history
+	var h History
 	h.begin(1, Leadership{Term: 7, Leader: "a"}, time.Time{})
 	h.begin(1, Leadership{Term: 9, Leader: "a"}, time.Time{}) // raised while acquire ran
-	h.hookTook(6, time.Second)
-	h.hookTook(7, 20*time.Millisecond)
-	h.hookTook(7, time.Second)
-	if got := h.list()[0].HookMS; got != 20 {
+	h.HookTook(6, time.Second)
+	h.HookTook(7, 20*time.Millisecond)
+	h.HookTook(7, time.Second)
+	if got := h.List()[0].HookMS; got != 20 {
 		t.Errorf("want 20, got %v", got)
 	}
-}
-
-// One leadership is one row of every member's history, also when its term is raised, and
-// when gossip tells of it late.
-func TestHistoryOfARaisedTerm(t *testing.T) {
-	inGroup(t, func(t *testing.T, g *group) {
-		a, _, _ := g.three(nil)
-		time.Sleep(3 * time.Second)
-		first := a.State().Term
-		for range 3 {
-			g.cutInTwo(2)
-			time.Sleep(20 * time.Second)
-			g.heal()
-			g.await(2*time.Minute, "all are one group under m0", func() bool {
-				return !slices.ContainsFunc(g.members, func(m *member) bool { return !m.follows("m0") || len(m.State().Members) != 3 })
-			})
-		}
-		if a.State().Term == first {
-			t.Error("the term of m0 was never raised")
-		}
-		for _, m := range g.members {
-			rows := m.History()
-			for i, r := range rows {
-				if i > 0 && r.Leader == rows[i-1].Leader || m != g.members[2] && r.Leader != "m0" {
-					t.Errorf("%s: want one row for each leadership that it saw, got %+v", m.Name(), rows)
-					break
-				}
-			}
-		}
-	})
 }

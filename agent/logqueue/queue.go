@@ -1,4 +1,4 @@
-package agent
+package logqueue
 
 import (
 	"context"
@@ -9,38 +9,37 @@ import (
 )
 
 const (
-	// logBacklog is how many log lines wait for a slow reader.
-	logBacklog = 1024
-	// logFlush is how long the end waits for lines not yet written.
-	logFlush = time.Second
+	// backlog is how many log lines wait for a slow reader.
+	backlog = 1024
+	// flush is how long the end waits for lines not yet written.
+	flush = time.Second
 )
 
-// logQueue writes log lines in a goroutine of its own: their reader, be
-// it a stopped terminal or a full pipe, must not be able to stop an election.
-// Lines that find the queue full are dropped and counted.
-type logQueue struct {
-	lines   chan logLine
+// Queue writes log lines in a goroutine of its own. Lines that find it full are
+// dropped and counted.
+type Queue struct {
+	lines   chan line
 	dropped atomic.Uint64
 	stop    chan struct{}
 	stopped chan struct{}
 	once    sync.Once
 }
 
-type logLine struct {
+type line struct {
 	to     slog.Handler
 	record slog.Record
 }
 
-// newLogQueue returns a logger that writes to the handler of to by way of a
+// New returns a logger that writes to the handler of to by way of a
 // queue, and the queue, to be closed at the end.
-func newLogQueue(to *slog.Logger) (*slog.Logger, *logQueue) {
-	q := &logQueue{lines: make(chan logLine, logBacklog), stop: make(chan struct{}), stopped: make(chan struct{})}
+func New(to *slog.Logger) (*slog.Logger, *Queue) {
+	q := &Queue{lines: make(chan line, backlog), stop: make(chan struct{}), stopped: make(chan struct{})}
 	go q.write()
 	return slog.New(queued{Handler: to.Handler(), queue: q}), q
 }
 
 // write writes line after line until the queue is closed and empty.
-func (q *logQueue) write() {
+func (q *Queue) write() {
 	defer close(q.stopped)
 	for {
 		select {
@@ -58,7 +57,7 @@ func (q *logQueue) write() {
 	}
 }
 
-func (q *logQueue) writeLine(l logLine) {
+func (q *Queue) writeLine(l line) {
 	// A log that cannot be written has nowhere to say so.
 	_ = l.to.Handle(context.Background(), l.record)
 	if n := q.dropped.Swap(0); n != 0 {
@@ -68,24 +67,24 @@ func (q *logQueue) writeLine(l logLine) {
 	}
 }
 
-// close ends the queue. It waits a little for the last lines.
-func (q *logQueue) close() {
+// Close ends the queue. It waits a little for the last lines.
+func (q *Queue) Close() {
 	q.once.Do(func() { close(q.stop) })
 	select {
 	case <-q.stopped:
-	case <-time.After(logFlush):
+	case <-time.After(flush):
 	}
 }
 
 // queued is the handler that only puts lines into the queue.
 type queued struct {
 	slog.Handler
-	queue *logQueue
+	queue *Queue
 }
 
 func (h queued) Handle(_ context.Context, r slog.Record) error {
 	select {
-	case h.queue.lines <- logLine{to: h.Handler, record: r.Clone()}:
+	case h.queue.lines <- line{to: h.Handler, record: r.Clone()}:
 	default:
 		h.queue.dropped.Add(1)
 	}

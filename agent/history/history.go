@@ -1,4 +1,4 @@
-package agent
+package history
 
 import (
 	"slices"
@@ -8,17 +8,28 @@ import (
 	"doyen/seniority"
 )
 
-// historySize bounds the history. With one change of leader an hour it goes
-// back ten days.
-const historySize = 256
+// size bounds the history. With one change of leader an hour it goes back ten days.
+const size = 256
 
-// historiesSize bounds how much of a further election's is kept for the next run:
-// that of all is one file.
-const historiesSize = 32
+// Leadership is one entry of the history, newest first.
+type Leadership struct {
+	Term      uint64     `json:"term"`
+	Leader    string     `json:"leader"`
+	From      time.Time  `json:"from"`
+	To        *time.Time `json:"to"`
+	Reason    string     `json:"reason"`               // why it began
+	EndReason string     `json:"end_reason,omitempty"` // why it ended
+	// DetectionMS is from the last sign of the old leader to the start of the
+	// election; 0 after a hand-over. The last sign is a renewal, which is at most a
+	// third of the lease before the leader's end: when that was no member can know.
+	DetectionMS float64 `json:"detection_ms"`
+	ConfirmMS   float64 `json:"confirm_ms"` // from the claim to the win
+	HookMS      float64 `json:"hook_ms"`    // how long acquire took
+}
 
-// history is the list of leaderships this member has led or followed, oldest
-// first. Each row begins when the one before it has ended, or later.
-type history struct {
+// History is the list of leaderships this member has led or followed, oldest first. One
+// goroutine writes it, by way of a Track; anyone may read it. The zero value is empty.
+type History struct {
 	mu      sync.Mutex
 	entries []Leadership
 	changed bool
@@ -32,12 +43,9 @@ type known struct {
 	first uint64 // the term under which it was first known
 }
 
-// History returns the leaderships this member has seen, newest first.
-func (e *Election) History() []Leadership {
-	l := e.history.list()
-	slices.Reverse(l)
-	return l
-}
+// Restore puts in what a former run has left, oldest first. It must come before
+// everything else.
+func (h *History) Restore(entries []Leadership) { h.entries = slices.Clone(entries) }
 
 // begin adds a leadership that this member leads or follows from now on. One
 // leadership stays one row: a follower may lose sight of a leader for a while,
@@ -45,7 +53,7 @@ func (e *Election) History() []Leadership {
 // row that still runs ends when its leader was last heard or, if that is later,
 // when the new leadership began; and the new row begins no earlier, for in a
 // split group both may have led at once.
-func (h *history) begin(id uint64, l Leadership, heard time.Time) {
+func (h *History) begin(id uint64, l Leadership, heard time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.changed = true
@@ -63,7 +71,7 @@ func (h *history) begin(id uint64, l Leadership, heard time.Time) {
 	if last != nil && last.To != nil {
 		l.From = later(l.From, *last.To)
 	}
-	if len(h.entries) == historySize {
+	if len(h.entries) == size {
 		h.entries = slices.Delete(h.entries, 0, 1)
 	}
 	h.entries = append(h.entries, l)
@@ -72,13 +80,13 @@ func (h *history) begin(id uint64, l Leadership, heard time.Time) {
 
 // continues reports whether l is the leadership of the newest entry, of which there is
 // one. The caller holds the lock.
-func (h *history) continues(id uint64, l *Leadership) bool {
+func (h *History) continues(id uint64, l *Leadership) bool {
 	last := h.last()
 	return last.Leader == l.Leader && (h.newest.id == id || last.Term == l.Term)
 }
 
 // end closes the row that runs, if any.
-func (h *history) end(at time.Time, reason string) {
+func (h *History) end(at time.Time, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if last := h.last(); last != nil && last.To == nil {
@@ -90,7 +98,7 @@ func (h *history) end(at time.Time, reason string) {
 // close ends the newest row, and drops it if it has not lasted a millisecond:
 // while groups merge a member may follow another leader for that long, and then the
 // one of the entry before again. The caller holds the lock.
-func (h *history) close(at time.Time, reason string) {
+func (h *History) close(at time.Time, reason string) {
 	last := h.last()
 	if at.Sub(last.From) < time.Millisecond {
 		h.entries = h.entries[:len(h.entries)-1]
@@ -100,9 +108,9 @@ func (h *history) close(at time.Time, reason string) {
 	last.To, last.EndReason = &at, reason
 }
 
-// explain replaces the reason of an end that says no more than that another
+// Explain replaces the reason of an end that says no more than that another
 // follows: the leader's last word may come after that.
-func (h *history) explain(leader string, term uint64, reason string) {
+func (h *History) Explain(leader string, term uint64, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.entries[max(len(h.entries)-2, 0):] {
@@ -113,16 +121,16 @@ func (h *history) explain(leader string, term uint64, reason string) {
 	}
 }
 
-// handingOver is the reason of an end while the leader has only said that it
+// HandingOver is the reason of an end while the leader has only said that it
 // stops.
-const handingOver = "handing-over"
+const HandingOver = "handing-over"
 
-// unexplained are the reasons of an end that explain replaces.
-var unexplained = []string{handingOver, seniority.Elected.String(), seniority.Succeeded.String()}
+// unexplained are the reasons of an end that Explain replaces.
+var unexplained = []string{HandingOver, seniority.Elected.String(), seniority.Succeeded.String()}
 
 // began corrects when the leadership of the newest row began, as far as that is
 // not before the end of the row before.
-func (h *history) began(id uint64, at time.Time) {
+func (h *History) began(id uint64, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	last := h.last()
@@ -145,9 +153,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// hookTook notes how long acquire took under term, or a lower one of the same
+// HookTook notes how long acquire took under term, or a lower one of the same
 // leadership.
-func (h *history) hookTook(term uint64, took time.Duration) {
+func (h *History) HookTook(term uint64, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if last := h.last(); last != nil && h.newest.first <= term && term <= last.Term && last.HookMS == 0 {
@@ -157,22 +165,22 @@ func (h *history) hookTook(term uint64, took time.Duration) {
 }
 
 // last returns the newest entry; the caller holds the lock.
-func (h *history) last() *Leadership {
+func (h *History) last() *Leadership {
 	if len(h.entries) == 0 {
 		return nil
 	}
 	return &h.entries[len(h.entries)-1]
 }
 
-// list returns a copy, oldest first.
-func (h *history) list() []Leadership {
+// List returns a copy, oldest first.
+func (h *History) List() []Leadership {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.entries)
 }
 
-// takeChanged reports whether there was a change since it last said so.
-func (h *history) takeChanged() bool {
+// TakeChanged reports whether there was a change since it last said so.
+func (h *History) TakeChanged() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	was := h.changed
@@ -180,5 +188,12 @@ func (h *history) takeChanged() bool {
 	return was
 }
 
-// milliseconds is a duration as JSON shows it.
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+// EndReason is why a leadership ended. A leader that says that it stops does
+// not say why before its release has ended; the core's reason is then still
+// that of the beginning.
+func EndReason(r seniority.Reason) string {
+	if r == seniority.Elected || r == seniority.Succeeded || r == seniority.None {
+		return HandingOver
+	}
+	return r.String()
+}

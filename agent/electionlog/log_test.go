@@ -1,0 +1,92 @@
+package electionlog
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"doyen/agent/history"
+	"doyen/agent/members"
+	"doyen/gossip"
+	"doyen/seniority"
+)
+
+// lines collects what is logged at INFO and above.
+func lines() (*slog.Logger, func() []string) {
+	var text strings.Builder
+	log := slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	return log, func() []string { return strings.Split(strings.TrimSpace(text.String()), "\n") }
+}
+
+func TestFailoverIsAHandfulOfLines(t *testing.T) {
+	log, logged := lines()
+	l, track := New(log, "b"), &history.Track{}
+	at := func(second int, st seniority.Status, notes ...seniority.Note) {
+		now := seniority.Now{Boot: time.Duration(second) * time.Second}
+		track.Follow(now, &st, notes)
+		l.Notes(Step{Now: now, Status: &st, Track: track}, notes)
+	}
+	now := seniority.Now{Boot: 10 * time.Second}
+	track.Hear(&seniority.Message{Kind: seniority.Claim, Stand: seniority.Leading, From: "a", Incarnation: 1, Term: 7}, now)
+	at(10, seniority.Status{}, seniority.Note{Kind: seniority.LeaderChanged, Peer: "a", Term: 7, Reason: seniority.Elected})
+	at(13, seniority.Status{Previous: "a"}, seniority.Note{Kind: seniority.LeaderChanged, Reason: seniority.LeaderSilent, Term: 7},
+		seniority.Note{Kind: seniority.Claimed, Term: 8})
+	at(14, seniority.Status{Previous: "a", Leading: true}, seniority.Note{Kind: seniority.Won, Peer: "b", Term: 8, Reason: seniority.Elected},
+		seniority.Note{Kind: seniority.LeaderChanged, Peer: "b", Term: 8})
+	want := []string{
+		`level=INFO msg="following a leader" leader=a term=7 reason=elected`,
+		`level=INFO msg="there is no leader" previous=a reason=leader-silent why="its renewals stopped: its host is dead, cut off, or frozen" last_heard="3s ago"`,
+		`level=INFO msg="this member leads" term=8 reason=elected previous=a without_leader=4s`,
+	}
+	if got := logged(); !slices.Equal(want, got) {
+		t.Errorf("want\n%s\ngot\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
+	}
+}
+
+func TestAnotherLeaderIsToldOfOnce(t *testing.T) {
+	log, logged := lines()
+	l := New(log, "b")
+	for second := range 10 {
+		l.Notes(Step{Now: seniority.Now{Boot: time.Duration(second+1) * time.Second}, Status: &seniority.Status{}, Track: &history.Track{}},
+			[]seniority.Note{{Kind: seniority.OtherLeader, Peer: "a", Term: 7}})
+	}
+	if got := logged(); len(got) != 1 {
+		t.Errorf("want one line, got %q", got)
+	}
+}
+
+// A good-bye may come after the end was noticed: a member that has vanished is lost only
+// when none has come for a moment.
+func TestMembersThatVanish(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		gone *gossip.Gone
+		want string
+	}{
+		{"lost", nil, "lost from the group"},
+		{"left", &gossip.Gone{Name: "a", Incarnation: 1}, "left the group"},
+		{"died", &gossip.Gone{Name: "a", Incarnation: 1, Died: true}, "died"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log, logged := lines()
+			l, line := New(log, "b"), &members.Line{}
+			a, b := seniority.Member{Name: "a", Incarnation: 1}, seniority.Member{Name: "b", Incarnation: 2}
+			line.Update(time.Second, []seniority.Member{a, b}, &gossip.View{}, nil)
+			l.Moves(time.Second, line.Update(time.Second, []seniority.Member{b}, &gossip.View{}, nil), line, false)
+			if test.gone != nil {
+				line.Ended(*test.gone)
+			}
+			l.Moves(time.Second+byeWait, line.Update(time.Second+byeWait, []seniority.Member{b}, &gossip.View{}, nil), line, false)
+			if got := logged(); len(got) != 1 || !strings.Contains(got[0], test.want) {
+				t.Errorf("want one line with %q, got %q", test.want, got)
+			}
+		})
+	}
+}

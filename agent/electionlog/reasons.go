@@ -1,0 +1,46 @@
+package electionlog
+
+import (
+	"doyen/agent/history"
+	"doyen/seniority"
+)
+
+// endWords says the reason of an end in words, where the reason alone does not
+// say who did what.
+func endWords(reason string) string {
+	switch reason {
+	case history.HandingOver:
+		return "it hands over; its release is under way"
+	case seniority.LeaderSilent.String():
+		return "its renewals stopped: its host is dead, cut off, or frozen"
+	case seniority.LeaderDied.String():
+		return "its agent has ended without a hand-over, or was too late to renew; its keeper or its host has told the others"
+	case seniority.LeaseLost.String():
+		return "it could not renew its lease: fewer than a majority of the voters confirmed in time"
+	case seniority.KeeperFired.String():
+		return "its keeper ended the leadership"
+	case seniority.Asleep.String():
+		return "this member was paused for longer than the lease"
+	case seniority.Merged.String():
+		return "two groups met, and the leader of the other stays"
+	case seniority.Requested.String():
+		return "it was asked to hand over"
+	case seniority.Departed.String():
+		return "it leaves the group"
+	case seniority.Preempted.String():
+		return "the rule prefers another member"
+	case seniority.HookFailed.String():
+		return "the hook failed to acquire"
+	case seniority.CommandFailed.String():
+		return "its command ended again and again soon after its start"
+	case seniority.Unhealthy.String():
+		return "its health check failed"
+	case seniority.StoodAside.String():
+		return "it was asked to stand aside, and another may lead now"
+	case seniority.CarrierLost.String():
+		return "the interface of a floating address lost its link"
+	case seniority.AddressGone.String():
+		return "the address at which the others reach it is its host's no longer"
+	}
+	return ""
+}
