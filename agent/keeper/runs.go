@@ -19,7 +19,7 @@ type run struct {
 	idle   bool          // no program runs
 	cancel context.CancelCauseFunc
 	killed error // what it was killed for, if it was
-	// outdated: what it has taken is not all that is to be held; see takeAnew.
+	// outdated: more is to be held than it takes; see takeAnew.
 	outdated bool
 	parting  bool  // it is the release of a hook that is no more
 	after    error // of what was done with the addresses after the hook
