@@ -68,12 +68,22 @@ func (h *fakeExecutor) Order(o keeper.Order) {
 			h.reports <- keeper.Report{Event: "release", Term: o.ReleaseTerm, Duration: h.takes, Released: o.ReleaseTerm}
 		})
 	case o.Lead && !was.Lead && h.fails:
-		for n := 1; n <= 3; n++ {
-			h.reports <- keeper.Report{Event: "acquire", Term: o.Term, Exit: 1, AcquireFailures: n}
-		}
+		go h.failAgain(1)
 	case o.Lead && !was.Lead:
 		h.did = append(h.did, "acquire")
 		h.reports <- keeper.Report{Event: "acquire", Term: o.Term, Duration: 7 * time.Millisecond, Held: true}
+	}
+}
+
+// failAgain has acquire fail for the n-th time in a row, and again and again, as a keeper
+// does, while it is told to lead.
+func (h *fakeExecutor) failAgain(n int) {
+	h.mu.Lock()
+	o := h.order
+	h.mu.Unlock()
+	if o.Lead {
+		h.reports <- keeper.Report{Event: "acquire", Term: o.Term, Exit: 1, AcquireFailures: n}
+		time.AfterFunc(10*time.Millisecond, func() { h.failAgain(n + 1) })
 	}
 }
 

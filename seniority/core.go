@@ -16,6 +16,7 @@ type Core struct {
 	electorate electorate
 	self       Member
 	unfit      Reason // why this node may not lead; None: it may
+	heir       bool   // it was handed the lead, or has found no member to hand it to
 	asideUntil time.Duration
 	choice     Choice // the placement of this election
 	log        Log    // where this node's log ends
@@ -85,6 +86,9 @@ type Core struct {
 type penalty struct {
 	until, wait time.Duration
 	term        uint64
+	// ill is until when gossip may still show a member as one that may lead which has
+	// given up the lead because its health check fails.
+	ill time.Duration
 }
 
 // suspect is the run of a member that is taken for dead.

@@ -89,7 +89,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	c.everLed, c.met = true, true
 	c.forgetFailures()
 	c.clearSuspect(m)
-	c.deposed, c.handedTill = "", 0
+	c.deposed, c.handedTill, c.heir = "", 0, false
 	clear(c.courtesy)
 }
 
@@ -282,9 +282,14 @@ func (c *Core) holdBack(now Now, m *Message, inVain bool) {
 	switch {
 	case m.Reason == HookFailed, m.Reason == CommandFailed:
 		c.penalise(now, m.From, m.Term, hookPenalty)
+	case m.Reason == Unhealthy && !inVain:
+		c.passBy(now, m.From)
+		p := c.penalties[m.From]
+		p.ill = now.Boot + metaTime
+		c.penalties[m.From] = p
 	case inVain:
 		c.penalise(now, m.From, m.Term, maxLost*c.timing.Lease/2)
-	case m.Reason == Requested, m.Reason == StoodAside, m.Reason == Unhealthy:
+	case m.Reason == Requested, m.Reason == StoodAside:
 		c.passBy(now, m.From)
 	}
 }
@@ -306,7 +311,7 @@ func (c *Core) succeed(now Now, m *Message) {
 			c.renumber(Join{Group: m.Term, Number: c.self.Join.Number})
 		}
 		head = c.timing.Lease
-	case m.Leader == c.self.Name && c.mayClaim() && !c.givesWay():
+	case m.Leader == c.self.Name && c.inherits():
 		c.phase = Waiting
 		c.startClaim(now)
 		return
@@ -316,6 +321,12 @@ func (c *Core) succeed(now Now, m *Message) {
 	if c.phase == Waiting || c.phase == Following {
 		c.await(now, head)
 	}
+}
+
+// inherits makes this node the heir, and reports whether it may claim.
+func (c *Core) inherits() bool {
+	c.heir = true
+	return c.mayClaim()
 }
 
 // handTo notes who has been handed the lead, and gives it two confirm time-outs

@@ -89,7 +89,7 @@ const (
 func (c *Core) suits(now Now, m *Member) suitability {
 	known, can := c.electorate.reaches(now, m)
 	switch {
-	case m.Name == c.self.Name || !c.contends(m) || known && !can, !c.answersNow(now, m.Name),
+	case m.Name == c.self.Name || !c.contends(m) || known && !can, !c.answersNow(now, m.Name), now.Boot < c.penalties[m.Name].ill,
 		c.penalties[m.Name].wait > 0 && now.Boot < c.otherTill: // what kept it from the lead may be that leader's followers
 		return unsuited
 	case !known && !c.reach.inVain(now, c.timing.Lease):
@@ -208,9 +208,9 @@ func (c *Core) released(now Now, term uint64) {
 	switch {
 	case c.phase == Yielding:
 		cl := &c.claim
-		if cl.successor != "" && !c.answersNow(now, cl.successor) {
-			c.suspectSuccessor(now, cl.successor) // it answered when the release began
+		if s := cl.successor; s != "" && !c.stillSuits(now, s) {
 			cl.successor = c.successor(now, doubtful)
+			c.heir = cl.successor == "" && cl.ending == Unhealthy
 		}
 		cl.live = false
 		if mine {
@@ -226,6 +226,17 @@ func (c *Core) released(now Now, term uint64) {
 		c.announceEnd(term, c.unannounced, "")
 	}
 	c.unannounced = None
+}
+
+// stillSuits reports whether the successor chosen when the release began may be named at
+// its end: it may have hung up, or have fallen ill.
+func (c *Core) stillSuits(now Now, name string) bool {
+	if !c.answersNow(now, name) {
+		c.suspectSuccessor(now, name)
+		return false
+	}
+	m := c.view.member(name)
+	return m != nil && c.suits(now, m) != unsuited
 }
 
 // elect holds an election on request: it changes nothing under a healthy

@@ -25,7 +25,7 @@ func (c *Core) win(now Now) {
 		c.penalise(now, named, cl.term, maxLost*c.timing.Lease/2) // it was handed the lead and has not taken it
 	}
 	c.led, c.former, c.handedTill = followed{}, followed{}, 0
-	c.everLed, c.reach.since = true, 0
+	c.everLed, c.heir, c.reach.since = true, false, 0
 	c.forgetFailures()
 	c.met = c.met || len(cl.ballots) > 1
 	clear(c.courtesy)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -59,6 +60,45 @@ func (n *node) healthy(want bool) {
 		}
 		return nil
 	})
+}
+
+// The checks of all members fail at once, before gossip shows of any that it may not
+// lead: wherever the lead is handed, it stays somewhere.
+func TestHealthFailsEverywhere(t *testing.T) {
+	for mode, settings := range map[string][]string{"available": nil, "quorum": {"--voters", "seeds"}} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			g := ward(t, 3, settings...)
+			g.checkLeader(g.nodes[0], g.nodes...)
+			g.checkHeir(g.nodes[1], g.nodes...)
+			for range 5 {
+				for _, n := range g.nodes {
+					n.mark("sick", true)
+				}
+				for _, n := range g.nodes {
+					n.healthy(false)
+				}
+				g.eventually(func() error {
+					i := slices.IndexFunc(g.nodes, func(n *node) bool { return n.state().IsLeader })
+					if i < 0 {
+						return errors.New("no member leads")
+					}
+					for _, n := range g.nodes {
+						if n.leader() != g.nodes[i].name {
+							return fmt.Errorf("%s leads, and %s names %q", g.nodes[i].name, n.name, n.leader())
+						}
+					}
+					return nil
+				})
+				for _, n := range g.nodes {
+					n.mark("sick", false)
+				}
+				for _, n := range g.nodes {
+					n.healthy(true)
+				}
+			}
+		})
+	}
 }
 
 // A sick leader hands over; with no member healthy the leader stays and says so;
