@@ -95,7 +95,7 @@ var mutants = []mutant{
 		[]edit{{"agent/store/replica.go", "if leads && early(m) {", "if leads || true {"}, {"agent/store/replica.go", "if !leads || !early(m) {", "if !leads && false {"}},
 		"./agent/store", "TestSimulation"},
 	{"changes are applied before they are committed",
-		[]edit{{"agent/store/replica.go", "range rd.CommittedEntries", "range rd.Entries"}},
+		[]edit{{"agent/store/replica.go", "applyAll(rd.CommittedEntries[done:])", "applyAll(rd.Entries)"}},
 		"./agent/store", "TestSimulation"},
 	{"after a crash a replica thinks less committed than its snapshot holds",
 		[]edit{{"agent/store/replica.go", "im.hard.Commit = new(max(im.hard.GetCommit(), r.snapped))", ""}},
