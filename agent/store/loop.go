@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"runtime"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -55,8 +56,10 @@ func (s *Store) run(ctx context.Context) {
 }
 
 // drain takes what waits, so that it shares one write to the disk, and one message to
-// each of the others.
+// each of the others. Goroutines that can run, such as those that serve clients, run
+// first: what they ask for is shared as well.
 func (s *Store) drain() {
+	runtime.Gosched()
 	for range maxBatch {
 		select {
 		case m := <-s.inbox:
