@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -227,8 +228,9 @@ func (o *outbox) take() [][]byte {
 	return all
 }
 
-// run writes until the outbox is closed or the stream breaks, which closes it. What
-// cannot be written in the time that a call may take is of no use any more.
+// run writes until the outbox is closed or the stream breaks, which closes it. Goroutines
+// that can run go first, as they may have more to send in one go. What cannot be written
+// in the time that a call may take is of no use any more.
 func (o *outbox) run() {
 	defer o.close()
 	for {
@@ -237,6 +239,7 @@ func (o *outbox) run() {
 			return
 		case <-o.news:
 		}
+		runtime.Gosched()
 		if o.stream.SetWriteDeadline(time.Now().Add(callLimit)) != nil || o.stream.Send(o.take()...) != nil {
 			return
 		}

@@ -69,10 +69,16 @@ func (j *journal) begin() error {
 	return errors.Join(err, portable.SyncData(j.file), portable.SyncDir(filepath.Dir(j.file.Name())))
 }
 
-// zero writes zeros over all records.
+// zero writes zeros over all records, in pieces: Linux may keep what one call writes in one
+// folio of the page cache, and each append looks at every block of its folio.
 func (j *journal) zero() error {
-	_, err := j.file.WriteAt(make([]byte, j.at), 0)
-	return err
+	piece := make([]byte, 16<<10)
+	for at := int64(0); at < j.at; at += int64(len(piece)) {
+		if _, err := j.file.WriteAt(piece[:min(int64(len(piece)), j.at-at)], at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clear empties the journal for an epoch that a transaction has put on disk.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"runtime"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -29,6 +30,8 @@ func (s *Store) run(ctx context.Context) {
 		case <-ticker.C:
 			ticked = true
 		case <-s.poked:
+		case <-s.commits.C:
+			s.release()
 		case m := <-s.inbox:
 			s.take(m)
 		case p := <-s.proposals:
@@ -53,8 +56,10 @@ func (s *Store) run(ctx context.Context) {
 }
 
 // drain takes what waits, so that it shares one write to the disk, and one message to
-// each of the others.
+// each of the others. Goroutines that can run, such as those that serve clients, run
+// first: what they ask for is shared as well.
 func (s *Store) drain() {
+	runtime.Gosched()
 	for range maxBatch {
 		select {
 		case m := <-s.inbox:
@@ -221,56 +226,6 @@ func (s *Store) abandon(err error) {
 	}
 	if was != 0 {
 		s.cfg.Ready()
-	}
-}
-
-// transmit sends a message of raft.
-func (s *Store) transmit(m *pb.Message) {
-	voter := s.replica.machine.voters()[m.GetTo()]
-	if voter == "" {
-		for _, p := range s.peers {
-			if p.ID == m.GetTo() {
-				voter = p.Voter
-			}
-		}
-	}
-	if voter == "" {
-		return
-	}
-	body, err := proto.Marshal(m)
-	if err != nil {
-		return
-	}
-	head := binary.BigEndian.AppendUint64([]byte{raftMessage}, s.replica.identity.group)
-	s.network.send(voter, &parcel{body: append(head, body...), to: m.GetTo(), snapshot: m.GetType() == pb.MsgSnap})
-	if m.GetType() == pb.MsgVoteResp && m.GetReject() {
-		s.tell(voter) // it should know who is ahead of it
-	}
-}
-
-func (s *Store) sentOne(p *parcel, err error) {
-	if p.to == 0 || err == nil && !p.snapshot {
-		return
-	}
-	select {
-	case s.results <- sentResult{p, err}:
-	case <-s.done:
-	default:
-	}
-}
-
-// noteSent tells raft how it went.
-func (s *Store) noteSent(r sentResult) {
-	if s.replica == nil || s.replica.node == nil {
-		return
-	}
-	switch {
-	case r.err == nil:
-		s.replica.node.ReportSnapshot(r.p.to, raft.SnapshotFinish)
-	case r.p.snapshot:
-		s.replica.node.ReportSnapshot(r.p.to, raft.SnapshotFailure)
-	default:
-		s.replica.node.ReportUnreachable(r.p.to)
 	}
 }
 

@@ -227,7 +227,8 @@ func (r *replica) receive(m *pb.Message) (err error) {
 
 // pump does what raft wants until it wants nothing more: it saves, sends and
 // applies, in this order. A leader sends entries while it saves them, for its
-// own copy counts only once it is saved.
+// own copy counts only once it is saved. What is committed and on disk here is applied
+// first: the answer to a change need not wait until later ones are saved.
 func (r *replica) pump() error {
 	for r.node != nil && r.node.HasReady() {
 		rd := r.node.Ready()
@@ -237,6 +238,10 @@ func (r *replica) pump() error {
 				r.send(m)
 			}
 		}
+		done := onDisk(&rd)
+		if err := r.applyAll(rd.CommittedEntries[:done]); err != nil {
+			return err
+		}
 		if err := r.save(&rd); err != nil {
 			return err
 		}
@@ -245,14 +250,22 @@ func (r *replica) pump() error {
 				r.send(m)
 			}
 		}
-		for _, e := range rd.CommittedEntries {
-			if err := r.apply(e); err != nil {
-				return err
-			}
+		if err := r.applyAll(rd.CommittedEntries[done:]); err != nil {
+			return err
 		}
 		r.node.Advance(rd)
 	}
 	return r.compact()
+}
+
+// onDisk is how many of the committed entries need not be saved first: all that are not
+// among those to be saved.
+func onDisk(rd *raft.Ready) int {
+	n := len(rd.CommittedEntries)
+	for n > 0 && len(rd.Entries) > 0 && rd.CommittedEntries[n-1].GetIndex() >= rd.Entries[0].GetIndex() {
+		n--
+	}
+	return n
 }
 
 // early reports whether a leader may send a message before its own copy of what
@@ -315,6 +328,16 @@ func (r *replica) adopt(s *pb.Snapshot, state *machine) {
 	r.machine.adopt(state)
 	r.index, r.snapped, r.logged = s.GetMetadata().GetIndex(), s.GetMetadata().GetIndex(), 0
 	r.config = s.GetMetadata().GetConfState()
+}
+
+// applyAll carries out committed entries.
+func (r *replica) applyAll(entries []*pb.Entry) error {
+	for _, e := range entries {
+		if err := r.apply(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // apply carries out one committed entry.

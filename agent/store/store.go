@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	pb "go.etcd.io/raft/v3/raftpb"
 )
 
 // Config is what a Store is told. Every field is required but Path, Voter and
@@ -90,7 +92,9 @@ type Store struct {
 	entry    uint64    // the number of that proposal; 0: it has been applied
 	sentAt   time.Time // of the last status
 	toldAt   map[string]time.Time
-	troubled time.Time // since when something keeps the store from its work
+	held     map[uint64]*pb.Message // by the replica that it is for; see transmit
+	commits  *time.Timer            // when to send them
+	troubled time.Time              // since when something keeps the store from its work
 
 	proposals chan *proposal
 	inbox     chan inboxed
@@ -201,6 +205,7 @@ type State struct {
 func Open(c Config) (*Store, error) {
 	s := &Store{
 		cfg: c, log: c.Log, pending: map[uint64]*proposal{}, peers: map[string]*status{}, toldAt: map[string]time.Time{},
+		held: map[uint64]*pb.Message{}, commits: time.NewTimer(holdCommit),
 		proposals: make(chan *proposal, maxBatch), inbox: make(chan inboxed, 256), results: make(chan sentResult, 1024),
 		places: make(chan struct{}, maxCalls), long: make(chan struct{}, maxLong), poked: make(chan struct{}, 1), done: make(chan struct{}), digest: digest(c.Voters), next: draw(),
 	}
