@@ -134,8 +134,9 @@ func (o *options) startIdle(c *idleCase, h *host) error {
 	for i := range hostCount {
 		seeds = append(seeds, fmt.Sprintf("10.77.0.%d:%d", i+1, agentPort))
 	}
-	args := []string{"run", "--bind-addr", h.ip.String(), "--bind-port", fmt.Sprint(agentPort), "--seeds", strings.Join(seeds, ","),
-		"--cluster", "idle", "--profile", c.profile, "--floating-ip", netip.PrefixFrom(floatIP, floatLen).String() + "@eth0"}
+	args := []string{"run", "--bind-port", fmt.Sprint(agentPort), "--advertise-addr", netip.AddrPortFrom(h.ip, agentPort).String(),
+		"--seeds", strings.Join(seeds, ","), "--cluster", "idle", "--profile", c.profile,
+		"--floating-ip", netip.PrefixFrom(floatIP, floatLen).String() + "@eth0"}
 	if c.quorum {
 		args = append(args, "--voters", "seeds")
 	}
