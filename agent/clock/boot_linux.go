@@ -24,13 +24,22 @@ func Boot() time.Duration {
 
 // NewAlarm returns an alarm that goes off by Boot.
 func NewAlarm() Alarm {
+	c := make(chan struct{}, 1)
+	return newBootAlarm(c, poke(c))
+}
+
+// NewAlarmFunc returns an alarm that calls a function instead of sending to C, which is nil.
+// It wakes no goroutine between the timer and the function.
+func NewAlarmFunc(ring func()) Alarm { return newBootAlarm(nil, ring) }
+
+func newBootAlarm(c chan struct{}, ring func()) Alarm {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		// A sandbox without timerfd: the alarm may then be late after a
 		// suspension, by no more than it was ahead before.
-		return NewTimerAlarm(Boot)
+		return newTimerAlarm(Boot, c, ring)
 	}
-	a := &bootAlarm{fd: fd, file: os.NewFile(uintptr(fd), "timerfd"), c: make(chan struct{}, 1)}
+	a := &bootAlarm{fd: fd, file: os.NewFile(uintptr(fd), "timerfd"), c: c, ring: ring}
 	go a.run()
 	return a
 }
@@ -41,6 +50,7 @@ type bootAlarm struct {
 	fd   int
 	file *os.File
 	c    chan struct{}
+	ring func()
 }
 
 func (a *bootAlarm) C() <-chan struct{} { return a.c }
@@ -75,10 +85,7 @@ func (a *bootAlarm) run() {
 				return false
 			}
 		}
-		select {
-		case a.c <- struct{}{}:
-		default:
-		}
+		a.ring()
 		return false
 	})
 }

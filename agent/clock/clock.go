@@ -42,10 +42,29 @@ type Alarm interface {
 // NewTimerAlarm returns an alarm for another clock than Boot, such as the clock of
 // a test. It turns on a time.Timer.
 func NewTimerAlarm(now func() time.Duration) Alarm {
-	a := &timerAlarm{now: now, c: make(chan struct{}, 1)}
-	a.timer = time.AfterFunc(time.Hour, a.ring)
+	c := make(chan struct{}, 1)
+	return newTimerAlarm(now, c, poke(c))
+}
+
+// NewTimerAlarmFunc does the same for NewAlarmFunc.
+func NewTimerAlarmFunc(now func() time.Duration, ring func()) Alarm {
+	return newTimerAlarm(now, nil, ring)
+}
+
+func newTimerAlarm(now func() time.Duration, c chan struct{}, ring func()) *timerAlarm {
+	a := &timerAlarm{now: now, c: c, timer: time.AfterFunc(time.Hour, ring)}
 	a.timer.Stop()
 	return a
+}
+
+// poke returns what leaves an element in a channel of capacity one.
+func poke(c chan struct{}) func() {
+	return func() {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
 }
 
 type timerAlarm struct {
@@ -65,10 +84,3 @@ func (a *timerAlarm) Set(at time.Duration) {
 }
 
 func (a *timerAlarm) Close() { a.timer.Stop() }
-
-func (a *timerAlarm) ring() {
-	select {
-	case a.c <- struct{}{}:
-	default:
-	}
-}

@@ -39,6 +39,29 @@ func TestAlarmInThePastWakesAtOnce(t *testing.T) {
 	await(t, a)
 }
 
+func TestAlarmFuncIsCalled(t *testing.T) {
+	for name, newAlarm := range map[string]func(func()) Alarm{
+		"boot":  NewAlarmFunc,
+		"timer": func(ring func()) Alarm { return NewTimerAlarmFunc(Boot, ring) },
+	} {
+		rung := make(chan time.Duration, 1)
+		a := newAlarm(func() { rung <- Boot() })
+		for range 3 {
+			due := Boot() + time.Millisecond
+			a.Set(due)
+			select {
+			case at := <-rung:
+				if at < due {
+					t.Errorf("%s: rung at %v, before %v", name, at, due)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%s: the alarm did not go off", name)
+			}
+		}
+		a.Close()
+	}
+}
+
 func TestAlarmOffNeverWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -10,44 +10,38 @@ import (
 // alarms lets the executors of a keeper share one alarm, so that an election
 // costs no timer of its own.
 type alarms struct {
-	alarm clock.Alarm
-	now   func() time.Duration
-	stop  chan struct{}
-	done  sync.WaitGroup
+	now func() time.Duration
 
-	mu  sync.Mutex
-	due map[*sharedAlarm]time.Duration
-	set time.Duration // what the alarm is set to
+	mu    sync.Mutex
+	alarm clock.Alarm // nil: it is closed
+	due   map[*sharedAlarm]time.Duration
+	set   time.Duration // what the alarm is set to
 }
 
-func newAlarms(now func() time.Duration, alarm clock.Alarm) *alarms {
-	a := &alarms{alarm: alarm, now: now, stop: make(chan struct{}), due: map[*sharedAlarm]time.Duration{}}
-	a.done.Go(a.run)
+func newAlarms(now func() time.Duration, alarm func(ring func()) clock.Alarm) *alarms {
+	a := &alarms{now: now, due: map[*sharedAlarm]time.Duration{}}
+	a.mu.Lock() // it may ring at once
+	defer a.mu.Unlock()
+	a.alarm = alarm(a.ring)
 	return a
 }
 
 // close ends all alarms.
 func (a *alarms) close() {
-	close(a.stop)
-	a.done.Wait()
-	a.alarm.Close()
-}
-
-func (a *alarms) run() {
-	for {
-		select {
-		case <-a.stop:
-			return
-		case <-a.alarm.C():
-			a.ring()
-		}
-	}
+	a.mu.Lock()
+	alarm := a.alarm
+	a.alarm = nil
+	a.mu.Unlock() // Close waits for a ring under way
+	alarm.Close()
 }
 
 // ring wakes those whose time has come.
 func (a *alarms) ring() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.alarm == nil {
+		return
+	}
 	now := a.now()
 	for s, at := range a.due {
 		if at <= now {

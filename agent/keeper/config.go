@@ -168,9 +168,9 @@ func (c *Config) backoff(failures int) time.Duration {
 }
 
 // bootClock is the clock to use.
-func (c *Config) bootClock() (func() time.Duration, func() clock.Alarm) {
+func (c *Config) bootClock() (now func() time.Duration, alarm func(ring func()) clock.Alarm) {
 	if c.Now == nil {
-		return clock.Boot, clock.NewAlarm
+		return clock.Boot, clock.NewAlarmFunc
 	}
-	return c.Now, func() clock.Alarm { return clock.NewTimerAlarm(c.Now) }
+	return c.Now, func(ring func()) clock.Alarm { return clock.NewTimerAlarmFunc(c.Now, ring) }
 }

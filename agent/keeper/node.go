@@ -56,7 +56,7 @@ type place struct {
 func newNode(cfg Config, tools Tools, reaper *hook.Reaper) *node {
 	now, alarm := cfg.bootClock()
 	n := &node{
-		cfg: cfg, tools: tools, reaper: reaper, now: now, alarms: newAlarms(now, alarm()), out: newOutbox(),
+		cfg: cfg, tools: tools, reaper: reaper, now: now, alarms: newAlarms(now, alarm), out: newOutbox(),
 		output: hook.Output{Stdout: os.Stdout, Stderr: os.Stderr}, entering: make(chan struct{}, 1), executors: map[string]*executor{}, next: map[string]*place{}, healthRuns: map[string]bool{},
 	}
 	n.entering <- struct{}{}
