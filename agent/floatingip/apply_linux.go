@@ -42,7 +42,7 @@ func (s *Set) open(until time.Duration) error {
 	if !s.cfg.Leads() {
 		return ErrNotLeading
 	}
-	s.held, s.until = true, max(until, s.until)
+	s.held, s.until, s.ageAt = true, max(until, s.until), s.cfg.Now()+lifetimeEvery
 	return s.extendGate(s.until)
 }
 
@@ -56,16 +56,13 @@ func (s *Set) reopen() error {
 	return s.extendGate(s.until)
 }
 
-// age has the lifetimes follow the gate, or be the limit where there is none. An
-// address that is not there is for restore to put back.
+// age moves the lifetimes on. An address that is not there is for restore to put back.
 func (s *Set) age() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.cfg.Now()
-	if !s.isHeld() || s.gate != nil && now-s.aged < lifetimeEvery {
+	if !s.isHeld() {
 		return
 	}
-	s.aged = now
 	seconds, err := s.seconds()
 	if err == nil {
 		err = s.each(func(a Address, link netlink.Link) error { return s.net.prolong(a, link, seconds) })

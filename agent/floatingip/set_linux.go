@@ -38,7 +38,6 @@ type Set struct {
 	announcer *announcer
 	begun     bool
 	own       map[string]string // the addresses that are the host's own: where
-	aged      time.Duration     // when the lifetimes were last set
 	restored  time.Duration     // when addresses were last put back
 
 	// cut is for what follows. No call that waits for the lock of the network's
@@ -47,6 +46,7 @@ type Set struct {
 	gate  *gate // nil: no nftables here, or not begun
 	held  bool
 	until time.Duration
+	ageAt time.Duration // when the lifetimes are to follow the gate again
 
 	shown sync.Mutex      // for what follows
 	found map[string]bool // the lasting findings that have been reported
@@ -183,7 +183,6 @@ func (s *Set) Take(until time.Duration) error {
 		err = s.open(until)
 	}
 	if err == nil {
-		s.aged = s.cfg.Now()
 		err = s.putAll()
 	}
 	if err != nil {
@@ -214,11 +213,22 @@ func (s *Set) Renew(until time.Duration) error {
 		s.cutOffLate(fmt.Sprintf("no renewal came in time, and the kernel had cut the addresses off for %v", late.Round(time.Millisecond)))
 	}
 	s.until = until
+	s.askToAge()
+	return nil
+}
+
+// askToAge has the lifetimes follow the gate, now and then, or be the limit where there is
+// none. The caller holds cut.
+func (s *Set) askToAge() {
+	now := s.cfg.Now()
+	if s.gate != nil && now < s.ageAt {
+		return
+	}
+	s.ageAt = now + lifetimeEvery
 	select {
 	case s.aging <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // Cut has the kernel cut the addresses off, where it has nftables, until they are
