@@ -15,6 +15,7 @@ type fitness struct {
 	ownAddress bool             // a floating address is this host's own
 	owners     []string         // the members whose own address is a floating one
 	cut        bool             // an interface of a floating address cannot be used
+	quorum     bool             // of available mode, and the group is one of quorum mode
 	sick       bool             // what the health check said last; true until it has
 	unfit      bool             // what SetHealth said last
 	keeperless bool             // the keeper has died, and the one after it has not released what was left
@@ -40,6 +41,8 @@ func (e *election) lacks() seniority.Reason {
 		return seniority.CarrierLost
 	case e.member.view.Stray != "":
 		return seniority.AddressGone
+	case e.fitness.quorum:
+		return seniority.WrongElectorate
 	case e.member.unwritable != nil:
 		return seniority.StateUnwritable
 	case e.storeLacks() != seniority.None:
@@ -133,6 +136,28 @@ func (e *election) judgeAddress() {
 	})
 	if e.last.Leading {
 		e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.AddressGone})
+	}
+}
+
+// judgeMode looks, in available mode, whether the group is one of quorum mode: two voters
+// or more, and no fewer than the members of available mode. Their majority may have a
+// leader that asks no member of available mode, so this one must not lead beside it. One
+// member with --voters in a group without is no such group: it wins nothing by itself.
+func (e *election) judgeMode() {
+	if e.cfg.quorum() {
+		return
+	}
+	votes, others := 0, 0
+	for _, p := range e.member.view.Members {
+		switch {
+		case p.Mode == e.cfg.mode():
+			others++
+		case p.Voter != "":
+			votes++
+		}
+	}
+	if e.fitness.quorum = votes > 1 && votes >= others; e.fitness.quorum && e.last.Leading {
+		e.step(seniority.Input{Kind: seniority.Fired, Term: e.last.Term, Reason: seniority.WrongElectorate})
 	}
 }
 

@@ -115,6 +115,7 @@ func (e *election) look() {
 	}
 	e.members.LookAnew()
 	e.judgeAddress()
+	e.judgeMode()
 	e.findOwners()
 	if e.lacks() != seniority.None {
 		e.judgeFitness()

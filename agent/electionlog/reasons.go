@@ -39,6 +39,8 @@ func endWords(reason string) string {
 		return "it was asked to stand aside, and another may lead now"
 	case seniority.CarrierLost.String():
 		return "the interface of a floating address lost its link"
+	case seniority.WrongElectorate.String():
+		return "the group is one of quorum mode, and this member has no --voters"
 	case seniority.AddressGone.String():
 		return "the address at which the others reach it is its host's no longer"
 	}

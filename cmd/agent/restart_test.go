@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -58,4 +60,49 @@ func TestRestartOfAFollowerDisturbsNothing(t *testing.T) {
 func (n *node) readiness() (r agent.Readiness) {
 	n.get("/ready", &r, http.StatusServiceUnavailable)
 	return r
+}
+
+// A member whose --voters were forgotten does not lead beside a group of quorum mode; and
+// one that leads ends that when the others become one.
+func TestMemberWithoutVotersBesideAQuorum(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 4)
+	last := g.nodes[3]
+	last.start("--lone-wait", "0s")
+	g.checkLeader(last, last)
+	for _, n := range g.nodes[:3] {
+		n.start("--voters", strings.Join(g.names()[:3], ","))
+	}
+	g.eventually(func() error {
+		for _, n := range g.nodes[:3] {
+			if n.state().IsLeader {
+				return nil
+			}
+		}
+		return errors.New("no voter leads")
+	})
+	stays := func() {
+		t.Helper()
+		if s := last.state(); s.IsLeader || s.Eligible {
+			t.Errorf("want %s neither leading nor eligible, got %v and %v", last.name, s.IsLeader, s.Eligible)
+		}
+	}
+	stays()
+	if line := lineWith(last.log(), "this member leads no more"); !strings.Contains(line, "wrong-electorate") || !strings.Contains(line, "has no --voters") {
+		t.Errorf("the log does not say why it leads no more: %q", line)
+	}
+	last.signal(syscall.SIGTERM)
+	last.wait()
+	wins, findings := last.wins(), strings.Count(last.log(), "mode-differs")
+	last.start()
+	g.eventually(func() error {
+		if n := strings.Count(last.log(), "mode-differs") - findings; n < 3 {
+			return fmt.Errorf("it tells of %d members of another mode, want 3", n)
+		}
+		return nil
+	})
+	stays()
+	if n := last.wins() - wins; n != 0 {
+		t.Errorf("it has won %d times beside the leader of the voters", n)
+	}
 }
