@@ -153,7 +153,7 @@ func (h *hold) read(began chan<- error) {
 			began <- err
 			return err
 		case kind == "over":
-			h.over <- h.client.addr + " leads no more"
+			h.over <- h.ended()
 			return errNotLeading
 		}
 		return nil
@@ -164,6 +164,12 @@ func (h *hold) read(began chan<- error) {
 	case !errors.Is(err, errNotLeading):
 		h.over <- h.client.addr + " has closed the connection: its agent has ended"
 	}
+}
+
+// ended says that the leadership is over. The member may lead on under a higher term,
+// which others that the command writes to will not take for this one.
+func (h *hold) ended() string {
+	return fmt.Sprintf("%s leads under term %d no more", h.client.addr, h.lead.Term)
 }
 
 // close lets the agent hand over. The connection is closed once the guard has ended
@@ -202,7 +208,7 @@ func (h *hold) lease(ctx context.Context) (deadline, every time.Duration, err er
 	}
 	left, every, ok := l.RunFor(h.lead.Term)
 	if !ok {
-		return 0, 0, fmt.Errorf("%s leads no more: %w", h.client.addr, errNotLeading)
+		return 0, 0, fmt.Errorf("%s: %w", h.ended(), errNotLeading)
 	}
 	return asked + left, every, nil
 }
