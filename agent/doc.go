@@ -48,6 +48,10 @@
 //	keeper, hook, floatingip, …       the second process, and what it runs and holds
 //	store                             the replicated store
 //
+// An election at work (type election) is no package of its own: the loop and its
+// elections use some thirty things of each other, so what they would have to export
+// is more than what either would hide.
+//
 // # What it guarantees
 //
 //   - IsLeader, Leader, State, Status and the context of Lead check the
