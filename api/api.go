@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"net/url"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -177,7 +180,33 @@ func (a *api) route(c call) {
 // it costs the one request and is told.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.recovered(w, r)
+	if err := checkQuery(r.URL.RawQuery); err != nil {
+		a.fail(w, http.StatusBadRequest, printable(err.Error(), maxText))
+		return
+	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// checkQuery refuses a query that does not say what it means. url.URL.Query drops
+// what it cannot read, and Get all but the first value: the call would then do
+// something else than it was asked for.
+func checkQuery(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return fmt.Errorf("the query of this call is malformed: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if len(query[name]) > 1 {
+			return fmt.Errorf("%s: it is given twice", name)
+		}
+	}
+	if query.Has("election") && query.Get("election") == "" {
+		return errors.New("election: it names none; without it the call is about the group's own")
+	}
+	return nil
 }
 
 func (a *api) recovered(w http.ResponseWriter, r *http.Request) {
