@@ -131,6 +131,11 @@ func (c Config) HostWarnings(ctx context.Context) []string {
 			all = append(all, fmt.Sprintf("floating-ip: as this user an agent could not hold an address: %v", err))
 		}
 	}
+	for _, a := range s.allFloating() {
+		if floatingip.IsOwn(a) {
+			all = append(all, fmt.Sprintf("floating-ip %s: the address is this host's own, so an agent here would be no candidate; take it off the host first", a))
+		}
+	}
 	all = append(all, s.watchdogWarnings()...)
 	if s.needsRealtime() {
 		all = append(all, fmt.Sprintf("a lease of %v needs real-time scheduling of agent and keeper (CPUSchedulingPolicy=rr): without it a busy processor can end a healthy leadership; ready says whether a running agent has it", s.timing.Lease))

@@ -121,6 +121,7 @@ func TestValidateWarns(t *testing.T) {
 		{args: "--voters localhost:4000,localhost:4001 --advertise-addr localhost:4000", want: "warning: with 2 voters a majority is 2, so there is a leader until 1 of them is out of reach"},
 		{args: "--voters 127.0.0.1,127.0.0.2,127.0.0.3 --bind-addr 127.0.0.4", want: "warning: none of the voters is this node, which is 127.0.0.4:4000: it would neither vote nor lead"},
 		{args: "--id 7", want: "warning: id of 7 has no effect with the rule seniority"},
+		{args: "--hook /bin/true --watchdog /dev/null", want: "warning: watchdog: on this host an agent would be no candidate: /dev/null is no watchdog"},
 		{args: "--loop-rate 10", want: "warning: --loop-rate has no effect"},
 		{env: []string{"DOYEN_SEED=a"}, want: "warning: DOYEN_SEED is no setting; did you mean DOYEN_SEEDS?"},
 		{env: []string{"DOYEN_SERVICE_HOST=a", "DOYEN_PORT_4000_TCP=b", "DOYEN_TERM=7"}},
@@ -182,6 +183,10 @@ func TestValidateChangesNothing(t *testing.T) {
 	out, err := within(binary, "validate", "--seeds", h.addr, "--voters", h.addr+",10.88.0.2,10.88.0.3", "--state-dir", dir, "--floating-ip", "10.88.0.100/24@eth0").CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), "the configuration is good\n") || strings.Contains(string(out), "warning") {
 		t.Errorf("validate: got %v and %s", err, out)
+	}
+	own, err := within(binary, "validate", "--floating-ip", h.addr+"/24@eth0").CombinedOutput()
+	if want := "warning: floating-ip " + h.addr + "/24@eth0: the address is this host's own, so an agent here would be no candidate"; err != nil || !strings.Contains(string(own), want) {
+		t.Errorf("validate with the host's own address: want %q, got %v and %s", want, err, own)
 	}
 	mark("validated")
 	for heard := []string(nil); ; {
