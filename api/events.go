@@ -129,6 +129,10 @@ func (a *api) follow(ctx context.Context, s *stream, e Election, events <-chan a
 			if !ok {
 				return
 			}
+			if state, ok := happened.Data.(agent.State); ok {
+				state.Elections = a.agent.Elections() // as in GET /state
+				happened.Data = state
+			}
 			err = s.event(&happened)
 		}
 		if err != nil {
