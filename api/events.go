@@ -47,6 +47,10 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	if ofStore && a.storeOf(w) == nil {
 		return
 	}
+	if _, _, err := lastEvent(r); ofStore && err != nil {
+		a.fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	host := origin(r.RemoteAddr)
 	if err := a.streams.enter(host); err != nil {
 		a.refused.count(tooManyStreams)

@@ -166,6 +166,8 @@ func storeDo(c *cli.Context, cl *client, verb, key string, text []byte) ([]byte,
 	if method != http.MethodGet {
 		if c.IsSet("fence") {
 			head.Set("Doyen-Fence", strconv.FormatUint(c.Uint64("fence"), 10))
+		}
+		if c.IsSet("fence-election") {
 			head.Set("Doyen-Fence-Election", c.String("fence-election"))
 		}
 		if c.IsSet("request") {
