@@ -40,6 +40,7 @@ bind-addr: 192.0.2.1
 rule: oldest
 lease: soon
 floating-ip: [192.0.2.300/24@lo, 192.0.2.10/24@nowhere0]
+elections: {web: {floating-ip: 192.0.2.11/24@nowhere0}}
 http: 4001
 state-dir: ` + state + `
 hook: ` + dir + `/missing
@@ -69,7 +70,8 @@ encrypt-key-file: ` + dir + `/no-keys
 		`--health: ` + crlf + ` has a carriage return at the end of its first line`,
 		`bind-addr 192.0.2.1 is no address of this host`,
 		`state-dir ` + state + `: ` + state + ` is no directory`,
-		`floating-ip 192.0.2.10/24@nowhere0: this host has no interface nowhere0`,
+		`agent: floating-ip 192.0.2.10/24@nowhere0: this host has no interface nowhere0`,
+		`agent: election web: floating-ip 192.0.2.11/24@nowhere0: this host has no interface nowhere0`,
 	}
 	for _, want := range wants {
 		if n := len(slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return !strings.Contains(l, want) })); n != 1 {
@@ -124,7 +126,8 @@ func TestValidateWarns(t *testing.T) {
 		{args: "--hook /bin/true --watchdog /dev/null", want: "warning: watchdog: on this host an agent would be no candidate: /dev/null is no watchdog"},
 		{args: "--loop-rate 10", want: "warning: --loop-rate has no effect"},
 		{env: []string{"DOYEN_SEED=a"}, want: "warning: DOYEN_SEED is no setting; did you mean DOYEN_SEEDS?"},
-		{env: []string{"DOYEN_SERVICE_HOST=a", "DOYEN_PORT_4000_TCP=b", "DOYEN_TERM=7"}},
+		{env: []string{"DOYEN_RUN=cron -f"}, want: "warning: DOYEN_RUN has no effect: the command to run follows a --, or is run: in the file"},
+		{env: []string{"DOYEN_SERVICE_HOST=a", "DOYEN_PORT_4000_TCP=b", "DOYEN_TERM=7", "DOYEN_RUN=r", "DOYEN_NODE=a"}},
 		{args: "--voters 127.0.0.1,127.0.0.2,127.0.0.3 --bind-addr 127.0.0.2 --rule bully --id 7"},
 	} {
 		stdout, _, code := runBinary(t, test.env, append([]string{"validate"}, strings.Fields(test.args)...)...)
