@@ -177,8 +177,19 @@ func TestChangeRefusesABody(t *testing.T) {
 		t.Error("carried out")
 		return agent.Result{}, nil
 	}
+	c := quiet(f)
+	c.Election = func(string) Election { return f }
+	h := New(c)
 	r := func(r *http.Request) { r.Body = body{strings.NewReader(strings.Repeat("x", maxBody+1))} }
-	wantError(t, ask(t, New(quiet(f)), "POST", "/leave", r), http.StatusBadRequest, "too long")
+	wantError(t, ask(t, h, "POST", "/leave", r), http.StatusBadRequest, "too long")
+	for _, path := range []string{"/leave", "/resume"} {
+		for _, text := range []string{"election=web", `{"election":"web"}`} {
+			wantError(t, ask(t, h, "POST", path, content(text)), http.StatusBadRequest, "takes no body")
+		}
+	}
+	for _, path := range []string{"/leave?election=web", "/join?addr=a:1&election=web"} {
+		wantError(t, ask(t, h, "POST", path), http.StatusBadRequest, "about the member")
+	}
 }
 
 type body struct{ *strings.Reader }

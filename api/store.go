@@ -150,6 +150,9 @@ func (a *api) storeChange(op store.Op) http.HandlerFunc {
 // readCommand reads all of a change but the value.
 func readCommand(op store.Op, r *http.Request) (store.Command, error) {
 	c := store.Command{Op: op, Key: storeKey(r), Request: r.Header.Get("Doyen-Request"), FenceElection: r.Header.Get("Doyen-Fence-Election")}
+	if r.URL.RawQuery != "" {
+		return c, errors.New("a change of the store takes no parameters in the query; its conditions are headers, such as Doyen-Fence")
+	}
 	if err := checkConditions(r.Header); err != nil {
 		return c, err
 	}

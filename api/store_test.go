@@ -170,6 +170,7 @@ func TestStoreRefusesConditions(t *testing.T) {
 			wantError(t, w, test.status, test.part)
 		}
 	}
+	wantError(t, ask(t, h, "PUT", "/store/a?fence=7"), http.StatusBadRequest, "takes no parameters in the query")
 	if len(kept.did) != 0 {
 		t.Errorf("want nothing done, got %+v", kept.did)
 	}
