@@ -173,6 +173,27 @@ func TestHandOverToAnAddressOfSeveral(t *testing.T) {
 	}
 }
 
+// An election asked for where no majority is there is not under way, and the answer
+// says what the state does.
+func TestElectWithoutAMajority(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		m := g.add(func(c *Config, _ *fakeExecutor) {
+			c.Name, c.Voters = "10.0.0.1:4000", []string{"10.0.0.1:4000", "10.0.0.2:4000", "10.0.0.3:4000"}
+		})
+		time.Sleep(10 * time.Second)
+		for range 5 {
+			r, err := m.Elect(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if says := r.Note == "an election is under way"; says != m.State().Electing {
+				t.Errorf("it says %q, and its state says electing %v", r.Note, m.State().Electing)
+			}
+			time.Sleep(300 * time.Millisecond)
+		}
+	})
+}
+
 func TestAloneNobodyStepsDown(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		m := g.add(func(c *Config, _ *fakeExecutor) { c.LoneWait = new(time.Duration(0)) })

@@ -39,20 +39,28 @@ func (c Config) CheckHost() error {
 			faults = append(faults, fmt.Errorf("election %s: %w", name, err))
 		}
 	}
-	floating := slices.Clone(c.FloatingIPs)
-	for _, name := range slices.Sorted(maps.Keys(c.Elections)) {
-		floating = append(floating, c.Elections[name].FloatingIPs...)
-	}
-	for _, text := range floating {
-		a, err := floatingip.Parse(text)
-		if err != nil {
-			continue
-		}
+	c.eachFloating(func(where string, a floatingip.Address) {
 		if _, err := net.InterfaceByName(a.Iface); err != nil {
-			faults = append(faults, fmt.Errorf("floating-ip %s: this host has no interface %s", a, a.Iface))
+			faults = append(faults, fmt.Errorf("%s: this host has no interface %s", where, a.Iface))
+		}
+	})
+	return errors.Join(faults...)
+}
+
+// eachFloating calls f with each floating address that can be parsed, and with where it
+// is in the configuration.
+func (c Config) eachFloating(f func(where string, a floatingip.Address)) {
+	each := func(where string, texts []string) {
+		for _, text := range texts {
+			if a, err := floatingip.Parse(text); err == nil {
+				f(where+"floating-ip "+a.String(), a)
+			}
 		}
 	}
-	return errors.Join(faults...)
+	each("", c.FloatingIPs)
+	for _, name := range slices.Sorted(maps.Keys(c.Elections)) {
+		each("election "+name+": ", c.Elections[name].FloatingIPs)
+	}
 }
 
 // checkListen reports that the address of where is not this host's.
@@ -131,6 +139,11 @@ func (c Config) HostWarnings(ctx context.Context) []string {
 			all = append(all, fmt.Sprintf("floating-ip: as this user an agent could not hold an address: %v", err))
 		}
 	}
+	c.eachFloating(func(where string, a floatingip.Address) {
+		if floatingip.IsOwn(a) {
+			all = append(all, where+": the address is this host's own, so an agent here would be no candidate; take it off the host first")
+		}
+	})
 	all = append(all, s.watchdogWarnings()...)
 	if s.needsRealtime() {
 		all = append(all, fmt.Sprintf("a lease of %v needs real-time scheduling of agent and keeper (CPUSchedulingPolicy=rr): without it a busy processor can end a healthy leadership; ready says whether a running agent has it", s.timing.Lease))

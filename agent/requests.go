@@ -271,6 +271,8 @@ func (e *election) elected(refused seniority.Reason) Result {
 		r.Note = "nothing changes: " + e.last.Leader + " leads, is healthy, and is preferred"
 	case refused != seniority.None:
 		r.Note = "nothing changes: a hand-over is under way"
+	case e.last.Leader == "" && !e.last.Electing && e.last.Releasing == 0:
+		r.Note = "no election is under way yet: it begins once enough of the others answer"
 	}
 	return r
 }

@@ -168,10 +168,14 @@ func checkTiming(s *settings) error {
 // checkTimes checks that the times fit together when the kernel needs cutOff to
 // take the floating addresses off.
 func (s *settings) checkTimes(cutOff time.Duration) error {
-	if err := s.timing.Check(s.quorum(), cutOff); err != nil {
-		return fmt.Errorf("with profile %s, %w", s.Profile, err)
+	err := s.timing.Check(s.quorum(), cutOff)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if given := s.Config.Timing; given.Lease != 0 && given.Renewal == 0 {
+		err = fmt.Errorf("%w; the renewal is a third of the lease of %v, as none is given", err, given.Lease)
+	}
+	return fmt.Errorf("with profile %s, %w", s.Profile, err)
 }
 
 // checkCutOff refuses, in quorum mode, a lease that leaves this kernel no time to

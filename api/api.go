@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"net/url"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -144,10 +147,10 @@ func (a *api) contents() []call {
 		get("/readyz", "200 once joined and decided", a.readyz),
 		get("/version", "the program's version", a.version),
 		post("/step-down", "hand the leadership over: ?to=MEMBER; and stand aside: ?for=1h", a.change("step down", a.readStepDown)),
-		post("/join", "one more seed until the restart: ?addr=host:port", a.change("join a seed", a.readJoin)),
+		post("/join", "one more seed until the restart: ?addr=host:port", a.change("join a seed", whole(a.readJoin))),
 		post("/hold", "a stream while this member leads; a hand-over waits for its end: ?wait=10s", a.hold),
-		post("/resume", "stand aside no longer", a.change("resume", func(e Election, _ *http.Request, _ []byte) (deed, error) { return e.Resume, nil })),
-		post("/leave", "hand over and leave the group", a.change("leave", always(a.agent.Leave))),
+		post("/resume", "stand aside no longer", a.change("resume", bare(func(e Election) deed { return e.Resume }))),
+		post("/leave", "hand over and leave the group", a.change("leave", whole(bare(func(Election) deed { return a.agent.Leave })))),
 		post("/election", "hold an election now", elect),
 		put("/election", "the same", elect),
 		get("/electionStatus", "whether an election is under way", a.electionStatus),
@@ -177,7 +180,33 @@ func (a *api) route(c call) {
 // it costs the one request and is told.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.recovered(w, r)
+	if err := checkQuery(r.URL.RawQuery); err != nil {
+		a.fail(w, http.StatusBadRequest, printable(err.Error(), maxText))
+		return
+	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// checkQuery refuses a query that does not say what it means. url.URL.Query drops
+// what it cannot read, and Get all but the first value: the call would then do
+// something else than it was asked for.
+func checkQuery(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return fmt.Errorf("the query of this call is malformed: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if len(query[name]) > 1 {
+			return fmt.Errorf("%s: it is given twice", name)
+		}
+	}
+	if query.Has("election") && query.Get("election") == "" {
+		return errors.New("election: it names none; without it the call is about the group's own")
+	}
+	return nil
 }
 
 func (a *api) recovered(w http.ResponseWriter, r *http.Request) {

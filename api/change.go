@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -26,9 +27,25 @@ const (
 // A deed is what a call makes the agent do.
 type deed func(context.Context) (agent.Result, error)
 
-// always is for calls that take no parameters.
-func always(do deed) func(Election, *http.Request, []byte) (deed, error) {
-	return func(Election, *http.Request, []byte) (deed, error) { return do, nil }
+// bare is for calls that take no parameters but the election: a body would be passed
+// over, with what it asks for.
+func bare(do func(Election) deed) func(Election, *http.Request, []byte) (deed, error) {
+	return func(e Election, _ *http.Request, body []byte) (deed, error) {
+		if body = bytes.TrimSpace(body); len(body) > 0 && string(body) != "{}" {
+			return nil, errors.New("this call takes no body; an election is named in the query, as in ?election=web")
+		}
+		return do(e), nil
+	}
+}
+
+// whole is for calls about the member, and not about one of its elections.
+func whole(read func(Election, *http.Request, []byte) (deed, error)) func(Election, *http.Request, []byte) (deed, error) {
+	return func(e Election, r *http.Request, body []byte) (deed, error) {
+		if name := electionName(r.URL.Query()); name != groupElection {
+			return nil, errors.New("election: this call is about the member, and not about one election")
+		}
+		return read(e, r, body)
+	}
 }
 
 // change makes the handler of a call that changes something. what completes

@@ -104,6 +104,31 @@ func TestEveryChangeNeedsPermission(t *testing.T) {
 	}
 }
 
+// No call is carried out whose query is not wholly understood.
+func TestEveryCallRefusesAMalformedQuery(t *testing.T) {
+	f, s, done := newFake(), &fakeStore{}, 0
+	f.change = func(context.Context, string) (agent.Result, error) { done++; return agent.Result{}, nil }
+	f.lead = func(context.Context, func(context.Context) error) error { done++; return agent.ErrLeadershipOver }
+	c := quiet(f)
+	c.Store = s
+	a := newAPI(c)
+	for _, call := range a.calls {
+		path := strings.NewReplacer("{key}", "a", "{file}", "main.js").Replace(call.Path)
+		for query, part := range map[string]string{
+			"%zz": "malformed", "to=X%zz": "malformed", "election=mail%zz": "malformed", "to=b;for=1h": "semicolon",
+			"a=1&b=2&a=1": "a: it is given twice", "election=": "election: it names none",
+		} {
+			w := ask(t, a, call.Method, path, func(r *http.Request) { r.URL.RawQuery = query })
+			if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), part) {
+				t.Errorf("%s %s?%s: want 400 with %q, got %d: %s", call.Method, path, query, part, w.Code, w.Body)
+			}
+		}
+	}
+	if done+len(s.did) != 0 {
+		t.Errorf("%d changes and %d of the store were carried out, want none", done, len(s.did))
+	}
+}
+
 func TestChangeAnswers(t *testing.T) {
 	refused := fmt.Errorf("%w: there is no member to hand over to", agent.ErrRefused)
 	tests := []struct {
@@ -152,8 +177,19 @@ func TestChangeRefusesABody(t *testing.T) {
 		t.Error("carried out")
 		return agent.Result{}, nil
 	}
+	c := quiet(f)
+	c.Election = func(string) Election { return f }
+	h := New(c)
 	r := func(r *http.Request) { r.Body = body{strings.NewReader(strings.Repeat("x", maxBody+1))} }
-	wantError(t, ask(t, New(quiet(f)), "POST", "/leave", r), http.StatusBadRequest, "too long")
+	wantError(t, ask(t, h, "POST", "/leave", r), http.StatusBadRequest, "too long")
+	for _, path := range []string{"/leave", "/resume"} {
+		for _, text := range []string{"election=web", `{"election":"web"}`} {
+			wantError(t, ask(t, h, "POST", path, content(text)), http.StatusBadRequest, "takes no body")
+		}
+	}
+	for _, path := range []string{"/leave?election=web", "/join?addr=a:1&election=web"} {
+		wantError(t, ask(t, h, "POST", path), http.StatusBadRequest, "about the member")
+	}
 }
 
 type body struct{ *strings.Reader }

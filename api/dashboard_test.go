@@ -459,7 +459,7 @@ func TestDashboardShowsElections(t *testing.T) {
 		s.f.state = s.cast["n2.example.org:4000"]
 	}, "", nil)
 	p := openPage(t, serveHTTP(t, s))
-	p.await("#elections-about", "3 elections, 1 without a leader. "+other+" leads 1.")
+	p.await("#elections-about", "3 elections, 1 without a leader. "+own+" leads 1, "+other+" leads 1.")
 	for row, want := range map[int][2]string{1: {"group", own}, 2: {"mail", "no leader"}, 3: {"web", other}} {
 		li := fmt.Sprintf("#contests > li:nth-child(%d)", row)
 		if name, leader := p.text(li+" .name"), p.text(li+" .says"); name != want[0] || leader != want[1] {

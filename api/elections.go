@@ -22,7 +22,11 @@ func (a *api) of(w http.ResponseWriter, r *http.Request) (Election, bool) {
 	if r.URL.RawQuery == "" {
 		return a.agent, true
 	}
-	name := electionName(r.URL.Query())
+	return a.named(w, electionName(r.URL.Query()))
+}
+
+// named returns the election of that name, or answers that there is none.
+func (a *api) named(w http.ResponseWriter, name string) (Election, bool) {
 	if name == groupElection {
 		return a.agent, true
 	}

@@ -47,6 +47,10 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	if ofStore && a.storeOf(w) == nil {
 		return
 	}
+	if _, _, err := lastEvent(r); ofStore && err != nil {
+		a.fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	host := origin(r.RemoteAddr)
 	if err := a.streams.enter(host); err != nil {
 		a.refused.count(tooManyStreams)
@@ -128,6 +132,10 @@ func (a *api) follow(ctx context.Context, s *stream, e Election, events <-chan a
 		case happened, ok := <-events:
 			if !ok {
 				return
+			}
+			if state, ok := happened.Data.(agent.State); ok {
+				state.Elections = a.agent.Elections() // as in GET /state
+				happened.Data = state
 			}
 			err = s.event(&happened)
 		}

@@ -124,6 +124,21 @@ func feed(f *fake) (events chan agent.Event, ended chan struct{}) {
 	return events, ended
 }
 
+// The state that a stream begins with is what GET /state answers: with the elections.
+func TestEventsBeginWithTheWholeState(t *testing.T) {
+	f, ctx := newFake(), t.Context()
+	f.events = func(context.Context) <-chan agent.Event {
+		events := make(chan agent.Event, 1)
+		events <- agent.Event{Kind: "state", Data: f.state}
+		close(events)
+		return events
+	}
+	w := ask(t, New(quiet(f)), "GET", "/events", func(r *http.Request) { *r = *r.WithContext(ctx) })
+	if body := w.Body.String(); !strings.Contains(body, `"elections":{"group":{`) {
+		t.Errorf("want the elections in the first event, got %s", body)
+	}
+}
+
 func TestEventsFormat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

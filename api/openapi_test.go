@@ -317,6 +317,11 @@ func TestOpenAPIAnswers(t *testing.T) {
 			}
 		}
 		h := New(quiet(well))
+		for path, item := range d.root["paths"].(map[string]any) {
+			for method := range item.(map[string]any) {
+				call(h, strings.ToUpper(method), path, "?%zz")
+			}
+		}
 		call(h, "GET", "/", "", as("text/html"))
 		for _, file := range []string{"index.html", "look.css", "icon.svg", "none.js"} {
 			call(h, "GET", "/dashboard/{file}", "/dashboard/"+file)

@@ -77,9 +77,10 @@ func readFields(r *http.Request, body []byte) (fields stepDownFields, err error)
 	for name, field := range map[string]**string{"to": &fields.To, "for": &fields.For} {
 		query := r.URL.Query()[name]
 		switch {
-		case len(query) > 1 || len(query) == 1 && *field != nil:
+		case len(query) == 0:
+		case *field != nil:
 			return fields, fmt.Errorf("%s: it is given twice", name)
-		case len(query) == 1:
+		default:
 			*field = &query[0]
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"doyen/agent"
 	"doyen/agent/store"
 )
 
@@ -121,6 +122,12 @@ func (a *api) storeChange(op store.Op) http.HandlerFunc {
 			a.fail(w, http.StatusBadRequest, printable(err.Error(), maxText))
 			return
 		}
+		// A fence of an election that there is not would keep no write off.
+		if c.FenceElection != "" {
+			if _, ok := a.named(w, c.FenceElection); !ok {
+				return
+			}
+		}
 		if op != store.OpDelete {
 			if c.Value, err = io.ReadAll(http.MaxBytesReader(w, r.Body, store.MaxValue)); err != nil {
 				status, sentence := http.StatusBadRequest, "the body did not arrive"
@@ -143,15 +150,24 @@ func (a *api) storeChange(op store.Op) http.HandlerFunc {
 // readCommand reads all of a change but the value.
 func readCommand(op store.Op, r *http.Request) (store.Command, error) {
 	c := store.Command{Op: op, Key: storeKey(r), Request: r.Header.Get("Doyen-Request"), FenceElection: r.Header.Get("Doyen-Fence-Election")}
+	if r.URL.RawQuery != "" {
+		return c, errors.New("a change of the store takes no parameters in the query; its conditions are headers, such as Doyen-Fence")
+	}
+	if err := checkConditions(r.Header); err != nil {
+		return c, err
+	}
 	if match := r.Header.Get("If-None-Match"); match != "" {
 		if match != "*" || op != store.OpPut {
 			return c, errors.New("If-None-Match is taken with PUT alone, and is to be *")
 		}
 		c.Op = store.OpCreate
 	}
+	if c.Op == store.OpCreate && r.Header.Get("If-Match") != "" {
+		return c, errors.New("If-Match and If-None-Match exclude each other: a key that is missing has no version")
+	}
 	var err error
 	if match := r.Header.Get("If-Match"); match != "" {
-		if c.IfVersion, err = strconv.ParseUint(strings.Trim(match, `"`), 10, 64); err != nil || c.IfVersion == 0 || c.Op == store.OpCreate {
+		if c.IfVersion, err = strconv.ParseUint(strings.Trim(match, `"`), 10, 64); err != nil || c.IfVersion == 0 {
 			return c, fmt.Errorf("If-Match of %s is no version, such as \"17\"", match)
 		}
 	}
@@ -160,7 +176,34 @@ func readCommand(op store.Op, r *http.Request) (store.Command, error) {
 			return c, fmt.Errorf("Doyen-Fence of %s is no term", fence)
 		}
 	}
-	return c, nil
+	return c, checkFenceElection(c)
+}
+
+// checkConditions refuses a condition without a value and one that is given twice: passed
+// over, the change would be made without it. An empty Doyen-Fence-Election is what
+// version 0.1.0 sends for the group's own.
+func checkConditions(h http.Header) error {
+	for _, name := range []string{"If-Match", "If-None-Match", "Doyen-Fence", "Doyen-Fence-Election", "Doyen-Request"} {
+		switch values := h.Values(name); {
+		case len(values) > 1:
+			return fmt.Errorf("%s is given twice", name)
+		case len(values) == 1 && values[0] == "" && name != "Doyen-Fence-Election":
+			return fmt.Errorf("%s is empty", name)
+		}
+	}
+	return nil
+}
+
+// checkFenceElection checks the form of what Doyen-Fence-Election says.
+func checkFenceElection(c store.Command) error {
+	switch name := c.FenceElection; {
+	case name == "":
+	case c.Fence == 0:
+		return errors.New("Doyen-Fence-Election says of which election Doyen-Fence is, and there is no Doyen-Fence")
+	case name != groupElection && agent.CheckElectionName(name) != nil:
+		return fmt.Errorf("Doyen-Fence-Election of %q is no name of an election", name)
+	}
+	return nil
 }
 
 // storeList answers the keys, the log or a copy.
@@ -237,12 +280,22 @@ func (a *api) storeEvents(w http.ResponseWriter, r *http.Request, s *stream) {
 			next = all[len(all)-1].Index + 1
 		}
 	}
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		if id, err := strconv.ParseUint(last, 10, 64); err == nil {
-			next = id + 1
-		}
+	if last, given, _ := lastEvent(r); given { // checked before the stream began
+		next = last + 1
 	}
 	a.followStore(r.Context(), s, kept, next, r.URL.Query().Get("store"))
+}
+
+// lastEvent reads the index after which a stream of changes is to begin, if one is given.
+func lastEvent(r *http.Request) (index uint64, given bool, err error) {
+	last := r.Header.Get("Last-Event-ID")
+	if last == "" {
+		return 0, false, nil
+	}
+	if index, err = strconv.ParseUint(last, 10, 53); err != nil {
+		return 0, false, fmt.Errorf("Last-Event-ID of %q is no index", printable(last, maxText))
+	}
+	return index, true, nil
 }
 
 func (a *api) followStore(ctx context.Context, s *stream, kept Store, next uint64, prefix string) {

@@ -88,6 +88,8 @@ func callStore(call func(h http.Handler, method, path, query string, set ...func
 		call(of(nil), method, "/store/{key}", "/store/a", from("10.0.0.9:1"))
 		call(of(nil), method, "/store/{key}", "/store/a", header("Sec-Fetch-Site", "cross-site"))
 	}
+	call(of(nil), "PUT", "/store/{key}", "/store/a", header("Doyen-Fence", "7"), header("Doyen-Fence-Election", "none"))
+	call(of(nil), "GET", "/events", "?store=", header("Last-Event-ID", "x"))
 	none := New(quiet(newFake()))
 	call(none, "GET", "/store/{key}", "/store/a")
 	call(none, "GET", "/events", "?store=")
@@ -97,6 +99,7 @@ func callStore(call func(h http.Handler, method, path, query string, set ...func
 func TestStoreReadsTheCall(t *testing.T) {
 	kept, c := &fakeStore{}, quiet(newFake())
 	c.Store = kept
+	c.Election = func(name string) Election { return map[string]Election{"web": newFake()}[name] }
 	h := New(c)
 	r := httptest.NewRequest("PUT", "/store/a/b%20c", strings.NewReader("text"))
 	r.RemoteAddr, r.Host = "127.0.0.1:9", "127.0.0.1"
@@ -135,4 +138,48 @@ func TestStoreEvents(t *testing.T) {
 	if strings.Count(body, "event: store") != 1 || !strings.Contains(body, "id: 10\n") {
 		t.Errorf("got %s", body)
 	}
+}
+
+// A change whose conditions cannot all be kept is refused, and not made without them.
+func TestStoreRefusesConditions(t *testing.T) {
+	kept, c := &fakeStore{}, quiet(newFake())
+	c.Store = kept
+	c.Election = func(name string) Election { return map[string]Election{"web": newFake()}[name] }
+	h := New(c)
+	for _, test := range []struct {
+		head   http.Header
+		status int
+		part   string
+	}{
+		{http.Header{"Doyen-Fence": {"7"}, "Doyen-Fence-Election": {"mail"}}, 404, "there is no election mail; there is group"},
+		{http.Header{"Doyen-Fence": {"7"}, "Doyen-Fence-Election": {"NO!"}}, 400, `Doyen-Fence-Election of "NO!" is no name`},
+		{http.Header{"Doyen-Fence-Election": {"web"}}, 400, "there is no Doyen-Fence"},
+		{http.Header{"Doyen-Fence-Election": {"group"}}, 400, "there is no Doyen-Fence"},
+		{http.Header{"Doyen-Fence": {""}}, 400, "Doyen-Fence is empty"},
+		{http.Header{"Doyen-Fence": {"7", "8"}}, 400, "Doyen-Fence is given twice"},
+		{http.Header{"If-Match": {""}}, 400, "If-Match is empty"},
+		{http.Header{"Doyen-Request": {""}}, 400, "Doyen-Request is empty"},
+		{http.Header{"If-Match": {`"1"`}, "If-None-Match": {"*"}}, 400, "exclude each other"},
+		{http.Header{"If-Match": {`"x"`}}, 400, "is no version"},
+	} {
+		for _, method := range []string{"PUT", "POST", "DELETE"} {
+			if _, create := test.head["If-None-Match"]; create && method != "PUT" {
+				continue
+			}
+			w := ask(t, h, method, "/store/a", func(r *http.Request) { r.Header = test.head })
+			wantError(t, w, test.status, test.part)
+		}
+	}
+	wantError(t, ask(t, h, "PUT", "/store/a?fence=7"), http.StatusBadRequest, "takes no parameters in the query")
+	if len(kept.did) != 0 {
+		t.Errorf("want nothing done, got %+v", kept.did)
+	}
+	for _, head := range []http.Header{
+		{"Doyen-Fence": {"7"}, "Doyen-Fence-Election": {"web"}}, {"Doyen-Fence": {"7"}, "Doyen-Fence-Election": {"group"}}, {"Doyen-Fence": {"7"}, "Doyen-Fence-Election": {""}},
+	} {
+		if w := ask(t, h, "PUT", "/store/a", func(r *http.Request) { r.Header = head }); w.Code != http.StatusOK {
+			t.Errorf("%v: want it done, got %d: %s", head, w.Code, w.Body)
+		}
+	}
+	wantError(t, ask(t, h, "GET", "/events?store=a", header("Last-Event-ID", "x")), http.StatusBadRequest, "Last-Event-ID")
 }

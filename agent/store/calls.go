@@ -51,7 +51,7 @@ func (s *Store) Do(ctx context.Context, c Command) (Result, error) {
 	r := reader{rest: answer}
 	o := r.outcome()
 	if r.err != nil {
-		return Result{}, &Error{Kind: Unknown, Text: c.Key + ": the leader's answer is malformed"}
+		return Result{}, &Error{Kind: Unknown, Text: c.Key + ": the leader's answer is malformed, and it may or may not have been done"}
 	}
 	return o.result()
 }
@@ -142,7 +142,7 @@ func (s *Store) ask(ctx context.Context, kind byte, body []byte, again bool) ([]
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	last := &Error{Kind: Unavailable, Text: "no leader is known, so nothing was done"}
-	maybe := false
+	var unsure *Error // the last that leaves open whether it was done
 	for end := time.Now().Add(patience); ; {
 		answer, err := s.askOnce(ctx, kind, body)
 		if err == nil {
@@ -151,7 +151,9 @@ func (s *Store) ask(ctx context.Context, kind byte, body []byte, again bool) ([]
 		if !errors.As(err, &last) {
 			last = &Error{Kind: Unknown, Text: err.Error()}
 		}
-		maybe = maybe || last.Kind == Unknown
+		if last.Kind == Unknown {
+			unsure = last
+		}
 		retry := last.Kind == Unavailable || last.Kind == Unknown && again
 		if !retry || time.Now().After(end) || ctx.Err() != nil {
 			break
@@ -164,8 +166,8 @@ func (s *Store) ask(ctx context.Context, kind byte, body []byte, again bool) ([]
 	if st := s.State(); last.Kind == Unavailable && st.Trouble != "" {
 		last = &Error{Kind: Unavailable, Text: last.Text + "; " + st.Trouble}
 	}
-	if maybe && kind == callWrite && last.Kind == Unavailable {
-		last = &Error{Kind: Unknown, Text: "it may or may not have been done, and then " + last.Text}
+	if unsure != nil && kind == callWrite && last.Kind == Unavailable {
+		return nil, unsure // that nothing was done is true of the last try alone
 	}
 	return nil, last
 }
@@ -185,7 +187,7 @@ func (s *Store) askOnce(ctx context.Context, kind byte, body []byte) ([]byte, er
 	case err != nil:
 		return nil, &Error{Kind: Unknown, Text: fmt.Sprintf("the leader %s did not answer (%v), and it may or may not have been done", leader, err)}
 	case len(answer) == 0:
-		return nil, &Error{Kind: Unknown, Text: "the leader's answer is empty"}
+		return nil, &Error{Kind: Unknown, Text: "the leader's answer is empty, and it may or may not have been done"}
 	case answer[0] != 0:
 		return nil, &Error{Kind: Kind(answer[0]), Text: string(answer[1:])}
 	}

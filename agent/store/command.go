@@ -65,6 +65,8 @@ func (c *Command) Check() error {
 	switch {
 	case len(c.Value) > MaxValue:
 		return &Error{Kind: TooLarge, Text: fmt.Sprintf("%s: a value of %d bytes is longer than %d", c.Key, len(c.Value), MaxValue)}
+	case c.Fence == 0 && c.FenceElection != "":
+		return &Error{Kind: Bad, Text: c.Key + ": an election is named for a fence, and there is no fence"}
 	case len(c.Request) > MaxRequest:
 		return &Error{Kind: Bad, Text: fmt.Sprintf("%s: a request id of %d bytes is longer than %d", c.Key, len(c.Request), MaxRequest)}
 	}

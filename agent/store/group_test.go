@@ -314,6 +314,8 @@ func TestChangeThatMayHaveBeenDoneIsNotDenied(t *testing.T) {
 	_, err := g.stores["c"].Do(t.Context(), Command{Op: OpAppend, Key: "k", Value: []byte("x"), Request: "r"})
 	if KindOf(err) != Unknown || !strings.Contains(err.Error(), "may or may not have been done") {
 		t.Errorf("got %v; want to be told that it may have been done", err)
+	} else if strings.Contains(err.Error(), "nothing was done") {
+		t.Errorf("it contradicts itself: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,9 @@ type Device struct {
 // closed. A driver without a variable timeout keeps its own; see Device.Timeout.
 func Open(path string, timeout time.Duration) (*Device, error) {
 	info := look(path)
+	if err := isWatchdog(path); err != nil {
+		return nil, err
+	}
 	file, err := os.OpenFile(path, os.O_WRONLY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("%s is in use by another program, such as systemd with RuntimeWatchdogSec", path)
@@ -90,3 +94,25 @@ func (d *Device) control(f func(fd int) error) error {
 
 // writable reports why this user could not open the device.
 func writable(path string) error { return unix.Access(path, unix.W_OK) }
+
+// sysDevices is where the kernel shows each device by its number; tests have their own.
+var sysDevices = "/sys/dev/char"
+
+// isWatchdog reports that a character device is no watchdog, without opening it, which
+// would arm one. /dev/watchdog has the number 10:130; all others, and that one too, are
+// of the class watchdog in sysfs. Where there is no sysfs, nothing is known.
+func isWatchdog(path string) error {
+	var stat unix.Stat_t
+	if unix.Stat(path, &stat) != nil || stat.Mode&unix.S_IFMT != unix.S_IFCHR {
+		return nil // opening it gives the error
+	}
+	major, minor := unix.Major(stat.Rdev), unix.Minor(stat.Rdev)
+	if major == 10 && minor == 130 {
+		return nil
+	}
+	class, err := os.Readlink(filepath.Join(sysDevices, fmt.Sprintf("%d:%d", major, minor), "subsystem"))
+	if _, noSysfs := os.Stat(sysDevices); noSysfs != nil || err == nil && filepath.Base(class) == "watchdog" {
+		return nil
+	}
+	return fmt.Errorf("%s is no watchdog, but another device", path)
+}

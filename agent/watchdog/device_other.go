@@ -21,3 +21,5 @@ func (*Device) Feed() error            { return errLinux }
 func (*Device) Close() error           { return nil }
 
 func writable(string) error { return errLinux }
+
+func isWatchdog(string) error { return errLinux }

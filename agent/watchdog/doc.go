@@ -51,6 +51,9 @@ func Check(path string) (Info, error) {
 	case stat.Mode()&os.ModeCharDevice == 0:
 		return Info{}, fmt.Errorf("%s is no device", path)
 	}
+	if err := isWatchdog(path); err != nil {
+		return Info{}, err
+	}
 	if err := writable(path); err != nil {
 		return Info{}, fmt.Errorf("%s may not be opened by this user: %w", path, err)
 	}

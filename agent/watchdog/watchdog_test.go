@@ -3,11 +3,14 @@
 package watchdog
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A file takes what a device without ioctls would: a byte for each feeding, and the
@@ -48,8 +51,49 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: want %q, got %v", path, want, err)
 		}
 	}
+}
+
+// Only a watchdog is one: the class of its number in sysfs tells, or that number which
+// the first watchdog has. Nothing is opened, since that would arm it.
+func TestOnlyAWatchdogIsOne(t *testing.T) {
+	old := sysDevices
+	defer func() { sysDevices = old }()
+	sysDevices = t.TempDir()
+	dir := t.TempDir()
+	node := func(name string, major, minor uint32, class string) string {
+		path := filepath.Join(dir, name)
+		if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(major, minor))); err != nil {
+			if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
+				t.Fatal(err)
+			}
+			t.Skipf("no device can be made here: %v", err)
+		}
+		shown := filepath.Join(sysDevices, fmt.Sprintf("%d:%d", major, minor))
+		if err := os.MkdirAll(shown, 0o700); class != "" && err == nil {
+			if err := os.Symlink("../../../class/"+class, filepath.Join(shown, "subsystem")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return path
+	}
+	for path, is := range map[string]bool{
+		node("watchdog", 10, 130, ""): true, node("watchdog1", 248, 1, "watchdog"): true, node("null", 1, 3, "mem"): false,
+		node("tty", 5, 0, "tty"): false, node("odd", 250, 0, ""): false, "/dev/null": false,
+	} {
+		_, err := Check(path)
+		if is && err != nil || !is && (err == nil || !strings.Contains(err.Error(), path+" is no watchdog")) {
+			t.Errorf("%s: want it a watchdog %v, got %v", path, is, err)
+		}
+		if is {
+			continue // opening it could arm one
+		}
+		if _, err := Open(path, 2*time.Second); err == nil || !strings.Contains(err.Error(), "is no watchdog") {
+			t.Errorf("%s: want it not opened, got %v", path, err)
+		}
+	}
+	sysDevices = filepath.Join(dir, "none")
 	if _, err := Check("/dev/null"); err != nil {
-		t.Error(err)
+		t.Errorf("without sysfs nothing is known: got %v", err)
 	}
 }
 

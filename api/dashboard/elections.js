@@ -17,7 +17,7 @@ export function drawElections() {
   if (list.length < 2) return;
   const unled = list.filter((e) => e.leader === null).length;
   const counts = new Map();
-  for (const e of list) if (e.leader !== null && e.name !== "group") counts.set(e.leader, (counts.get(e.leader) ?? 0) + 1);
+  for (const e of list) if (e.leader !== null) counts.set(e.leader, (counts.get(e.leader) ?? 0) + 1);
   const spread = [...counts].sort().map(([name, n]) => `${name} leads ${n}`).join(", ");
   set($("elections-about"), `${plural(list.length, "election")}${unled ? `, ${unled} without a leader` : ""}. ${spread}${spread ? "." : ""}`);
   const button = $("all-elections");

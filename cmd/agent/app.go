@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"doyen/agent"
@@ -37,7 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if err == nil {
-		err = app.RunContext(ctx, flagsAfterCommand(app, storeFlagsFirst(app, args)))
+		err = app.RunContext(ctx, flagsAfterCommand(app, flagsBeforeArguments(app, args)))
 	}
 	if err == nil {
 		return exitOK
@@ -143,10 +144,30 @@ func noArguments(c *cli.Context) error {
 	if c.Command.Name == c.App.Name {
 		what, hint = "command", didYouMean(c.Args().First(), commandNames(c.App))
 	}
+	if _, err := strconv.ParseBool(c.Args().First()); err == nil && what == "argument" {
+		hint = "; the value of a flag that is true or false follows an =, as in --" + boolFlag(c) + "=" + c.Args().First()
+	}
 	if hint == "" {
 		hint = "; see 'agent help'"
 	}
 	return cli.Exit(fmt.Sprintf("unknown %s %q%s", what, c.Args().First(), hint), exitUsage)
+}
+
+// boolFlag is a flag of the command that is true or false: one that is given, if any is.
+func boolFlag(c *cli.Context) string {
+	last := "FLAG"
+	for _, f := range c.Command.Flags {
+		name := f.Names()[0]
+		if g, ok := f.(*cli.GenericFlag); ok && g.Value.(*flagValue).bool {
+			last = name
+		} else if _, ok := f.(*cli.BoolFlag); !ok {
+			continue
+		}
+		if c.IsSet(name) {
+			return name
+		}
+	}
+	return last
 }
 
 // takesNumber reports whether a flag of the command takes a whole number.

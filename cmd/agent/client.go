@@ -10,8 +10,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +62,12 @@ func newClient(c *cli.Context) (*client, error) {
 			return nil, err
 		}
 	}
+	for _, name := range []string{"election", "addr"} {
+		// Where a variable of a script is unset, another would be asked, or told.
+		if onCommandLine(c, name) && c.String(name) == "" {
+			return nil, cli.Exit("--"+name+": it is empty", exitUsage)
+		}
+	}
 	addr, secure := strings.CutPrefix(c.String("addr"), "https://")
 	addr, err := clientAddr(strings.TrimSuffix(strings.TrimPrefix(addr, "http://"), "/"))
 	if err != nil {
@@ -101,13 +110,30 @@ func clientTLS(secure bool, caFile string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool}, nil
 }
 
+// hostName is what a host may be called that is no address; it may be missing.
+var hostName = regexp.MustCompile(`^[\pL\pN._-]*$`)
+
+// onCommandLine reports whether a flag is given by an argument: an empty variable of the
+// environment counts as unset.
+func onCommandLine(c *cli.Context, name string) bool {
+	f, ok := findFlag(c.Command.Flags, name).(*cli.StringFlag)
+	if !ok || !c.IsSet(name) {
+		return false
+	}
+	return !slices.ContainsFunc(f.EnvVars, func(env string) bool {
+		value, set := os.LookupEnv(env)
+		return set && value == ""
+	})
+}
+
 // clientAddr completes a host without a port, in every form of an address.
 func clientAddr(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil { // no port, or a bare IPv6 address
 		host, port = strings.Trim(s, "[]"), strconv.Itoa(agent.DefaultBindPort)
 	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil || strings.ContainsAny(host, "/?#@ ") {
+	_, portErr := strconv.ParseUint(port, 10, 16)
+	if _, err := netip.ParseAddr(host); portErr != nil || err != nil && !hostName.MatchString(host) {
 		return "", fmt.Errorf("--addr: %q is not a host:port", s)
 	}
 	if host == "" {
@@ -181,9 +207,9 @@ func (c *client) openBy(ctx context.Context, transport *http.Transport, method, 
 
 // openWith does the same with a body and more headers, if any.
 func (c *client) openWith(ctx context.Context, transport *http.Transport, method, path string, body io.Reader, head http.Header) (*http.Response, error) {
-	scheme := "http://"
+	base := url.URL{Scheme: "http", Host: c.addr}
 	if c.tls != nil {
-		scheme = "https://"
+		base.Scheme = "https"
 	}
 	if c.further() != "" {
 		separator := "?"
@@ -192,7 +218,7 @@ func (c *client) openWith(ctx context.Context, transport *http.Transport, method
 		}
 		path += separator + "election=" + url.QueryEscape(c.election)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, scheme+c.addr+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, base.String()+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("--addr %s: %w", c.addr, err)
 	}

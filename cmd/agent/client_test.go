@@ -168,10 +168,16 @@ func TestJoin(t *testing.T) {
 	if want := []string{"POST /join 10.0.0.4:4000", "POST /join fd00::1"}; !slices.Equal(asked, want) {
 		t.Errorf("got %q, want %q", asked, want)
 	}
-	for _, args := range [][]string{{"join"}, {"join", "a", "--addr"}} {
-		if _, stderr, code := command(t, args...); code != exitUsage || !strings.Contains(stderr, "seed") {
+	for said, args := range map[string][]string{
+		"at least one seed": {"join"}, "--addr needs a value": {"join", "a", "--addr"}, "unknown flag --adr": {"join", "a", "--adr"},
+	} {
+		if _, stderr, code := command(t, args...); code != exitUsage || !strings.Contains(stderr, said) {
 			t.Errorf("%q: got exit %d, %q", args, code, stderr)
 		}
+	}
+	asked = nil
+	if stdout, stderr, code := command(t, "join", "a", "--json", "b", "--addr", addr); code != exitOK || strings.Count(stdout, `{"ok":true`) != 2 || len(asked) != 2 {
+		t.Errorf("flags after the seeds: got exit %d, %q, %q, asked %q", code, stdout, stderr, asked)
 	}
 }
 
@@ -195,6 +201,13 @@ func TestUnreachable(t *testing.T) {
 		{[]string{"watch", "--addr", silent, "--timeout", "50ms"}, "agent: " + silent + " did not answer within 50ms\n", exitFailed},
 		{[]string{"leader", "--addr", rude}, "closed the connection", exitFailed},
 		{[]string{"leader", "--addr", "ftp://x/"}, "--addr", exitUsage},
+		{[]string{"leader", "--addr", "::::"}, `agent: --addr: "::::" is not a host:port`, exitUsage},
+		{[]string{"leader", "--addr", "a%zz"}, "--addr: ", exitUsage},
+		{[]string{"leader", "--addr", ""}, "--addr: it is empty", exitUsage},
+		{[]string{"step-down", "--addr", free, "--election", ""}, "--election: it is empty", exitUsage},
+		{[]string{"step-down", "--addr", free, "--to", ""}, "--to: it names no member", exitUsage},
+		{[]string{"leader", "--json", "true"}, `unknown argument "true"; the value of a flag that is true or false follows an =, as in --json=true`, exitUsage},
+		{[]string{"validate", "--preempt", "false"}, `unknown argument "false"; the value of a flag that is true or false follows an =, as in --preempt=false`, exitUsage},
 		{[]string{"leader", "--timeout", "-1s"}, "--timeout", exitUsage},
 		{[]string{"leader", "--timeout", "x"}, "timeout", exitUsage},
 		{[]string{"leader", "--adr", "x"}, "unknown flag --adr", exitUsage},
@@ -249,6 +262,11 @@ func TestClientAddr(t *testing.T) {
 		"a/b":            "",
 		"host:http":      "",
 		"u@host:1":       "",
+		"::::":           "",
+		"[::1%eth0]:1":   "[::1%eth0]:1",
+		"a%62":           "",
+		"a\x01b":         "",
+		"bücher.example": "bücher.example:4000",
 	} {
 		got, err := clientAddr(in)
 		if got != want || (err == nil) != (want != "") {
@@ -420,16 +438,59 @@ func TestStoreConditions(t *testing.T) {
 	}
 	asked = nil
 	for said, args := range map[string][]string{
-		"--request":                    {"put", "--request", "", "--addr", addr, "k", "v"},
-		"does not end with a slash":    {"put", "--addr", addr, "k/", "v"},
-		"is not a whole number":        {"put", "--fence", "abc", "--addr", addr, "k", "v"},
-		`--if: "x" is not a whole num`: {"put", "--if", "x", "--addr", addr, "k", "v"},
+		"--request":                                 {"put", "--request", "", "--addr", addr, "k", "v"},
+		"does not end with a slash":                 {"put", "--addr", addr, "k/", "v"},
+		"is not a whole number":                     {"put", "--fence", "abc", "--addr", addr, "k", "v"},
+		`--if: "x" is not a whole num`:              {"put", "--if", "x", "--addr", addr, "k", "v"},
+		"there is no --fence\n":                     {"put", "k", "v", "--fence-election", "web", "--addr", addr},
+		"names no election":                         {"put", "k", "v", "--fence", "7", "--fence-election", "", "--addr", addr},
+		"store get: its first argument is empty":    {"get", "", "--addr", addr},
+		"store put: its first argument is empty":    {"put", "", "v", "--addr", addr},
+		"store delete: its first argument is empty": {"delete", "", "--addr", addr},
+		"store save: its first argument is empty":   {"save", "", "--addr", addr},
+		"--addr needs a value":                      {"get", "k", "--addr"},
+		"store get: --if is taken by":               {"get", "k", "--if", "3", "--addr", addr},
+		"store get: --request is taken by":          {"get", "k", "--request", "x", "--addr", addr},
+		"store list: --fence is taken by":           {"list", "--fence", "3", "--addr", addr},
+		"store put: --from is taken by log, watch":  {"put", "k", "v", "--from", "3", "--addr", addr},
+		"store put: --local is taken by":            {"put", "k", "v", "--local", "--addr", addr},
+		"store create: --if is taken by":            {"create", "k", "v", "--if", "3", "--addr", addr},
+		"store batch: --request is taken by":        {"batch", "--request", "x", "--addr", addr},
 	} {
-		if _, stderr, code := command(t, append([]string{"store"}, args...)...); code == exitOK || !strings.Contains(stderr, said) {
+		if _, stderr, code := command(t, append([]string{"store"}, args...)...); code == exitOK || strings.HasPrefix(said, "store") && code != exitUsage || !strings.Contains(stderr, said) {
 			t.Errorf("store %q: got exit %d and %q, want %q", args, code, stderr, said)
 		}
 	}
 	if len(asked) > 0 {
 		t.Errorf("what is refused was sent: %q", asked)
+	}
+}
+
+// What the store prints: a size is told as one, and a copy goes to stdout as well.
+func TestStorePrints(t *testing.T) {
+	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Query().Has("save"):
+			fmt.Fprint(w, "copy")
+		case r.URL.Query().Has("log"):
+			fmt.Fprint(w, `[{"term":7,"index":94,"op":"put","key":"a","size":1},{"term":7,"index":95,"op":"append","key":"a","size":2,"error":"full"}]`)
+		case r.URL.Path == "/events":
+			fmt.Fprint(w, "data: {\"term\":7,\"index\":94,\"op\":\"put\",\"key\":\"a\",\"size\":1}\n\n")
+		default:
+			fmt.Fprint(w, `[{"key":"a","version":94,"size":1,"term":7,"index":94}]`)
+		}
+	}))
+	for verb, want := range map[string]string{
+		"log":    "(7, 94) put a  1 byte\n(7, 95) append a  2 bytes  refused: full\n",
+		"watch":  "(7, 94) put a  1 byte\n",
+		"list":   "a  version 94, 1 byte, term 7, index 94\n",
+		"save -": "copy",
+	} {
+		if stdout, stderr, _ := command(t, append([]string{"store", "--addr", addr}, strings.Fields(verb)...)...); stdout != want {
+			t.Errorf("store %s: want %q, got %q, %q", verb, want, stdout, stderr)
+		}
+	}
+	if _, err := os.Stat("-"); err == nil {
+		t.Error("store save - has written a file of that name")
 	}
 }

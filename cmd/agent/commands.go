@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"doyen/agent"
@@ -205,8 +204,11 @@ func askReady(c *cli.Context, cl *client) error {
 // stands aside for the time of --for.
 func stepDown(c *cli.Context, cl *client) error {
 	query := url.Values{}
-	if to := c.String("to"); to != "" {
-		query.Set("to", to)
+	if c.IsSet("to") {
+		if c.String("to") == "" {
+			return cli.Exit("--to: it names no member", exitUsage)
+		}
+		query.Set("to", c.String("to"))
 	}
 	if c.IsSet("for") {
 		aside := c.Duration("for")
@@ -229,11 +231,6 @@ func joinSeeds(c *cli.Context, cl *client) error {
 		return cli.Exit("join: name at least one seed, as HOST[:PORT]", exitUsage)
 	}
 	var faults []error
-	for _, seed := range c.Args().Slice() {
-		if strings.HasPrefix(seed, "-") {
-			return cli.Exit(fmt.Sprintf("join: %q is no seed; flags stand before the seeds", seed), exitUsage)
-		}
-	}
 	for _, seed := range c.Args().Slice() {
 		faults = append(faults, tellAgent(c, cl, "/join?addr="+url.QueryEscape(seed)))
 	}

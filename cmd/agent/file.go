@@ -69,7 +69,11 @@ func parseFile(path string, data []byte) (map[string]given, error) {
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		s, known := find(key.Value)
-		if !known || s.name == "config" {
+		if s.name == "config" {
+			faults = append(faults, fault(key.Line, "config cannot stand in the file: it names the file, on the command line or in %s", s.env()))
+			continue
+		}
+		if !known {
 			faults = append(faults, fault(key.Line, "unknown key %q%s", key.Value, didYouMean(key.Value, settingNames())))
 			continue
 		}

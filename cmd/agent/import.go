@@ -26,7 +26,7 @@ func importCommand(category string) *cli.Command {
 
 func importFile(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return cli.Exit("import needs one file, such as /etc/keepalived/keepalived.conf, after all flags", exitUsage)
+		return cli.Exit("import needs one file, such as /etc/keepalived/keepalived.conf", exitUsage)
 	}
 	name, err := filepath.Abs(c.Args().First())
 	if err != nil {

@@ -37,6 +37,59 @@ func flagsAfterCommand(app *cli.App, args []string) []string {
 	return slices.Concat(args[:1], before, rest[:1], moved, rest[1:])
 }
 
+// flagsBeforeArguments moves the flags of a command that takes arguments before these,
+// so that they may stand anywhere before a --. What follows the -- of a command that
+// runs another is its own.
+func flagsBeforeArguments(app *cli.App, args []string) []string {
+	at := commandAt(app, args)
+	if at == len(args) || args[len(args)-1] == completing {
+		return args
+	}
+	command := app.Command(args[at])
+	if command == nil || command.ArgsUsage == "" || command.Name == "exec" {
+		return args
+	}
+	var flags, rest []string
+	for i := at + 1; i < len(args); i++ {
+		switch arg := args[i]; {
+		case arg == "--":
+			rest = append(rest, args[i+1:]...)
+			i = len(args)
+		case !isFlag(command, arg, len(rest)):
+			rest = append(rest, arg)
+		case strings.Contains(arg, "=") || !takesValue(app, flagName(arg)):
+			flags = append(flags, arg)
+		case i+1 == len(args): // its value is missing, and must not be taken from the others
+			return slices.Concat(args[:at+1], flags, []string{arg})
+		default:
+			flags = append(flags, arg, args[i+1])
+			i++
+		}
+	}
+	return slices.Concat(args[:at+1], flags, []string{"--"}, rest)
+}
+
+// isFlag reports whether an argument that follows so many others of the command is a
+// flag. A value for the store may begin with a dash.
+func isFlag(command *cli.Command, arg string, others int) bool {
+	name := flagName(arg)
+	if !strings.HasPrefix(arg, "-") || arg == "-" {
+		return false
+	}
+	return command.Name != "store" || others < 2 || hasFlag(command.Flags, name) || name == "help" || name == "h"
+}
+
+// commandAt is where in the arguments the command stands; their number if there is none.
+func commandAt(app *cli.App, args []string) int {
+	i := 1
+	for ; i < len(args) && strings.HasPrefix(args[i], "-") && args[i] != "-" && args[i] != "--"; i++ {
+		if !strings.Contains(args[i], "=") && takesValue(app, flagName(args[i])) {
+			i++
+		}
+	}
+	return min(i, len(args))
+}
+
 // splitCommand takes what follows a -- off the arguments of the agent itself: the
 // command that it runs while it leads. Commands that ask an agent keep theirs.
 func splitCommand(app *cli.App, args []string) (rest, command []string, err error) {

@@ -7,9 +7,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"doyen/agent"
 	"doyen/api/diagnosis"
@@ -39,17 +39,33 @@ func clean(s string) string {
 	}, s)
 }
 
-// table writes rows in columns; every cell is cleaned, an empty one is a dash.
+// table writes rows in columns; every cell is cleaned, an empty one is a dash. A row may
+// end early: its last cell, which may be a sentence, widens no column. With a row that
+// ends early text/tabwriter would begin the columns anew.
 func table(w io.Writer, rows ...[]string) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		cells := make([]string, len(row))
+	var widths []int
+	all := make([][]string, len(rows))
+	for r, row := range rows {
 		for i, cell := range row {
-			cells[i] = cmp.Or(clean(cell), "-")
+			cell = cmp.Or(clean(cell), "-")
+			all[r] = append(all[r], cell)
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			if i < len(row)-1 {
+				widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			}
 		}
-		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
-	tw.Flush()
+	for _, row := range all {
+		for i, cell := range row {
+			if i < len(row)-1 {
+				cell += strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
+			}
+			fmt.Fprint(w, cell)
+		}
+		fmt.Fprintln(w)
+	}
 }
 
 func showMembers(w io.Writer, members []agent.MemberInfo) {

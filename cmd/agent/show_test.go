@@ -63,3 +63,13 @@ func TestShowHookAndAddresses(t *testing.T) {
 		}
 	}
 }
+
+// A row that ends early leaves the columns of the others as they are.
+func TestTable(t *testing.T) {
+	var b strings.Builder
+	table(&b, []string{"A", "BB", "C"}, []string{"aaaa", "", "c"}, []string{"a", "no answer: refused"}, []string{"ä", "bbb", "c"})
+	want := "A     BB   C\naaaa  -    c\na     no answer: refused\nä     bbb  c\n"
+	if got := b.String(); got != want {
+		t.Errorf("want\n%s, got\n%s", want, got)
+	}
+}

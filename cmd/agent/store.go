@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -34,14 +35,14 @@ var storeVerbs = map[string]struct{ least, most int }{
 // storeCommand is 'agent store VERB'. Its flags may stand before and after the verb.
 func storeCommand(tell func(string, string, func(*cli.Context, *client) error) *cli.Command) *cli.Command {
 	c := tell("store", "read and change the replicated store: put, create, append, get, delete, list, log, watch, batch or save", runStore)
-	c.ArgsUsage = "put KEY [VALUE|-] | create KEY [VALUE|-] | append KEY [TEXT|-] | get KEY | delete KEY | list [PREFIX] | log | watch [PREFIX] | batch | save FILE"
+	c.ArgsUsage = "put KEY [VALUE|-] | create KEY [VALUE|-] | append KEY [TEXT|-] | get KEY | delete KEY | list [PREFIX] | log | watch [PREFIX] | batch | save FILE|-"
 	for _, f := range c.Flags {
 		if d, ok := f.(*cli.DurationFlag); ok && d.Name == "timeout" {
 			d.Value = storeTime
 		}
 	}
 	c.Flags = append(c.Flags,
-		&cli.Uint64Flag{Name: "if", Usage: "put, delete: only if the key is at this `VERSION`"},
+		&cli.Uint64Flag{Name: "if", Usage: "put, append, delete: only if the key is at this `VERSION`"},
 		&cli.Uint64Flag{Name: "fence", Usage: "refused once the election is led under a higher `TERM`, as DOYEN_TERM of the hook"},
 		&cli.StringFlag{Name: "fence-election", Usage: "the `ELECTION` that --fence is of; the group's own without it"},
 		&cli.StringFlag{Name: "request", Usage: "apply the change once, however often it is sent with this `ID`"},
@@ -51,31 +52,29 @@ func storeCommand(tell func(string, string, func(*cli.Context, *client) error) *
 	return c
 }
 
-// storeFlagsFirst moves the flags of 'agent store' before its verb, so that they may
-// stand anywhere before a --.
-func storeFlagsFirst(app *cli.App, args []string) []string {
-	at := slices.Index(args, "store")
-	if at < 0 || len(args) < 2 || at > 1 && !strings.HasPrefix(args[1], "-") {
-		return args
-	}
-	command := app.Command("store")
-	var flags, rest []string
-	for i := at + 1; i < len(args); i++ {
-		switch arg := args[i]; {
-		case arg == "--":
-			rest = append(rest, args[i+1:]...)
-			i = len(args)
-		case strings.HasPrefix(arg, "-") && arg != "-" && (hasFlag(command.Flags, flagName(arg)) || flagName(arg) == "help" || flagName(arg) == "h" || len(rest) < 2):
-			flags = append(flags, arg)
-			if !strings.Contains(arg, "=") && takesValue(app, flagName(arg)) && i+1 < len(args) {
-				i++
-				flags = append(flags, args[i])
-			}
-		default:
-			rest = append(rest, arg)
+// storeFlags are the flags that not every verb takes, with the verbs that do: one that
+// means nothing would be passed over, and the change made without what it asks for.
+var storeFlags = map[string]string{
+	"if": "put append delete", "fence": "put create append delete batch", "fence-election": "put create append delete batch",
+	"request": "put create append delete", "local": "get read batch", "from": "log watch",
+}
+
+// checkStoreFlags refuses a flag that means nothing to the verb, or by itself.
+func checkStoreFlags(c *cli.Context, verb string) error {
+	for _, name := range slices.Sorted(maps.Keys(storeFlags)) {
+		if takers := strings.Fields(storeFlags[name]); c.IsSet(name) && !slices.Contains(takers, verb) {
+			return cli.Exit(fmt.Sprintf("store %s: --%s is taken by %s alone", verb, name, strings.Join(takers, ", ")), exitUsage)
 		}
 	}
-	return slices.Concat(args[:at+1], flags, []string{"--"}, rest)
+	switch {
+	case c.IsSet("request") && c.String("request") == "":
+		return cli.Exit("--request: it is empty, so it would be applied as often as it is sent", exitUsage)
+	case c.IsSet("fence-election") && !c.IsSet("fence"):
+		return cli.Exit("--fence-election says of which election --fence is, and there is no --fence", exitUsage)
+	case c.IsSet("fence-election") && c.String("fence-election") == "":
+		return cli.Exit("--fence-election: it names no election", exitUsage)
+	}
+	return nil
 }
 
 func runStore(c *cli.Context, cl *client) error {
@@ -93,9 +92,15 @@ func runStore(c *cli.Context, cl *client) error {
 	case len(args) > takes.most:
 		return cli.Exit(fmt.Sprintf("store %s: unknown argument %q; quote a text that has spaces", verb, args[takes.most]), exitUsage)
 	}
+	if err := checkStoreFlags(c, verb); err != nil {
+		return err
+	}
 	arg := ""
 	if len(args) > 0 {
 		arg = args[0]
+	}
+	if arg == "" && takes.least > 0 {
+		return cli.Exit(fmt.Sprintf("store %s: its first argument is empty", verb), exitUsage)
 	}
 	switch verb {
 	case "list":
@@ -161,12 +166,11 @@ func storeDo(c *cli.Context, cl *client, verb, key string, text []byte) ([]byte,
 	if method != http.MethodGet {
 		if c.IsSet("fence") {
 			head.Set("Doyen-Fence", strconv.FormatUint(c.Uint64("fence"), 10))
+		}
+		if c.IsSet("fence-election") {
 			head.Set("Doyen-Fence-Election", c.String("fence-election"))
 		}
-		if c.IsSet("request") && verb != "batch" {
-			if c.String("request") == "" {
-				return nil, cli.Exit("--request: it is empty, so it would be applied as often as it is sent", exitUsage)
-			}
+		if c.IsSet("request") {
 			head.Set("Doyen-Request", c.String("request"))
 		}
 	}
@@ -247,13 +251,21 @@ func storeShow[T any](c *cli.Context, cl *client, path string, show func(io.Writ
 
 func showKeys(w io.Writer, all []store.Value) {
 	for _, v := range all {
-		fmt.Fprintf(w, "%s  version %d, %d bytes, term %d, index %d\n", clean(v.Key), v.Version, v.Size, v.Term, v.Index)
+		fmt.Fprintf(w, "%s  version %d, %s, term %d, index %d\n", clean(v.Key), v.Version, bytesOf(v.Size), v.Term, v.Index)
 	}
+}
+
+// bytesOf says how long something is.
+func bytesOf(n int) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 func showChanges(w io.Writer, all []store.Change) {
 	for _, ch := range all {
-		fmt.Fprintf(w, "(%d, %d) %s %s %d", ch.Term, ch.Index, clean(ch.Op), clean(ch.Key), ch.Size)
+		fmt.Fprintf(w, "(%d, %d) %s %s  %s", ch.Term, ch.Index, clean(ch.Op), clean(ch.Key), bytesOf(ch.Size))
 		if ch.Error != "" {
 			fmt.Fprintf(w, "  refused: %s", clean(ch.Error))
 		}
@@ -327,7 +339,7 @@ func storeBatch(c *cli.Context, cl *client, r io.Reader) error {
 func storeLine(c *cli.Context, cl *client, verb, key, text string) error {
 	switch {
 	case !slices.Contains([]string{"create", "put", "append", "get", "read", "delete"}, verb):
-		return fmt.Errorf("unknown command %q (key %s): it is one of create, put, append, get and delete", clean(verb), clean(key))
+		return fmt.Errorf("unknown command %q: it is one of create, put, append, get and delete", clean(verb))
 	case key == "":
 		return fmt.Errorf("%s: a key is missing", verb)
 	}
@@ -345,10 +357,14 @@ func storeLine(c *cli.Context, cl *client, verb, key, text string) error {
 	return err
 }
 
-// storeSave writes a copy of the store to a file, whole or not at all.
+// storeSave writes a copy of the store to a file, whole or not at all; - is stdout.
 func storeSave(c *cli.Context, cl *client, path string) error {
 	a, _, err := cl.storeCall(c.Context, http.MethodGet, "/store?save=true", nil, nil)
 	if err != nil {
+		return err
+	}
+	if path == "-" {
+		_, err := cl.out.Write(a.body)
 		return err
 	}
 	part := path + ".part"
@@ -358,6 +374,6 @@ func storeSave(c *cli.Context, cl *client, path string) error {
 	if err := os.Rename(part, path); err != nil {
 		return fmt.Errorf("saving: %w", err)
 	}
-	fmt.Fprintf(cl.out, "saved %d bytes to %s\n", len(a.body), clean(path))
+	fmt.Fprintf(cl.out, "saved %s to %s\n", bytesOf(len(a.body)), clean(path))
 	return nil
 }

@@ -84,6 +84,13 @@ func misspelt(environ []string) []string {
 		known = append(known, s.envs()...)
 	}
 	var all []string
+	given := func(name string) bool {
+		return slices.ContainsFunc(environ, func(e string) bool { return strings.HasPrefix(e, name+"=") && e != name+"=" })
+	}
+	// The agent gives its programs a DOYEN_RUN, beside others.
+	if given("DOYEN_RUN") && !given("DOYEN_NODE") {
+		all = append(all, "DOYEN_RUN has no effect: the command to run follows a --, or is run: in the file")
+	}
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
 		if !strings.HasPrefix(name, "DOYEN_") || slices.Contains(known, name) || slices.Contains(hookVariables, name) {

@@ -40,6 +40,7 @@ bind-addr: 192.0.2.1
 rule: oldest
 lease: soon
 floating-ip: [192.0.2.300/24@lo, 192.0.2.10/24@nowhere0]
+elections: {web: {floating-ip: 192.0.2.11/24@nowhere0}}
 http: 4001
 state-dir: ` + state + `
 hook: ` + dir + `/missing
@@ -69,7 +70,8 @@ encrypt-key-file: ` + dir + `/no-keys
 		`--health: ` + crlf + ` has a carriage return at the end of its first line`,
 		`bind-addr 192.0.2.1 is no address of this host`,
 		`state-dir ` + state + `: ` + state + ` is no directory`,
-		`floating-ip 192.0.2.10/24@nowhere0: this host has no interface nowhere0`,
+		`agent: floating-ip 192.0.2.10/24@nowhere0: this host has no interface nowhere0`,
+		`agent: election web: floating-ip 192.0.2.11/24@nowhere0: this host has no interface nowhere0`,
 	}
 	for _, want := range wants {
 		if n := len(slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return !strings.Contains(l, want) })); n != 1 {
@@ -121,9 +123,11 @@ func TestValidateWarns(t *testing.T) {
 		{args: "--voters localhost:4000,localhost:4001 --advertise-addr localhost:4000", want: "warning: with 2 voters a majority is 2, so there is a leader until 1 of them is out of reach"},
 		{args: "--voters 127.0.0.1,127.0.0.2,127.0.0.3 --bind-addr 127.0.0.4", want: "warning: none of the voters is this node, which is 127.0.0.4:4000: it would neither vote nor lead"},
 		{args: "--id 7", want: "warning: id of 7 has no effect with the rule seniority"},
+		{args: "--hook /bin/true --watchdog /dev/null", want: "warning: watchdog: on this host an agent would be no candidate: /dev/null is no watchdog"},
 		{args: "--loop-rate 10", want: "warning: --loop-rate has no effect"},
 		{env: []string{"DOYEN_SEED=a"}, want: "warning: DOYEN_SEED is no setting; did you mean DOYEN_SEEDS?"},
-		{env: []string{"DOYEN_SERVICE_HOST=a", "DOYEN_PORT_4000_TCP=b", "DOYEN_TERM=7"}},
+		{env: []string{"DOYEN_RUN=cron -f"}, want: "warning: DOYEN_RUN has no effect: the command to run follows a --, or is run: in the file"},
+		{env: []string{"DOYEN_SERVICE_HOST=a", "DOYEN_PORT_4000_TCP=b", "DOYEN_TERM=7", "DOYEN_RUN=r", "DOYEN_NODE=a"}},
 		{args: "--voters 127.0.0.1,127.0.0.2,127.0.0.3 --bind-addr 127.0.0.2 --rule bully --id 7"},
 	} {
 		stdout, _, code := runBinary(t, test.env, append([]string{"validate"}, strings.Fields(test.args)...)...)
@@ -182,6 +186,10 @@ func TestValidateChangesNothing(t *testing.T) {
 	out, err := within(binary, "validate", "--seeds", h.addr, "--voters", h.addr+",10.88.0.2,10.88.0.3", "--state-dir", dir, "--floating-ip", "10.88.0.100/24@eth0").CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), "the configuration is good\n") || strings.Contains(string(out), "warning") {
 		t.Errorf("validate: got %v and %s", err, out)
+	}
+	own, err := within(binary, "validate", "--floating-ip", h.addr+"/24@eth0").CombinedOutput()
+	if want := "warning: floating-ip " + h.addr + "/24@eth0: the address is this host's own, so an agent here would be no candidate"; err != nil || !strings.Contains(string(own), want) {
+		t.Errorf("validate with the host's own address: want %q, got %v and %s", want, err, own)
 	}
 	mark("validated")
 	for heard := []string(nil); ; {

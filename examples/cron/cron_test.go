@@ -14,6 +14,27 @@ import (
 	"doyen/examples/internal/trial"
 )
 
+// The crontab in the README is this one: cron's own PATH would not find the program.
+func TestCrontabOfTheREADME(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("doyen-cron")
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := regexp.MustCompile(`(?m)^PATH=.*\n\*/5 .*agent exec .*$`).FindString(string(readme))
+	if job == "" {
+		t.Fatal("the README has no job with a PATH")
+	}
+	for line := range strings.Lines(job) {
+		if !strings.Contains(string(example), strings.TrimSpace(line)+"\n") {
+			t.Errorf("the example lacks %q", line)
+		}
+	}
+}
+
 // Every job of the crontab is run as cron runs it, on two hosts at the same time: the
 // job runs on the host that leads, and the other prints nothing.
 func TestJobsRunOnTheLeader(t *testing.T) {

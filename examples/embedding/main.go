@@ -41,7 +41,7 @@ func run(ctx context.Context, port int, seeds []string) error {
 	fmt.Println("listening at", a.Addr())
 	go func() {
 		if err := a.Lead(ctx, work); err != nil && ctx.Err() == nil {
-			log.Print(err) // work has failed, and this instance has handed over
+			log.Print(err) // work has failed; this instance has handed over if another may lead
 		}
 	}()
 	return a.Run(ctx)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -257,4 +258,32 @@ func TestLeaderChanged(t *testing.T) {
 	run("change", "DOYEN_LEADER=", "DOYEN_LEADER_ADDR=", "DOYEN_PREVIOUS_LEADER=a")
 	check("")
 	run("release", "DOYEN_REASON=startup")
+}
+
+// The hooks of several elections, and of several agents, run at the same time: each
+// election has a file of its own, and none disturbs another.
+func TestLeaderChangedOfSeveralElections(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "leader")
+	var runs sync.WaitGroup
+	for i := range 30 {
+		election := []string{"group", "web", "mail"}[i%3]
+		runs.Go(func() {
+			cmd := exec.Command("./leader-changed.sh", "change")
+			cmd.Env = append(os.Environ(), "LEADER_FILE="+file, "DOYEN_ELECTION="+election, "DOYEN_LEADER="+election, "DOYEN_LEADER_ADDR="+election+":4000")
+			if out, err := cmd.CombinedOutput(); err != nil || election != "group" && !strings.HasPrefix(string(out), election+": ") {
+				t.Errorf("%s: %v: %s", election, err, out)
+			}
+		})
+	}
+	runs.Wait()
+	for name, want := range map[string]string{"leader": "group:4000\n", "leader-web": "web:4000\n", "leader-mail": "mail:4000\n"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s: want %q, got %q, %v", name, want, got, err)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 3 {
+		t.Errorf("want three files, got %v", files)
+	}
 }

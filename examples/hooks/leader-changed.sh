@@ -4,23 +4,33 @@
 #
 #   agent … --hook /usr/local/lib/doyen/leader-changed.sh
 #
-# LEADER_FILE may be changed here or set in the agent's environment.
+# LEADER_FILE may be changed here or set in the agent's environment. It is the file of
+# the group's own election; that of another, such as web, is LEADER_FILE-web, because
+# the hooks of several elections run at the same time.
 set -eu
 
 LEADER_FILE=${LEADER_FILE:-/run/doyen-leader}
+election=${DOYEN_ELECTION:-group}
+in=
+if [ "$election" != group ]; then
+	LEADER_FILE=$LEADER_FILE-$election
+	in="$election: "
+fi
 
 # tell writes to the system log, where there is one, and to the agent's log.
 tell() {
-	echo "$*"
+	echo "$in$*"
 	if command -v logger >/dev/null 2>&1; then
-		logger -t doyen -- "$*" || true
+		logger -t doyen -- "$in$*" || true
 	fi
 }
 
-# remember replaces the file in one step, so that no reader sees half of it.
+# remember replaces the file in one step, so that no reader sees half of it. The new
+# one has a name of its own, because other agents of this host may write as well.
 remember() {
-	printf '%s\n' "$1" >"$LEADER_FILE.new"
-	mv -f "$LEADER_FILE.new" "$LEADER_FILE"
+	trap 'rm -f "$LEADER_FILE.$$"' EXIT
+	printf '%s\n' "$1" >"$LEADER_FILE.$$"
+	mv -f "$LEADER_FILE.$$" "$LEADER_FILE"
 }
 
 case "${1:-}" in

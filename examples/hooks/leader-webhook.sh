@@ -48,6 +48,7 @@ acquire) text="$DOYEN_NODE leads" ;;
 release) text="$DOYEN_NODE leads no more" ;;
 change) text="$DOYEN_NODE follows ${DOYEN_LEADER:-none}" ;;
 esac
+[ "${DOYEN_ELECTION:-group}" = group ] || text="$DOYEN_ELECTION: $text"
 text="$text (${DOYEN_REASON:-unknown}, term ${DOYEN_TERM:-0})"
 
 # string prints its argument as a JSON string. Names may contain any character.

@@ -63,9 +63,11 @@ func TestWebhook(t *testing.T) {
 	if n := len(calls); n != 0 {
 		t.Errorf("%d calls too many", n)
 	}
-	run("change", "WEBHOOK_EVENTS=change release")
+	run("change", "WEBHOOK_EVENTS=change release", "DOYEN_ELECTION=web")
 	if n := len(calls); n != 1 {
 		t.Errorf("change was reported %d times, want once", n)
+	} else if c := <-calls; !strings.Contains(c.body, `"text":"web: `) {
+		t.Errorf("want the election in the sentence, got %s", c.body)
 	}
 	status.Store(http.StatusForbidden)
 	if out := run("release"); !strings.Contains(out, "403") {

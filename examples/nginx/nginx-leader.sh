@@ -6,21 +6,26 @@
 #
 # SERVICE_PORT is the port of the leader's service, UPSTREAM_FILE the file that
 # nginx.conf includes, and RELOAD the command that makes nginx read it again. They may
-# be changed here or set in the agent's environment.
+# be changed here or set in the agent's environment. With several elections each has a
+# file of its own, such as doyen-leader-web.conf for web; the group's own has
+# UPSTREAM_FILE.
 set -eu
 
 SERVICE_PORT=${SERVICE_PORT:-8080}
 UPSTREAM_FILE=${UPSTREAM_FILE:-/etc/nginx/doyen-leader.conf}
 RELOAD=${RELOAD:-nginx -s reload}
+if [ "${DOYEN_ELECTION:-group}" != group ]; then
+	UPSTREAM_FILE=${UPSTREAM_FILE%.conf}-$DOYEN_ELECTION.conf
+fi
 
 # point replaces the file in one step, and makes nginx read it if it has changed.
 point() {
-	printf '%s\n' "$1" >"$UPSTREAM_FILE.new"
-	if cmp -s "$UPSTREAM_FILE.new" "$UPSTREAM_FILE"; then
-		rm -f "$UPSTREAM_FILE.new"
+	trap 'rm -f "$UPSTREAM_FILE.$$"' EXIT
+	printf '%s\n' "$1" >"$UPSTREAM_FILE.$$"
+	if cmp -s "$UPSTREAM_FILE.$$" "$UPSTREAM_FILE"; then
 		return
 	fi
-	mv -f "$UPSTREAM_FILE.new" "$UPSTREAM_FILE"
+	mv -f "$UPSTREAM_FILE.$$" "$UPSTREAM_FILE"
 	$RELOAD
 	echo "nginx: $1"
 }

@@ -92,6 +92,23 @@ func TestRequestsGoToTheLeader(t *testing.T) {
 	}
 }
 
+// Each election has a file of its own.
+func TestAFileForEachElection(t *testing.T) {
+	dir := t.TempDir()
+	for election, file := range map[string]string{"": "leader.conf", "group": "leader.conf", "web": "leader-web.conf"} {
+		cmd := exec.Command("./nginx-leader.sh", "change")
+		cmd.Env = append(os.Environ(), "UPSTREAM_FILE="+filepath.Join(dir, "leader.conf"), "RELOAD=true", "DOYEN_ELECTION="+election, "DOYEN_LEADER_ADDR="+file+":4000")
+		out, err := cmd.CombinedOutput()
+		got, readErr := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || readErr != nil || !strings.HasPrefix(string(got), "server "+file+":") {
+			t.Errorf("election %q: got %v, %s, %q, %v", election, err, out, got, readErr)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 2 {
+		t.Errorf("want two files, got %v", files)
+	}
+}
+
 // prepare writes the example and the hook with the paths and ports of the test.
 func prepare(t *testing.T, dir, front, service string) (config, hook string) {
 	t.Helper()
