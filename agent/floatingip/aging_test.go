@@ -28,7 +28,10 @@ func TestLifetimesFollowNowAndThen(t *testing.T) {
 			t.Errorf("at %v: want the lifetimes asked to follow: %v", now, c.want)
 		}
 	}
-	if s.gate = nil; !asked() || !asked() {
-		t.Error("without a gate, want the lifetimes to follow each renewal")
+	s.gate = nil
+	for range 2 {
+		if !asked() {
+			t.Error("without a gate, want the lifetimes to follow each renewal")
+		}
 	}
 }
