@@ -15,7 +15,7 @@ type Log struct {
 	to       *slog.Logger
 	self     string                   // the name of this member
 	named    string                   // the leader that was named last
-	goneAt   time.Duration            // since when there has been no leader; 0: there is one, or has never been
+	goneAt   time.Duration            // since when there has been no leader, as far as known; 0: there is one, or has never been
 	vanished map[string]time.Duration // when members vanished of which nothing is told yet
 	rivals   map[string]time.Duration // when this member, leading, last heard of others that lead
 }
@@ -35,13 +35,24 @@ type Step struct {
 // Notes logs the notes of a step.
 func (l *Log) Notes(s Step, notes []seniority.Note) {
 	for i := range notes {
-		if notes[i].Kind == seniority.LeaderChanged && notes[i].Peer == "" {
-			l.goneAt = s.Now.Boot
+		if n := &notes[i]; n.Kind == seniority.LeaderChanged && n.Peer == "" {
+			l.goneAt = lastSign(s, n)
 		}
 	}
 	for i := range notes {
 		l.note(s, &notes[i])
 	}
+}
+
+// lastSign is when the leader whose end a note tells of was last known to lead: when it
+// was heard last, if it has fallen silent, and otherwise now.
+func lastSign(s Step, n *seniority.Note) time.Duration {
+	if n.Reason == seniority.LeaderSilent || n.Reason == seniority.LeaderDied {
+		if heard := s.Track.SilentSince(s.Status.Previous); heard != 0 {
+			return heard
+		}
+	}
+	return s.Now.Boot
 }
 
 // note logs a note as loudly as it matters to the person on call.
@@ -114,11 +125,9 @@ func (l *Log) beginning(s Step, n *seniority.Note) []any {
 	if p := s.Status.Previous; p != "" && p != n.Peer {
 		attrs = append(attrs, "previous", p)
 	}
-	if gone := l.goneAt; gone != 0 {
-		if silent := s.Track.SilentSince(s.Status.Previous); silent != 0 && s.Status.Previous != n.Peer {
-			gone = min(gone, silent)
-		}
-		attrs = append(attrs, "without_leader", words.Round(s.Now.Boot-gone))
+	// A leadership that is older than that has gone on where this member did not see it.
+	if began := s.Track.Began(); l.goneAt != 0 && began >= l.goneAt {
+		attrs = append(attrs, "without_leader", words.Round(began-l.goneAt))
 	}
 	return attrs
 }

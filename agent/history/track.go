@@ -154,6 +154,9 @@ func (t *Track) changed(now seniority.Now, st *seniority.Status, leader string) 
 // Since is when the leadership led or followed now, or last, began.
 func (t *Track) Since() time.Time { return t.present.since }
 
+// Began is Since by the boot clock.
+func (t *Track) Began() time.Duration { return t.present.boot }
+
 // ConfirmedAt is when a member last confirmed a claim of this one; false: it never has.
 func (t *Track) ConfirmedAt(member string) (time.Duration, bool) {
 	at, ok := t.confirmed[member]
