@@ -406,13 +406,39 @@ func TestQuorum(t *testing.T) {
 	})
 }
 
-// With two voters, ready says what a third would be worth, and is ready all the same.
+// A group that would have no majority of voters left without its leader has no member
+// that would lead next, and one without a vote never is.
+func TestReadyCountsTheVotersThatWouldBeLeft(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1", "m2"} })
+		d := g.add(func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1", "m2"} })
+		g.await(10*time.Second, "m0 is ready, and m3 is there", func() bool { return a.Ready().Ready && len(b.State().Members) == 4 })
+		if m := b.inLine("m3"); m.Eligible || m.Unfit != "not-a-voter" || d.State().Eligible {
+			t.Errorf("m3, which has no vote, may lead: %+v", m)
+		}
+		g.crash(c)
+		const want = "no other member could be elected without m0: only 1 of 3 voters would be left, and a majority must confirm"
+		for _, m := range []*member{a, b, d} {
+			g.await(time.Minute, m.Name()+" says that none would lead", func() bool {
+				r := m.Ready()
+				return !r.Ready && r.WouldLead == nil && slices.Contains(r.Reasons, want)
+			})
+		}
+		g.crash(b)
+		g.await(time.Minute, "m0 says that none would lead without a leader", func() bool {
+			r := a.Ready()
+			return a.follows("") && r.WouldLead == nil && strings.HasPrefix(r.Reasons[0], "there is no leader now: only ")
+		})
+	})
+}
+
+// With two voters, ready says that neither can be lost, and what a third would be worth.
 func TestReadySaysThatAVoterIsWasted(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1"} })
 		const want = "note: with 2 voters a majority is 2, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are"
 		for _, m := range []*member{a, b, c} {
-			if r := m.Ready(); !slices.Contains(r.Reasons, want) {
+			if r := m.Ready(); !slices.Contains(r.Reasons, want) || r.Ready || r.WouldLead != nil {
 				t.Errorf("%s: want %q, got %+v", m.Name(), want, r)
 			}
 		}

@@ -168,7 +168,7 @@ func (e *election) silentVoters(now seniority.Now) []string {
 
 // checkVoter notes that no entry of the voters is this member.
 func (e *election) checkVoter() {
-	if !e.cfg.quorum() || e.self.Voter != "" || e.cfg.role == seniority.Observer {
+	if e.pub.votes() || e.cfg.role == seniority.Observer {
 		return
 	}
 	e.findings.Set(0, 0, Finding{

@@ -94,7 +94,7 @@ func (e *Election) State() State {
 		Mode: e.cfg().mode(), Voters: e.cfg().Voters, Hook: s.hook, Command: s.command, Watchdog: s.watchdog,
 		Addresses: slices.Clone(s.addresses), PID: os.Getpid(), Version: Version,
 		Cluster: e.cfg().Cluster, Phase: phaseNames[s.status.Phase],
-		Eligible: s.status.Eligible, MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
+		Eligible: s.status.Eligible && e.votes(), MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
 		Reason: reasonText(s.status.Reason), WallTime: float64(now.Wall) / 1000,
 		LeaderHeardMS: -1, JoinedSeeds: e.agent.gossip.AddedSeeds(), Findings: slices.Clone(s.findings),
 	}
@@ -114,6 +114,9 @@ func (e *Election) State() State {
 	}
 	return st
 }
+
+// votes reports whether the list of voters, if there is one, has this member.
+func (e *Election) votes() bool { return !e.cfg().quorum() || e.self.Voter != "" }
 
 // info describes the election, checked against the clock now.
 func (e *Election) info() ElectionInfo {
