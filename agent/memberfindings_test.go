@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,6 +61,9 @@ func TestFindingsOfAMemberStandOnce(t *testing.T) {
 
 		g.cutInTwo(1)
 		g.await(5*time.Second, "m0 leads none", func() bool { return led(a) == 0 })
+		if f := a.findingsOf(noMajority); len(f) != 1 || !strings.HasSuffix(f[0].Evidence, "and m1, m2 did not") || !strings.HasSuffix(f[0].Advice, "over UDP: m1, m2.") {
+			t.Errorf("want the voters that m0 does not reach, got %+v", f)
+		}
 		time.Sleep(10 * time.Second)
 		if f := a.findingsOf(noMajority); len(f) != 1 || f[0].Election != "" {
 			t.Errorf("of seven elections without a majority: got %+v, want one finding", f)
@@ -79,6 +83,15 @@ func TestFindingsOfAMemberStandOnce(t *testing.T) {
 			t.Errorf("of several leases that ran out in one pause: got %+v, want one finding", f)
 		}
 	})
+}
+
+// Without a voter to name, the advice is about what lies between them.
+func TestAdviceNamesTheSilent(t *testing.T) {
+	for want, silent := range map[string][]string{"reaches them over UDP: a, b.": {"a", "b"}, "loses or delays UDP packets.": nil} {
+		if got := reachAdvice(silent); !strings.HasSuffix(got, want) {
+			t.Errorf("%v: want %q at the end, got %q", silent, want, got)
+		}
+	}
 }
 
 // A member put aside in a further election is no candidate there across a restart, and

@@ -255,7 +255,7 @@ var mutants = []mutant{
 		[]edit{{"agent/keeper/order.go", "r.Refused == \"\" && r.Command == nil &&", "r.Refused == \"\" &&"}},
 		"./agent/keeper", "TestReportsThatChangeSomethingAreKept"},
 	{"another hook acquires only with the next leadership",
-		[]edit{{"agent/keeper/executor.go", "		t.held, t.failures, t.retryAt = false, 0, 0\n", ""}},
+		[]edit{{"agent/keeper/reconfigure.go", "	t.held, t.failures, t.retryAt = false, 0, 0\n", "	t.failures, t.retryAt = 0, 0\n"}},
 		"./agent/keeper", "TestAnotherHookAcquires"},
 
 	// Hooks, health checks, the watchdog and commands.

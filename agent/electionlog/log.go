@@ -146,7 +146,9 @@ func (l *Log) lost(s Step, n *seniority.Note) {
 	switch n.Reason {
 	case seniority.LeaseLost:
 		level = slog.LevelWarn
-		attrs = append(attrs, "silent", words.OrNone(s.Silent()))
+		if silent := s.Silent(); len(silent) > 0 {
+			attrs = append(attrs, "silent", words.Some(silent))
+		}
 	case seniority.Asleep, seniority.KeeperFired, seniority.HookFailed, seniority.CommandFailed, seniority.Unhealthy, seniority.CarrierLost, seniority.AddressGone:
 		level = slog.LevelWarn
 	}
