@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"doyen/gossip"
 	"doyen/seniority"
 )
 
@@ -83,6 +84,23 @@ func TestFindingsOfAMemberStandOnce(t *testing.T) {
 			t.Errorf("of several leases that ran out in one pause: got %+v, want one finding", f)
 		}
 	})
+}
+
+// A voter whose last confirm was of the last renewal that counted is silent when the lease
+// runs out; one that has confirmed a later one is not.
+func TestSilentVoters(t *testing.T) {
+	list := []string{"a", "b", "c", "d"}
+	var order []seniority.Member
+	for _, name := range list[:3] {
+		order = append(order, seniority.Member{Name: name, Voter: name})
+	}
+	e := &election{self: order[0], cfg: &settings{timing: seniority.Timing{Lease: 1000, ReleaseBudget: 300, Renewal: 333}}}
+	e.members.Update(0, order, &gossip.View{}, list)
+	e.track.Hear(&seniority.Message{Kind: seniority.Confirm, From: "b"}, seniority.Now{Boot: 5020})
+	e.track.Hear(&seniority.Message{Kind: seniority.Confirm, From: "c"}, seniority.Now{Boot: 5353})
+	if got, want := e.silentVoters(seniority.Now{Boot: 5700}), []string{"b", "d"}; !slices.Equal(got, want) {
+		t.Errorf("want %q, got %q", want, got)
+	}
 }
 
 // Without a voter to name, the advice is about what lies between them.
