@@ -78,11 +78,30 @@ func (h *History) begin(id uint64, l Leadership, heard time.Time) {
 	h.before, h.newest = h.newest, known{id, l.Term}
 }
 
+// leads says that this run of the member leads now, so that it goes on with no leadership
+// of a former run.
+func (h *History) leads() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.newest.id == 0 {
+		h.newest.id = over
+	}
+}
+
+// over is the id of a leadership of a former run that cannot be met again.
+const over = 1<<64 - 1
+
+// sameBeginning is by how much two runs of this member may differ about when a leadership
+// began: what they have heard of it was under way for different times.
+const sameBeginning = time.Second
+
 // continues reports whether l is the leadership of the newest entry, of which there is
-// one. The caller holds the lock.
+// one. Of an entry of a former run the term may have been raised since; it is the same
+// leadership if it began no later. The caller holds the lock.
 func (h *History) continues(id uint64, l *Leadership) bool {
 	last := h.last()
-	return last.Leader == l.Leader && (h.newest.id == id || last.Term == l.Term)
+	return last.Leader == l.Leader && (h.newest.id == id || last.Term == l.Term ||
+		h.newest.id == 0 && !l.From.After(last.From.Add(sameBeginning)))
 }
 
 // end closes the row that runs, if any.

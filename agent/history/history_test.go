@@ -46,6 +46,15 @@ func TestHistory(t *testing.T) {
 			h.Restore([]Leadership{{Term: 3, Leader: "a", From: at(1), Reason: "elected"}})
 			h.begin(1, Leadership{Term: 3, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 		}, []string{"3 a 1-… elected/"}},
+		{"found again after a restart, under a term that was raised meanwhile", func(h *History) {
+			h.Restore([]Leadership{{Term: 3, Leader: "a", From: at(10), Reason: "elected"}})
+			h.begin(1, Leadership{Term: 4, Leader: "a", From: at(10).Add(3 * time.Millisecond), Reason: "elected"}, time.Time{})
+			h.begin(1, Leadership{Term: 5, Leader: "a", From: at(10), Reason: "merged"}, time.Time{})
+		}, []string{"5 a 10-… elected/"}},
+		{"elected again while this member was away", func(h *History) {
+			h.Restore([]Leadership{{Term: 3, Leader: "a", From: at(1), Reason: "elected"}})
+			h.begin(1, Leadership{Term: 4, Leader: "a", From: at(8), Reason: "elected"}, time.Time{})
+		}, []string{"3 a 1-8 elected/elected", "4 a 8-… elected/"}},
 		{"a term that is raised", func(h *History) {
 			h.begin(1, Leadership{Term: 1, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 			h.begin(1, Leadership{Term: 7, Leader: "a", From: at(1), Reason: "merged"}, at(9))
