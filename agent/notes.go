@@ -71,7 +71,9 @@ func (e *election) tallyNote(n *seniority.Note) {
 				c.Losses[n.Reason.String()]++
 			}
 		case seniority.LeaderChanged:
-			c.LeaderChanges++
+			if !e.track.Raised() {
+				c.LeaderChanges++
+			}
 		case seniority.Ignored, seniority.RefusedClaim:
 			c.Dropped[n.Reason.String()]++
 		}

@@ -24,7 +24,7 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 	o := keeper.Order{
 		Election: e.pub.name, Lead: st.Leading && (e.member.agent.store.noted(e.pub.name, st.Term) || e.order.Lead), Term: st.Term,
 		ReleaseTerm: st.Releasing, ReleaseBy: st.ReleaseBy,
-		Leader: st.Leader, LeaderAddr: e.members.AddrOf(st.Leader), Previous: st.Previous,
+		Leader: st.Leader, LeaderAddr: e.members.AddrOf(st.Leader), Previous: st.Previous, Leadership: e.track.Leadership(),
 		Reason: reasonText(st.Reason), CheckNow: e.order.CheckNow, ReleaseUntil: e.releaseUntil(st),
 	}
 	for _, n := range notes {
@@ -71,7 +71,7 @@ func (l *loop) willTargets() []string {
 func sameOrder(a, b *keeper.Order) bool {
 	return a.Lead == b.Lead && a.Term == b.Term && a.ReleaseTerm == b.ReleaseTerm && a.ReleaseBy == b.ReleaseBy &&
 		a.ReleaseUntil == b.ReleaseUntil &&
-		a.Leader == b.Leader && a.LeaderAddr == b.LeaderAddr && a.Previous == b.Previous && a.Reason == b.Reason &&
+		a.Leader == b.Leader && a.Leadership == b.Leadership && a.LeaderAddr == b.LeaderAddr && a.Previous == b.Previous && a.Reason == b.Reason &&
 		a.CheckNow == b.CheckNow && slices.Equal(a.Will, b.Will) && slices.Equal(a.Death, b.Death) && slices.Equal(a.WillTargets, b.WillTargets)
 }
 

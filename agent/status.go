@@ -226,9 +226,10 @@ type Event struct {
 
 // The data of the events.
 type (
-	// LeaderEvent: the leader this member follows changed.
+	// LeaderEvent: the leader this member follows changed, or its term.
 	LeaderEvent struct {
-		Leader   *string `json:"leader"`
+		Leader *string `json:"leader"`
+		// Previous is who led before; the same when the leader has only raised its term.
 		Previous *string `json:"previous"`
 		Term     uint64  `json:"term"`
 		Reason   string  `json:"reason"`

@@ -14,7 +14,6 @@ import (
 type Log struct {
 	to       *slog.Logger
 	self     string                   // the name of this member
-	named    string                   // the leader that was named last
 	goneAt   time.Duration            // since when there has been no leader, as far as known; 0: there is one, or has never been
 	vanished map[string]time.Duration // when members vanished of which nothing is told yet
 	rivals   map[string]time.Duration // when this member, leading, last heard of others that lead
@@ -102,7 +101,7 @@ func (l *Log) leader(s Step, n *seniority.Note) {
 	switch {
 	case n.Peer == l.self, n.Peer == "" && previous == l.self:
 		// won and lost have told.
-	case n.Peer != "" && n.Peer == l.named && l.goneAt == 0:
+	case s.Track.Raised():
 		l.to.Debug("the leader has raised its term", "leader", n.Peer, "term", n.Term)
 	case n.Peer != "":
 		l.to.Info("following a leader", append([]any{"leader", n.Peer}, l.beginning(s, n)...)...)
@@ -115,7 +114,7 @@ func (l *Log) leader(s Step, n *seniority.Note) {
 		l.to.Info("there is no leader", attrs...)
 	}
 	if n.Peer != "" {
-		l.named, l.goneAt = n.Peer, 0
+		l.goneAt = 0
 	}
 }
 
