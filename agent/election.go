@@ -122,7 +122,9 @@ type election struct {
 	unstored  error     // why that is not there
 	released  uint64    // a term whose release has ended, but not every Lead function
 	releaseBy time.Duration
-	yielded   yielded // the planned hand-over under way
+	overdue   uint64        // a term that was released before every Lead function had returned
+	overdueAt time.Duration // when that is a finding; 0: it is
+	yielded   yielded       // the planned hand-over under way
 
 	fitness fitness
 	monitor *health.Monitor   // nil: no health check

@@ -188,12 +188,18 @@ type yielded struct {
 // returned too: they are as much part of the leadership as the hook.
 func (e *election) endRelease(term uint64) {
 	if e.pub.functions.Busy(term) {
+		now := e.cfg.now().Boot
 		e.released = term
-		e.releaseBy = cmp.Or(e.releaseUntil(&e.last), e.last.ReleaseBy, e.cfg.now().Boot+e.cfg.HookTimeout)
+		e.releaseBy = cmp.Or(e.releaseUntil(&e.last), e.last.ReleaseBy, now+e.cfg.HookTimeout)
+		e.overdueAt = max(e.releaseBy, now+returnTime)
 		return
 	}
 	e.step(seniority.Input{Kind: seniority.Released, Term: term})
 }
+
+// returnTime is what a function given to Lead may take at least before it is called late.
+// After a pause of this process its limit is over before it has been told to return.
+const returnTime = time.Second
 
 // functionsReturned goes on with a release that waited for functions given to Lead:
 // because one has returned, or because they have had their time.
@@ -203,12 +209,41 @@ func (e *election) functionsReturned(late bool) {
 		return
 	}
 	if late {
-		e.findings.Set(e.cfg.now().Boot, findingsKept, Finding{
-			What: "lead-function-late", Member: e.self.Name, Degrades: true,
-			Evidence: fmt.Sprintf("a function given to Lead goes on although its leadership of term %d has ended", term),
-			Advice:   "Let the function return soon after its context has ended, within HookTimeout; until then two members may be at work.",
-		})
+		e.overdue = term
+		e.judgeOverdue()
 	}
 	e.released, e.releaseBy = 0, 0
 	e.step(seniority.Input{Kind: seniority.Released, Term: term})
+}
+
+// functionLate is the finding about a function given to Lead that goes on for too long.
+const functionLate = "lead-function-late"
+
+// judgeOverdue keeps the finding up to date about functions given to Lead that had not
+// returned when their leadership was released.
+func (e *election) judgeOverdue() {
+	term := e.overdue
+	if term == 0 {
+		return
+	}
+	inside, outside := e.pub.functions.Late(term)
+	switch {
+	case !inside && !outside:
+		e.findings.Clear(functionLate, e.self.Name)
+		e.overdue, e.overdueAt = 0, 0
+		return
+	case e.overdueAt == 0 || e.cfg.now().Boot < e.overdueAt:
+		return
+	}
+	e.overdueAt = 0
+	f := Finding{
+		What: functionLate, Member: e.self.Name, Degrades: true,
+		Evidence: fmt.Sprintf("a function given to Lead goes on although its leadership of term %d has ended", term),
+		Advice:   "Let the function return soon after its context has ended, within HookTimeout; until then two members may be at work.",
+	}
+	if !inside {
+		f.Evidence = fmt.Sprintf("agent exec has not said that its command has ended, although the leadership of term %d has", term)
+		f.Advice = "See whether the command still runs on the host of agent exec, which kills it before the lease ends; until it has, two members may be at work."
+	}
+	e.findings.Set(e.cfg.now().Boot, 0, f)
 }
