@@ -98,6 +98,26 @@ func TestGracefulEndHandsOverFirst(t *testing.T) {
 	})
 }
 
+// While there is no leader, the reason is that of the end, also before the leader that
+// hands over has said why.
+func TestReasonWhileThereIsNoLeader(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, _ := g.three(func(_ *Config, h *fakeExecutor) { h.takes = 300 * time.Millisecond })
+		time.Sleep(5 * time.Second)
+		go a.StepDown(t.Context())
+		for m, want := range map[*member]string{b: "handing-over", a: "requested"} {
+			g.await(250*time.Millisecond, m.Name()+" follows none", func() bool { return m.executor.wanted().Leader == "" })
+			if o, s := m.executor.wanted(), m.State(); o.Reason != want || s.Reason != want || o.Previous != "m0" {
+				t.Errorf("%s: want the reason %s, got %s and, of the state, %s after %s", m.Name(), want, o.Reason, s.Reason, o.Previous)
+			}
+		}
+		g.await(time.Second, "m1 leads", b.IsLeader)
+		if o := b.executor.wanted(); o.Reason != "succeeded" {
+			t.Errorf("want succeeded, got %s", o.Reason)
+		}
+	})
+}
+
 func TestStepDown(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, _ := g.three(func(_ *Config, h *fakeExecutor) { h.takes = 50 * time.Millisecond })

@@ -25,7 +25,7 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 		Election: e.pub.name, Lead: st.Leading && (e.member.agent.store.noted(e.pub.name, st.Term) || e.order.Lead), Term: st.Term,
 		ReleaseTerm: st.Releasing, ReleaseBy: st.ReleaseBy,
 		Leader: st.Leader, LeaderAddr: e.members.AddrOf(st.Leader), Previous: st.Previous, Leadership: e.track.Leadership(),
-		Reason: reasonText(st.Reason), CheckNow: e.order.CheckNow, ReleaseUntil: e.releaseUntil(st),
+		Reason: changeReason(st), CheckNow: e.order.CheckNow, ReleaseUntil: e.releaseUntil(st),
 	}
 	for _, n := range notes {
 		if n.Kind == seniority.OtherLeader {

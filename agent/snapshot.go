@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"doyen/agent/history"
 	"doyen/agent/keeper"
 	"doyen/agent/members"
 	"doyen/seniority"
@@ -95,7 +96,7 @@ func (e *Election) State() State {
 		Addresses: slices.Clone(s.addresses), PID: os.Getpid(), Version: Version,
 		Cluster: e.cfg().Cluster, Phase: phaseNames[s.status.Phase],
 		Eligible: s.status.Eligible && e.votes(), MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
-		Reason: reasonText(s.status.Reason), WallTime: float64(now.Wall) / 1000,
+		Reason: changeReason(&s.status), WallTime: float64(now.Wall) / 1000,
 		LeaderHeardMS: -1, JoinedSeeds: e.agent.gossip.AddedSeeds(), Findings: slices.Clone(s.findings),
 	}
 	if s.keeperPID != 0 {
@@ -220,6 +221,15 @@ func reasonText(r seniority.Reason) string {
 		return ""
 	}
 	return r.String()
+}
+
+// changeReason says why the leader last changed. Where there is none now, that is why the
+// leadership ended, and never why it had begun.
+func changeReason(st *seniority.Status) string {
+	if st.Leader == "" && st.Reason != seniority.None {
+		return history.EndReason(st.Reason)
+	}
+	return reasonText(st.Reason)
 }
 
 // seconds turns Unix nanoseconds into Unix seconds.
