@@ -396,7 +396,9 @@ func TestQuorum(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{VotersSeeds} })
 		time.Sleep(5 * time.Second)
-		if s := a.State(); s.Mode != "quorum" || len(s.Voters) != 3 || s.LeaseMS <= 0 {
+		s := a.State()
+		entries := []string{"10.0.0.1:4000", "10.0.0.2:4000", "10.0.0.3:4000"}
+		if s.Mode != "quorum" || !slices.Equal(s.Voters, []string{"m0", "m1", "m2"}) || !slices.Equal(s.VoterEntries, entries) || s.LeaseMS <= 0 {
 			t.Errorf("state: %+v", s)
 		}
 		if r := b.Ready(); !r.Ready || r.ReleaseBudgetMS != 300 {

@@ -188,8 +188,8 @@ type yielded struct {
 // returned too: they are as much part of the leadership as the hook.
 func (e *election) endRelease(term uint64) {
 	if e.pub.functions.Busy(term) {
-		now := e.cfg.now().Boot
 		e.released = term
+		now := e.cfg.now().Boot
 		e.releaseBy = cmp.Or(e.releaseUntil(&e.last), e.last.ReleaseBy, now+e.cfg.HookTimeout)
 		e.overdueAt = max(e.releaseBy, now+returnTime)
 		return

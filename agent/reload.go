@@ -262,7 +262,7 @@ func (e *election) retire() {
 		return
 	}
 	e.retiring = true
-	e.log.Info("this member is a candidate of the election no longer")
+	e.log.Info("this member is a candidate of the election no longer: its settings name it no more")
 	e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Departed})
 	e.judgeFitness()
 }

@@ -92,7 +92,7 @@ func (e *Election) State() State {
 		Term: s.status.Term, StartTime: seconds(e.self.Start),
 		Role: e.cfg().role.String(), Rule: e.cfg().rule.Name(),
 		IsLeader: s.leads(now.Boot), Electing: s.status.Electing,
-		Mode: e.cfg().mode(), Voters: e.cfg().Voters, Hook: s.hook, Command: s.command, Watchdog: s.watchdog,
+		Mode: e.cfg().mode(), Voters: e.voterNames(s), VoterEntries: e.cfg().Voters, Hook: s.hook, Command: s.command, Watchdog: s.watchdog,
 		Addresses: slices.Clone(s.addresses), PID: os.Getpid(), Version: Version,
 		Cluster: e.cfg().Cluster, Phase: phaseNames[s.status.Phase],
 		Eligible: s.status.Eligible && e.votes(), MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
@@ -114,6 +114,18 @@ func (e *Election) State() State {
 		st.Leader, st.LeaderSince = &leader.Leader, &since
 	}
 	return st
+}
+
+// voterNames are the voters, each by the name of the member that it is, or as the list
+// has it where no such member is known.
+func (e *Election) voterNames(s *snapshot) []string {
+	names := slices.Clone(e.cfg().Voters)
+	for i, entry := range names {
+		if at := slices.IndexFunc(s.members, func(m members.Info) bool { return m.Voter == entry }); at >= 0 {
+			names[i] = s.members[at].Name
+		}
+	}
+	return names
 }
 
 // votes reports whether the list of voters, if there is one, has this member.

@@ -43,6 +43,9 @@ type State struct {
 
 	// Cluster is the name of the cluster.
 	Cluster string `json:"cluster"`
+	// VoterEntries are the voters as the list of this member has them; Voters are the
+	// names of the members that they are, as far as those are known.
+	VoterEntries []string `json:"voter_entries,omitempty"`
 	// Phase is following, waiting, claiming, holding or yielding.
 	Phase string `json:"phase"`
 	// Eligible is false while this member may not be elected.
