@@ -12,6 +12,10 @@ import (
 
 // Log writes the lines of one election. One goroutine uses it.
 type Log struct {
+	// Further says that it is not the group's own election: a member that departs from a
+	// further one may stay in the group.
+	Further bool
+
 	to       *slog.Logger
 	self     string                   // the name of this member
 	goneAt   time.Duration            // since when there has been no leader, as far as known; 0: there is one, or has never been
@@ -27,6 +31,8 @@ type Step struct {
 	Now    seniority.Now
 	Status *seniority.Status // after the step
 	Track  *history.Track    // which has followed the step
+	// Retired: this member's settings name the election no longer.
+	Retired bool
 	// Silent names the voters that have confirmed nothing for a lease.
 	Silent func() []string
 }
@@ -107,7 +113,7 @@ func (l *Log) leader(s Step, n *seniority.Note) {
 		l.to.Info("following a leader", append([]any{"leader", n.Peer}, l.beginning(s, n)...)...)
 	default:
 		reason := history.EndReason(n.Reason)
-		attrs := []any{"previous", previous, "reason", reason, "why", endWords(reason)}
+		attrs := []any{"previous", previous, "reason", reason, "why", l.endWords(reason, false)}
 		if heard := s.Track.HeardAt(previous); n.Reason == seniority.LeaderSilent && heard != 0 {
 			attrs = append(attrs, "last_heard", words.Ago(s.Now.Boot-heard))
 		}
@@ -135,7 +141,7 @@ func (l *Log) beginning(s Step, n *seniority.Note) []any {
 // warning.
 func (l *Log) lost(s Step, n *seniority.Note) {
 	attrs := []any{"term", n.Term, "reason", n.Reason.String()}
-	if why := endWords(n.Reason.String()); why != "" {
+	if why := l.endWords(n.Reason.String(), s.Retired); why != "" {
 		attrs = append(attrs, "why", why)
 	}
 	if s.Status.Successor != "" {

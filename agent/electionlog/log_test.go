@@ -92,6 +92,33 @@ func TestTimeWithoutALeader(t *testing.T) {
 	}
 }
 
+// A member whose settings name a further election no longer departs from that, and not
+// from the group.
+func TestWhyADepartedMemberLeadsNoMore(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		further, retired bool
+		peer, want       string
+	}{
+		{"this member leaves", false, false, "b", `why="it leaves the group"`},
+		{"this member stays", true, true, "b", `why="its settings name the election no longer"`},
+		{"another leaves", false, false, "", `why="it leaves the group"`},
+		{"another leaves, or stays", true, false, "", `why="it leaves the group, or its settings name the election no longer"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log, logged := lines()
+			l, note := New(log, "b"), seniority.Note{Kind: seniority.Lost, Peer: test.peer, Term: 7, Reason: seniority.Departed}
+			if l.Further = test.further; test.peer == "" {
+				note.Kind = seniority.LeaderChanged
+			}
+			l.Notes(Step{Status: &seniority.Status{Previous: "a"}, Track: &history.Track{}, Retired: test.retired}, []seniority.Note{note})
+			if got := logged(); len(got) != 1 || !strings.Contains(got[0], test.want) {
+				t.Errorf("want one line with %q, got %q", test.want, got)
+			}
+		})
+	}
+}
+
 func TestAnotherLeaderIsToldOfOnce(t *testing.T) {
 	log, logged := lines()
 	l := New(log, "b")
