@@ -153,7 +153,7 @@ func newElectionLoop(l *loop, pub *Election) (*election, error) {
 		pub: pub, member: l, cfg: pub.cfg(), self: pub.self, log: pub.log, lines: electionlog.New(pub.log, pub.self.Name),
 		findings: l.findings.Of(pub.label()),
 	}
-	e.lines.Further = pub.label() != ""
+	e.lines.Further, e.lines.Quorum = pub.label() != "", e.cfg.quorum()
 	e.runs = newRuns(pub, e.findings)
 	if len(e.cfg.floating) > 0 {
 		var err error

@@ -15,6 +15,8 @@ type Log struct {
 	// Further says that it is not the group's own election: a member that departs from a
 	// further one may stay in the group.
 	Further bool
+	// Quorum says that a lease is renewed by the confirms of voters.
+	Quorum bool
 
 	to       *slog.Logger
 	self     string                   // the name of this member

@@ -92,26 +92,34 @@ func TestTimeWithoutALeader(t *testing.T) {
 	}
 }
 
-// A member whose settings name a further election no longer departs from that, and not
-// from the group.
-func TestWhyADepartedMemberLeadsNoMore(t *testing.T) {
+// In available mode no votes renew a lease; and a member whose settings name a further
+// election no longer departs from that, and not from the group.
+func TestWhyAMemberLeadsNoMore(t *testing.T) {
 	for _, test := range []struct {
 		name             string
 		further, retired bool
 		peer, want       string
+		lost             bool // the lease
+		quorum           bool
 	}{
-		{"this member leaves", false, false, "b", `why="it leaves the group"`},
-		{"this member stays", true, true, "b", `why="its settings name the election no longer"`},
-		{"another leaves", false, false, "", `why="it leaves the group"`},
-		{"another leaves, or stays", true, false, "", `why="it leaves the group, or its settings name the election no longer"`},
+		{name: "a lease in available mode", peer: "b", lost: true, want: `why="it was too late to renew its lease: its agent or its host stood still"`},
+		{name: "a lease in quorum mode", peer: "b", lost: true, quorum: true, want: `why="it could not renew its lease: fewer than a majority of the voters confirmed in time"`},
+		{name: "this member leaves", peer: "b", want: `why="it leaves the group"`},
+		{name: "this member stays", further: true, retired: true, peer: "b", want: `why="its settings name the election no longer"`},
+		{name: "another leaves", peer: "", want: `why="it leaves the group"`},
+		{name: "another leaves, or stays", further: true, peer: "", want: `why="it leaves the group, or its settings name the election no longer"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			log, logged := lines()
 			l, note := New(log, "b"), seniority.Note{Kind: seniority.Lost, Peer: test.peer, Term: 7, Reason: seniority.Departed}
+			if test.lost {
+				note.Reason = seniority.LeaseLost
+			}
+			l.Quorum = test.quorum
 			if l.Further = test.further; test.peer == "" {
 				note.Kind = seniority.LeaderChanged
 			}
-			l.Notes(Step{Status: &seniority.Status{Previous: "a"}, Track: &history.Track{}, Retired: test.retired}, []seniority.Note{note})
+			l.Notes(Step{Status: &seniority.Status{Previous: "a"}, Track: &history.Track{}, Retired: test.retired, Silent: func() []string { return nil }}, []seniority.Note{note})
 			if got := logged(); len(got) != 1 || !strings.Contains(got[0], test.want) {
 				t.Errorf("want one line with %q, got %q", test.want, got)
 			}

@@ -15,6 +15,8 @@ func (l *Log) endWords(reason string, retired bool) string {
 		return "it leaves the group, or its settings name the election no longer"
 	case reason == departed:
 		return "it leaves the group"
+	case reason == seniority.LeaseLost.String() && !l.Quorum:
+		return "it was too late to renew its lease: its agent or its host stood still"
 	}
 	switch reason {
 	case history.HandingOver:
