@@ -1,6 +1,7 @@
 package history
 
 import (
+	"encoding/json"
 	"slices"
 	"sync"
 	"time"
@@ -22,9 +23,22 @@ type Leadership struct {
 	// DetectionMS is from the last sign of the old leader to the start of the
 	// election; 0 after a hand-over. The last sign is a renewal, which is at most a
 	// third of the lease before the leader's end: when that was no member can know.
-	DetectionMS float64 `json:"detection_ms"`
-	ConfirmMS   float64 `json:"confirm_ms"` // from the claim to the win
-	HookMS      float64 `json:"hook_ms"`    // how long acquire took
+	// This and the next two are known to the winner alone.
+	DetectionMS Milliseconds `json:"detection_ms"`
+	ConfirmMS   Milliseconds `json:"confirm_ms"` // from the claim to the win
+	HookMS      Milliseconds `json:"hook_ms"`    // how long acquire took
+}
+
+// Milliseconds is how long something took; 0, which is null in JSON: it is not known
+// here, or there was nothing to wait for.
+type Milliseconds float64
+
+// MarshalJSON implements json.Marshaler.
+func (m Milliseconds) MarshalJSON() ([]byte, error) {
+	if m == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(m))
 }
 
 // History is the list of leaderships this member has led or followed, oldest first. One

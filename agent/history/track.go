@@ -213,4 +213,6 @@ func (t *Track) Record(h *History, now seniority.Now, n *seniority.Note, previou
 }
 
 // milliseconds is a duration as JSON shows it.
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func milliseconds(d time.Duration) Milliseconds {
+	return Milliseconds(float64(d) / float64(time.Millisecond))
+}
