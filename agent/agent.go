@@ -138,8 +138,18 @@ func (a *Agent) bind() error {
 	incarnation := randomUint64()
 	c := a.cfg.gossipConfig()
 	c.Incarnation, c.Log = incarnation, a.log
+	if open := a.cfg.seams.open; open != nil {
+		t, err := open()
+		if err != nil {
+			return err
+		}
+		c.Transport = t
+	}
 	g, err := gossip.New(c)
 	if err != nil {
+		if a.cfg.seams.open != nil {
+			err = errors.Join(err, c.Transport.Shutdown())
+		}
 		if c.KeyFile != "" && gossip.CheckKeyFile(c.KeyFile) != nil {
 			return asUnusable(err)
 		}
@@ -159,7 +169,7 @@ func (a *Agent) bind() error {
 		err = a.checkClaim()
 	}
 	err = asUnusable(err)
-	if a.leases = a.cfg.seams.leases; a.leases == nil && a.self.Voter != "" {
+	if a.leases = a.cfg.seams.leases.again(); a.leases == nil && a.self.Voter != "" {
 		a.leases = openLeaseRecord(a.cfg.Cluster, a.self.Voter)
 	}
 	if err != nil {
