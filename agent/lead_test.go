@@ -88,6 +88,22 @@ func TestLeadReturnsWhatTheFunctionReturns(t *testing.T) {
 	})
 }
 
+// A nil function is refused before it could be run, and ends no leadership.
+func TestLeadRefusesANilFunction(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		m := g.add(func(c *Config, _ *fakeExecutor) { c.LoneWait = new(time.Duration(0)) })
+		for _, lead := range []func(context.Context, func(context.Context) error) error{m.Lead, m.Hold} {
+			if err := lead(t.Context(), nil); err != errNoFunction {
+				t.Errorf("before it leads: want %v, got %v", errNoFunction, err)
+			}
+		}
+		g.await(10*time.Second, "m0 leads", m.IsLeader)
+		if err := m.Lead(t.Context(), nil); err != errNoFunction || !m.IsLeader() {
+			t.Errorf("while it leads: want %v and no end of that, got %v", errNoFunction, err)
+		}
+	})
+}
+
 func TestAFunctionThatIgnoresTheEndIsNotWaitedForForEver(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, _ := g.three(func(c *Config, _ *fakeExecutor) { c.HookTimeout = 3 * time.Second })

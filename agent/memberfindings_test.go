@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"doyen/agent/floatingip"
 	"doyen/gossip"
 	"doyen/seniority"
 )
@@ -108,6 +109,20 @@ func TestAdviceNamesTheSilent(t *testing.T) {
 	for want, silent := range map[string][]string{"reaches them over UDP: a, b.": {"a", "b"}, "loses or delays UDP packets.": nil} {
 		if got := reachAdvice(silent); !strings.HasSuffix(got, want) {
 			t.Errorf("%v: want %q at the end, got %q", silent, want, got)
+		}
+	}
+}
+
+// An interface that is set down on the host has no cable to look at.
+func TestLinkAdvice(t *testing.T) {
+	for want, err := range map[string]error{
+		"ip link set dev INTERFACE up": fmt.Errorf("eth0 %w, so it %w", floatingip.ErrSetDown, floatingip.ErrNoCarrier),
+		"the cable and the switch":     fmt.Errorf("eth0 %w", floatingip.ErrNoCarrier),
+		"an interface of this host":    fmt.Errorf("eth0 %w", floatingip.ErrNoInterface),
+		"arp_ignore":                   fmt.Errorf("eth0 %w", floatingip.ErrNoARP),
+	} {
+		if got := linkAdvice(err); !strings.Contains(got, want) {
+			t.Errorf("%v: want %q, got %q", err, want, got)
 		}
 	}
 }

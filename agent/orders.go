@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"doyen/agent/keeper"
@@ -82,11 +83,15 @@ func (l *loop) report(r *keeper.Report) {
 		l.watchdogChanged()
 	}
 	if r.KeeperDied {
-		l.findings.Set(now, findingsKept, Finding{
+		f := Finding{
 			What: "keeper-died", Member: l.agent.self.Name,
 			Evidence: "the keeper of this member ended and was started again: " + r.Err,
 			Advice:   "See the log for why; a keeper must not be killed.",
-		})
+		}
+		if strings.Contains(r.Err, keeper.Unresponsive) { // by this process
+			f.Advice = "The keeper was stopped, or its host had no CPU for it: give the host more."
+		}
+		l.findings.Set(now, findingsKept, f)
 		for _, e := range l.elections {
 			e.fitness.keeperless = true
 			e.fire()

@@ -87,6 +87,9 @@ type Order struct {
 	Seq uint64
 }
 
+// Unresponsive is the Report.Err of a keeper process that the agent has killed.
+const Unresponsive = "it did not do what it was told in time, and was killed"
+
 // Report is one thing that happened. Reports of one election come in order. Every
 // field is news of this report alone, except Held.
 type Report struct {
