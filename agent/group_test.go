@@ -44,6 +44,9 @@ func TestThreeElectTheFirstStarted(t *testing.T) {
 				t.Errorf("readiness of %s: %+v", m.Name(), r)
 			}
 		}
+		if s, ok := (<-a.Subscribe(t.Context())).Data.(State); !ok || !s.Elections[GroupElection].Self {
+			t.Errorf("want the state with all elections as the first event, got %+v", s)
+		}
 		if got := a.executor.done(); !slices.Equal([]string{"acquire"}, got) {
 			t.Errorf("hook of m0: want acquire, got %v", got)
 		}

@@ -22,14 +22,14 @@ var errNoFunction = errors.New("the function given to Lead is nil")
 // Lead returns what f returns if f returns while this member still leads. If that
 // is an error, this member first hands over and stands aside for a minute, if
 // another may lead, since it has failed at what the leader is for. Otherwise it
-// waits for the next leadership. It returns the error of ctx when ctx ends, and
+// waits for the next leadership. Before Run it waits for that. It returns the error of ctx when ctx ends, and
 // ErrLeadershipOver when Run has returned. A nil f is an error at once.
 func (e *Election) Lead(ctx context.Context, f func(context.Context) error) error {
 	if f == nil {
 		return errNoFunction
 	}
 	err := e.lead(ctx, false, f)
-	if err != nil && ctx.Err() == nil && err != ErrLeadershipOver {
+	if err != nil && ctx.Err() == nil && err != ErrLeadershipOver && e != nil {
 		if _, refused := e.StepDown(ctx); refused == nil {
 			e.log.Warn("a function given to Lead failed, so this member has handed over", "error", err)
 		}
@@ -49,6 +49,9 @@ func (e *Election) Hold(ctx context.Context, f func(context.Context) error) erro
 }
 
 func (e *Election) lead(ctx context.Context, outside bool, f func(context.Context) error) error {
+	if e == nil {
+		return ErrNoElection
+	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	for s := range e.Watch(watching) {

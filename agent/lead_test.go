@@ -104,6 +104,26 @@ func TestLeadRefusesANilFunction(t *testing.T) {
 	})
 }
 
+// The methods of an election that is not there say so, or know of no leader.
+func TestNoElection(t *testing.T) {
+	var e *Election
+	ctx, f := t.Context(), func(context.Context) error { return nil }
+	_, stepDown := e.StepDown(ctx)
+	_, handOver := e.HandOver(ctx, "a", 0)
+	_, standAside := e.StandAside(ctx, time.Hour)
+	_, resume := e.Resume(ctx)
+	_, elect := e.Elect(ctx)
+	for _, err := range []error{e.Lead(ctx, f), e.Hold(ctx, f), e.SetHealth(ctx, true), e.Joined(), stepDown, handOver, standAside, resume, elect} {
+		if err != ErrNoElection {
+			t.Errorf("want %v, got %v", ErrNoElection, err)
+		}
+	}
+	_, led := e.Leader()
+	if _, open := <-e.Watch(ctx); led || open || e.IsLeader() || e.Status() != (Status{}) {
+		t.Error("it knows of a leader")
+	}
+}
+
 func TestAFunctionThatIgnoresTheEndIsNotWaitedForForEver(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, _ := g.three(func(c *Config, _ *fakeExecutor) { c.HookTimeout = 3 * time.Second })

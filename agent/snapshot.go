@@ -72,12 +72,18 @@ func (e *Election) vouched(s *snapshot, now time.Duration) Leader {
 // IsLeader reports whether this member leads. It was true at some instant
 // between the call and its return; by the time it is used it may not be.
 func (e *Election) IsLeader() bool {
+	if e == nil {
+		return false
+	}
 	return e.snap.Load().leads(e.cfg().now().Boot)
 }
 
 // Leader returns the leader this member leads or follows, or false when it can
 // vouch for none. It allocates nothing.
 func (e *Election) Leader() (Leader, bool) {
+	if e == nil {
+		return Leader{}, false
+	}
 	l := e.vouched(e.snap.Load(), e.cfg().now().Boot)
 	return l, l.Leader != ""
 }
@@ -203,6 +209,9 @@ func (e *Election) Members() []MemberInfo {
 // Joined is nil once this member has joined and knows a leader, or has decided
 // that there is none; else it says what is missing.
 func (e *Election) Joined() error {
+	if e == nil {
+		return ErrNoElection
+	}
 	s := e.snap.Load()
 	_, known := e.Leader()
 	switch {
