@@ -65,23 +65,39 @@ type Agent struct {
 	ran      atomic.Bool
 }
 
-// ErrUnusable is wrapped by the errors of New about the configuration itself,
-// which would be the same at the next start.
+// ErrUnusable is wrapped by the errors of New, Validate and Reload about the
+// configuration itself and what it names, which would be the same at the next try; not by
+// those about a port that is taken or a disk that fails.
 var ErrUnusable = errors.New("the configuration is unusable")
 
+// unusable is an error about the configuration. It reads as that error alone.
+type unusable struct{ error }
+
+// Unwrap makes it ErrUnusable as well.
+func (u unusable) Unwrap() []error { return []error{ErrUnusable, u.error} }
+
+// asUnusable makes an error one about the configuration; nil stays nil.
+func asUnusable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unusable{err}
+}
+
 // New returns an agent that has bound its port and reads nothing from it yet.
-// Its errors are sentences that name the flag. Run must be called, if only
-// with a context that has ended, to give the port back.
+// Its errors are sentences that name the flag, and those about the configuration wrap
+// ErrUnusable. Run must be called, if only with a context that has ended, to give the
+// port back.
+//
+// New does not look for all that Config.CheckHost finds, such as a hook that cannot be
+// run. That a Keeper that is on needs a program whose main calls Init is an error of Run.
 func New(c Config) (*Agent, error) {
 	cfg, err := c.validate()
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.checkCutOff(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
-	}
-	if err := cfg.resolveRuns(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+	if err := errors.Join(cfg.checkCutOff(), cfg.resolveRuns()); err != nil {
+		return nil, asUnusable(err)
 	}
 	state, past, err := openState(cfg.StateDir)
 	if err != nil {
@@ -122,8 +138,21 @@ func (a *Agent) bind() error {
 	incarnation := randomUint64()
 	c := a.cfg.gossipConfig()
 	c.Incarnation, c.Log = incarnation, a.log
+	if open := a.cfg.seams.open; open != nil {
+		t, err := open()
+		if err != nil {
+			return err
+		}
+		c.Transport = t
+	}
 	g, err := gossip.New(c)
 	if err != nil {
+		if a.cfg.seams.open != nil {
+			err = errors.Join(err, c.Transport.Shutdown())
+		}
+		if c.KeyFile != "" && gossip.CheckKeyFile(c.KeyFile) != nil {
+			return asUnusable(err)
+		}
 		return err
 	}
 	a.gossip, a.addr = g, g.Addr()
@@ -139,7 +168,8 @@ func (a *Agent) bind() error {
 	if err == nil {
 		err = a.checkClaim()
 	}
-	if a.leases = a.cfg.seams.leases; a.leases == nil && a.self.Voter != "" {
+	err = asUnusable(err)
+	if a.leases = a.cfg.seams.leases.again(); a.leases == nil && a.self.Voter != "" {
 		a.leases = openLeaseRecord(a.cfg.Cluster, a.self.Voter)
 	}
 	if err != nil {

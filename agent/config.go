@@ -163,6 +163,7 @@ type Config struct {
 type seams struct {
 	now       func() seniority.Now
 	transport memberlist.NodeAwareTransport
+	open      func() (memberlist.NodeAwareTransport, error) // in its place
 	resolver  gossip.Resolver
 	keeper    func(*Agent) (executor, error)
 	leases    *leaseRecord

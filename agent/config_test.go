@@ -1,6 +1,11 @@
 package agent
 
 import (
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +108,47 @@ func TestBadConfigIsASentenceThatNamesTheFlag(t *testing.T) {
 		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("want one sentence with %q, got %q", want, err)
 		}
+		if !errors.Is(err, ErrUnusable) {
+			t.Errorf("%q is not ErrUnusable", err)
+		}
+	}
+}
+
+// What New alone can find out about a configuration is ErrUnusable as well; a port that
+// is taken is not.
+func TestNewSaysThatAConfigurationIsUnusable(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*Config)
+		want   bool
+	}{
+		{"a rule that is none", func(c *Config) { c.Rule = "oldest" }, true},
+		{"a command that is not there", func(c *Config) { c.Run = []string{"/nowhere/command"} }, true},
+		{"two entries for this node", func(c *Config) {
+			c.Name, c.Voters = "a", []string{"a", "127.0.0.1:4000"}
+			c.AdvertiseAddr = "127.0.0.1:4000"
+		}, true},
+		{"an observer with a vote", func(c *Config) { c.Name, c.Voters, c.Role = "a", []string{"a"}, "observer" }, true},
+		{"a key that is none", func(c *Config) { c.EncryptKeyFile = key }, true},
+		{"a port that is taken", func(c *Config) { c.BindPort = &port }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := Config{BindAddr: "127.0.0.1", BindPort: new(0), Logger: slog.New(slog.DiscardHandler)}
+			test.change(&c)
+			if _, err := New(c); err == nil || errors.Is(err, ErrUnusable) != test.want {
+				t.Errorf("want ErrUnusable: %v, got %v", test.want, err)
+			}
+		})
 	}
 }
 

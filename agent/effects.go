@@ -177,6 +177,9 @@ func (l *loop) flush() {
 func (e *election) publish(now seniority.Now, st seniority.Status, notes []seniority.Note) {
 	a := e.member.agent
 	a.beat(now.Boot)
+	if st.Leader != "" && st.Leader == st.Previous && st.Leader == e.last.Leader {
+		st.Previous = e.last.Previous // to the core, a leader that raises its term follows itself
+	}
 	if old := &e.last; old.Leader != st.Leader || old.Leading != st.Leading || old.Term != st.Term || old.Eligible != st.Eligible {
 		e.member.replace = true
 	}

@@ -122,7 +122,9 @@ type election struct {
 	unstored  error     // why that is not there
 	released  uint64    // a term whose release has ended, but not every Lead function
 	releaseBy time.Duration
-	yielded   yielded // the planned hand-over under way
+	overdue   uint64        // a term that was released before every Lead function had returned
+	overdueAt time.Duration // when that is a finding; 0: it is
+	yielded   yielded       // the planned hand-over under way
 
 	fitness fitness
 	monitor *health.Monitor   // nil: no health check
@@ -151,6 +153,7 @@ func newElectionLoop(l *loop, pub *Election) (*election, error) {
 		pub: pub, member: l, cfg: pub.cfg(), self: pub.self, log: pub.log, lines: electionlog.New(pub.log, pub.self.Name),
 		findings: l.findings.Of(pub.label()),
 	}
+	e.lines.Further, e.lines.Quorum = pub.label() != "", e.cfg.quorum()
 	e.runs = newRuns(pub, e.findings)
 	if len(e.cfg.floating) > 0 {
 		var err error

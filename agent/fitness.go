@@ -109,18 +109,24 @@ func (e *election) linksChanged() {
 		e.member.look()
 		return
 	}
-	advice := "Look at the cable and the switch."
-	switch {
-	case errors.Is(err, floatingip.ErrNoInterface):
-		advice = "Name an interface of this host in --floating-ip, or create it."
-	case errors.Is(err, floatingip.ErrNoARP):
-		advice = "Set arp_ignore to 0 or 1, and start the agent again."
-	}
-	e.findings.Set(0, 0, Finding{What: noLink, Member: e.self.Name, Evidence: err.Error(), Advice: advice, Degrades: true})
+	e.findings.Set(0, 0, Finding{What: noLink, Member: e.self.Name, Evidence: err.Error(), Advice: linkAdvice(err), Degrades: true})
 	if e.last.Leading {
 		e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.CarrierLost})
 	}
 	e.judgeFitness()
+}
+
+// linkAdvice is what to do about an interface that cannot be used.
+func linkAdvice(err error) string {
+	switch {
+	case errors.Is(err, floatingip.ErrSetDown):
+		return "Set the interface up: ip link set dev INTERFACE up."
+	case errors.Is(err, floatingip.ErrNoInterface):
+		return "Name an interface of this host in --floating-ip, or create it."
+	case errors.Is(err, floatingip.ErrNoARP):
+		return "Set arp_ignore to 0 or 1, and start the agent again."
+	}
+	return "Look at the cable and the switch."
 }
 
 // judgeAddress looks whether this member can be reached at its address: without

@@ -44,6 +44,9 @@ func TestThreeElectTheFirstStarted(t *testing.T) {
 				t.Errorf("readiness of %s: %+v", m.Name(), r)
 			}
 		}
+		if s, ok := (<-a.Subscribe(t.Context())).Data.(State); !ok || !s.Elections[GroupElection].Self {
+			t.Errorf("want the state with all elections as the first event, got %+v", s)
+		}
 		if got := a.executor.done(); !slices.Equal([]string{"acquire"}, got) {
 			t.Errorf("hook of m0: want acquire, got %v", got)
 		}
@@ -95,6 +98,26 @@ func TestGracefulEndHandsOverFirst(t *testing.T) {
 			t.Errorf("reason: want succeeded, got %s", b.History()[0].Reason)
 		}
 		g.await(5*time.Second, "m0 is forgotten", func() bool { return len(b.Members()) == 2 && len(c.Members()) == 2 })
+	})
+}
+
+// While there is no leader, the reason is that of the end, also before the leader that
+// hands over has said why.
+func TestReasonWhileThereIsNoLeader(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, _ := g.three(func(_ *Config, h *fakeExecutor) { h.takes = 300 * time.Millisecond })
+		time.Sleep(5 * time.Second)
+		go a.StepDown(t.Context())
+		for m, want := range map[*member]string{b: "handing-over", a: "requested"} {
+			g.await(250*time.Millisecond, m.Name()+" follows none", func() bool { return m.executor.wanted().Leader == "" })
+			if o, s := m.executor.wanted(), m.State(); o.Reason != want || s.Reason != want || o.Previous != "m0" {
+				t.Errorf("%s: want the reason %s, got %s and, of the state, %s after %s", m.Name(), want, o.Reason, s.Reason, o.Previous)
+			}
+		}
+		g.await(time.Second, "m1 leads", b.IsLeader)
+		if o := b.executor.wanted(); o.Reason != "succeeded" {
+			t.Errorf("want succeeded, got %s", o.Reason)
+		}
 	})
 }
 
@@ -397,7 +420,9 @@ func TestQuorum(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{VotersSeeds} })
 		time.Sleep(5 * time.Second)
-		if s := a.State(); s.Mode != "quorum" || len(s.Voters) != 3 || s.LeaseMS <= 0 {
+		s := a.State()
+		entries := []string{"10.0.0.1:4000", "10.0.0.2:4000", "10.0.0.3:4000"}
+		if s.Mode != "quorum" || !slices.Equal(s.Voters, []string{"m0", "m1", "m2"}) || !slices.Equal(s.VoterEntries, entries) || s.LeaseMS <= 0 {
 			t.Errorf("state: %+v", s)
 		}
 		if r := b.Ready(); !r.Ready || r.ReleaseBudgetMS != 300 {
@@ -427,13 +452,39 @@ func TestQuorum(t *testing.T) {
 	})
 }
 
-// With two voters, ready says what a third would be worth, and is ready all the same.
+// A group that would have no majority of voters left without its leader has no member
+// that would lead next, and one without a vote never is.
+func TestReadyCountsTheVotersThatWouldBeLeft(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1", "m2"} })
+		d := g.add(func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1", "m2"} })
+		g.await(10*time.Second, "m0 is ready, and m3 is there", func() bool { return a.Ready().Ready && len(b.State().Members) == 4 })
+		if m := b.inLine("m3"); m.Eligible || m.Unfit != "not-a-voter" || d.State().Eligible {
+			t.Errorf("m3, which has no vote, may lead: %+v", m)
+		}
+		g.crash(c)
+		const want = "no other member could be elected without m0: only 1 of 3 voters would be left, and a majority must confirm"
+		for _, m := range []*member{a, b, d} {
+			g.await(time.Minute, m.Name()+" says that none would lead", func() bool {
+				r := m.Ready()
+				return !r.Ready && r.WouldLead == nil && slices.Contains(r.Reasons, want)
+			})
+		}
+		g.crash(b)
+		g.await(time.Minute, "m0 says that none would lead without a leader", func() bool {
+			r := a.Ready()
+			return a.follows("") && r.WouldLead == nil && strings.HasPrefix(r.Reasons[0], "there is no leader now: only ")
+		})
+	})
+}
+
+// With two voters, ready says that neither can be lost, and what a third would be worth.
 func TestReadySaysThatAVoterIsWasted(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1"} })
 		const want = "note: with 2 voters a majority is 2, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are"
 		for _, m := range []*member{a, b, c} {
-			if r := m.Ready(); !slices.Contains(r.Reasons, want) {
+			if r := m.Ready(); !slices.Contains(r.Reasons, want) || r.Ready || r.WouldLead != nil {
 				t.Errorf("%s: want %q, got %+v", m.Name(), want, r)
 			}
 		}

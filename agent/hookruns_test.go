@@ -149,6 +149,16 @@ func TestFindingOfWhatHasHappenedEnds(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		a.executor.reports <- keeper.Report{KeeperDied: true, Err: "signal: killed"}
 		a.executor.reports <- keeper.Report{StartupDone: true}
+		time.Sleep(time.Second)
+		if got := a.findingsOf("keeper-died"); len(got) != 1 || !strings.Contains(got[0].Advice, "must not be killed") {
+			t.Errorf("want advice for a keeper that somebody has killed, got %+v", got)
+		}
+		a.executor.reports <- keeper.Report{KeeperDied: true, Err: keeper.Unresponsive}
+		a.executor.reports <- keeper.Report{StartupDone: true}
+		time.Sleep(time.Second)
+		if got := a.findingsOf("keeper-died"); len(got) != 1 || !strings.Contains(got[0].Advice, "no CPU") {
+			t.Errorf("want advice for a keeper that this process has killed, got %+v", got)
+		}
 		time.Sleep(findingsKept - 5*time.Second)
 		if got := a.findingsOf("keeper-died"); len(got) != 1 {
 			t.Fatalf("want a finding for %v, got %+v", findingsKept, a.State().Findings)

@@ -15,17 +15,17 @@ import (
 
 // InMemory returns c for a member on a transport of this process, by Go's own clock: it
 // opens no sockets, asks no DNS, starts no second process and touches no directory but
-// StateDir. It is for package agenttest, which brings the transport.
-func InMemory(c Config, transport memberlist.NodeAwareTransport) Config {
+// StateDir. It is for package agenttest. Each New opens a transport.
+func InMemory(c Config, open func() (memberlist.NodeAwareTransport, error)) Config {
 	began := time.Now()
 	c.Keeper = Off
 	c.seams = seams{
 		now: func() seniority.Now {
 			return seniority.Now{Boot: time.Since(began) + time.Hour, Wall: time.Now().UnixMilli()}
 		},
-		transport: transport,
-		resolver:  literals{},
-		leases:    &leaseRecord{kept: time.Nanosecond}, // its host has promised nothing before
+		open:     open,
+		resolver: literals{},
+		leases:   &leaseRecord{kept: time.Nanosecond}, // its host has promised nothing before
 	}
 	return c
 }

@@ -11,6 +11,9 @@ import (
 // function run by Lead ends when the leadership does.
 var ErrLeadershipOver = errors.New("this member leads no more")
 
+// errNoFunction is what Lead says of a function that is nil.
+var errNoFunction = errors.New("the function given to Lead is nil")
+
 // Lead runs f whenever this member leads. The context given to f carries the
 // term (see Term) and ends with the leadership, checked against the deadline
 // and not only told; f should then return at once, because on a planned
@@ -19,11 +22,14 @@ var ErrLeadershipOver = errors.New("this member leads no more")
 // Lead returns what f returns if f returns while this member still leads. If that
 // is an error, this member first hands over and stands aside for a minute, if
 // another may lead, since it has failed at what the leader is for. Otherwise it
-// waits for the next leadership. It returns the error of ctx when ctx ends, and
-// ErrLeadershipOver when Run has returned.
+// waits for the next leadership. Before Run it waits for that. It returns the error of ctx when ctx ends, and
+// ErrLeadershipOver when Run has returned. A nil f is an error at once.
 func (e *Election) Lead(ctx context.Context, f func(context.Context) error) error {
+	if f == nil {
+		return errNoFunction
+	}
 	err := e.lead(ctx, false, f)
-	if err != nil && ctx.Err() == nil && err != ErrLeadershipOver {
+	if err != nil && ctx.Err() == nil && err != ErrLeadershipOver && e != nil {
 		if _, refused := e.StepDown(ctx); refused == nil {
 			e.log.Warn("a function given to Lead failed, so this member has handed over", "error", err)
 		}
@@ -36,10 +42,16 @@ func (e *Election) Lead(ctx context.Context, f func(context.Context) error) erro
 // others are not told that its leadership is over: they wait for the end of the
 // lease, before which the other program has to kill what it runs.
 func (e *Election) Hold(ctx context.Context, f func(context.Context) error) error {
+	if f == nil {
+		return errNoFunction
+	}
 	return e.lead(ctx, true, f)
 }
 
 func (e *Election) lead(ctx context.Context, outside bool, f func(context.Context) error) error {
+	if e == nil {
+		return ErrNoElection
+	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	for s := range e.Watch(watching) {

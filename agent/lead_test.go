@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"doyen/agent/clock"
+	"doyen/seniority"
 )
 
 func TestLeadRunsOnOneMemberAtATime(t *testing.T) {
@@ -86,6 +88,42 @@ func TestLeadReturnsWhatTheFunctionReturns(t *testing.T) {
 	})
 }
 
+// A nil function is refused before it could be run, and ends no leadership.
+func TestLeadRefusesANilFunction(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		m := g.add(func(c *Config, _ *fakeExecutor) { c.LoneWait = new(time.Duration(0)) })
+		for _, lead := range []func(context.Context, func(context.Context) error) error{m.Lead, m.Hold} {
+			if err := lead(t.Context(), nil); err != errNoFunction {
+				t.Errorf("before it leads: want %v, got %v", errNoFunction, err)
+			}
+		}
+		g.await(10*time.Second, "m0 leads", m.IsLeader)
+		if err := m.Lead(t.Context(), nil); err != errNoFunction || !m.IsLeader() {
+			t.Errorf("while it leads: want %v and no end of that, got %v", errNoFunction, err)
+		}
+	})
+}
+
+// The methods of an election that is not there say so, or know of no leader.
+func TestNoElection(t *testing.T) {
+	var e *Election
+	ctx, f := t.Context(), func(context.Context) error { return nil }
+	_, stepDown := e.StepDown(ctx)
+	_, handOver := e.HandOver(ctx, "a", 0)
+	_, standAside := e.StandAside(ctx, time.Hour)
+	_, resume := e.Resume(ctx)
+	_, elect := e.Elect(ctx)
+	for _, err := range []error{e.Lead(ctx, f), e.Hold(ctx, f), e.SetHealth(ctx, true), e.Joined(), stepDown, handOver, standAside, resume, elect} {
+		if err != ErrNoElection {
+			t.Errorf("want %v, got %v", ErrNoElection, err)
+		}
+	}
+	_, led := e.Leader()
+	if _, open := <-e.Watch(ctx); led || open || e.IsLeader() || e.Status() != (Status{}) {
+		t.Error("it knows of a leader")
+	}
+}
+
 func TestAFunctionThatIgnoresTheEndIsNotWaitedForForEver(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, _ := g.three(func(c *Config, _ *fakeExecutor) { c.HookTimeout = 3 * time.Second })
@@ -157,6 +195,69 @@ func TestQuorumHandOverWaitsForLeadFunctions(t *testing.T) {
 				}
 				cancel()
 				leads.Wait()
+			})
+		})
+	}
+}
+
+// After a pause the lease is over before the function has been told: it is late only if it
+// then goes on.
+func TestFunctionsAfterAPause(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		outside  bool
+		cleaning time.Duration
+		evidence string // "": no finding
+	}{
+		{"a function that returns", false, 100 * time.Millisecond, ""},
+		{"a command that ends", true, 100 * time.Millisecond, ""},
+		{"a function that goes on", false, 5 * time.Second, "a function given to Lead goes on"},
+		{"a command that goes on", true, 5 * time.Second, "agent exec has not said that its command has ended"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inGroup(t, func(t *testing.T, g *group) {
+				var jump atomic.Int64
+				a, b, _ := g.three(func(c *Config, _ *fakeExecutor) {
+					if c.Voters = []string{VotersSeeds}; c.Name == "m0" {
+						c.seams.now = func() seniority.Now {
+							n := g.now()
+							n.Boot += time.Duration(jump.Load())
+							return n
+						}
+					}
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				run := a.Lead
+				if test.outside {
+					run = a.Hold
+				}
+				var lead sync.WaitGroup
+				lead.Go(func() {
+					_ = run(ctx, func(ctx context.Context) error {
+						<-ctx.Done()
+						time.Sleep(test.cleaning)
+						return nil
+					})
+				})
+				time.Sleep(3 * time.Second)
+				jump.Store(int64(10 * time.Second))
+				paused := time.Now()
+				var f []Finding
+				g.await(10*time.Second, "m1 leads, and m0 has run for two seconds", func() bool {
+					if len(f) == 0 {
+						f = a.findingsOf(functionLate)
+					}
+					return b.IsLeader() && time.Since(paused) > 2*time.Second
+				})
+				if len(f) > 0 != (test.evidence != "") || len(f) > 0 && !strings.HasPrefix(f[0].Evidence, test.evidence) {
+					t.Errorf("want %q, got %+v", test.evidence, f)
+				}
+				time.Sleep(10 * time.Second)
+				if f := a.findingsOf(functionLate); len(f) > 0 {
+					t.Errorf("it stands although all has ended: %+v", f)
+				}
+				cancel()
+				lead.Wait()
 			})
 		})
 	}

@@ -60,6 +60,14 @@ func runtimeDirs() []string {
 	return dirs
 }
 
+// again returns a record in memory as the next run finds it.
+func (r *leaseRecord) again() *leaseRecord {
+	if r != nil && r.written != 0 {
+		r.kept, r.written = r.written, 0
+	}
+	return r
+}
+
 // keep records the longest lease that this run may have promised, before it is.
 // The first call of a run replaces what the last run left, because a voter that
 // promises has waited until that was over. A record that cannot be written is

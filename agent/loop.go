@@ -235,7 +235,7 @@ func (e *election) watch(ctx context.Context) {
 		case r := <-e.monitor.Reports():
 			n.take = func() { e.noteHealth(&r); e.judgeFitness() }
 		case <-e.pub.functions.Moved():
-			n.take = func() { e.functionsReturned(false); e.step(seniority.Input{Kind: seniority.Tick}) }
+			n.take = func() { e.functionsReturned(false); e.judgeOverdue(); e.step(seniority.Input{Kind: seniority.Tick}) }
 		}
 		select {
 		case <-ctx.Done():

@@ -96,14 +96,24 @@ func (e *election) findLostLease(now seniority.Now, n *seniority.Note) {
 			Advice:   "The process or its host was stopped or had no CPU: give the host more, or use a longer --lease.",
 		})
 	case n.Reason == seniority.LeaseLost && e.cfg.quorum():
+		evidence := fmt.Sprintf("the lease of %s ran out: fewer than %d of %d voters confirmed it in time",
+			e.leadershipOf(n.Term), len(e.cfg.Voters)/2+1, len(e.cfg.Voters))
 		silent := e.silentVoters(now)
+		if len(silent) > 0 {
+			evidence += ", and " + words.Some(silent) + " did not"
+		}
 		e.findings.Share(now.Boot, 0, Finding{
-			What: noMajority, Member: e.self.Name, Degrades: true,
-			Evidence: fmt.Sprintf("the lease of %s ran out: fewer than %d of %d voters confirmed it in time, and %s did not",
-				e.leadershipOf(n.Term), len(e.cfg.Voters)/2+1, len(e.cfg.Voters), words.OrNone(silent)),
-			Advice: "See whether they run, and whether this member reaches them over UDP: " + words.OrNone(silent) + ".",
+			What: noMajority, Member: e.self.Name, Degrades: true, Evidence: evidence, Advice: reachAdvice(silent),
 		})
 	}
+}
+
+// reachAdvice is what to do about voters that do not confirm in time.
+func reachAdvice(silent []string) string {
+	if len(silent) == 0 {
+		return "See whether the network between the voters loses or delays UDP packets."
+	}
+	return "See whether they run, and whether this member reaches them over UDP: " + words.Some(silent) + "."
 }
 
 // leadershipOf names a leadership of this member in a sentence about the whole member.
@@ -146,20 +156,25 @@ func (e *election) tellMajority(now seniority.Now, st *seniority.Status) {
 	if now.Boot < e.lacking+majorityPatience || e.findings.Shares(noMajority) {
 		return
 	}
-	e.findings.Share(now.Boot, 0, Finding{
-		What: noMajority, Member: e.self.Name, Evidence: why, Degrades: true,
-		Advice: "Start the voters that are not there, or let them reach this member: " + words.OrNone(e.members.Missing) + ".",
-	})
+	advice := "Start the voters that are not there, or let them reach this member: " + words.Some(e.members.Missing) + "."
+	if len(e.members.Missing) == 0 { // they are there as far as gossip knows
+		advice = reachAdvice(e.silentVoters(now))
+	}
+	e.findings.Share(now.Boot, 0, Finding{What: noMajority, Member: e.self.Name, Evidence: why, Degrades: true, Advice: advice})
 }
 
-// silentVoters are the other voters that have confirmed nothing for a lease.
+// silentVoters are the other voters that have confirmed nothing of what this member has
+// asked in the time for which a leadership lasts without a renewal. A confirm of the last
+// renewal that counted is as old as that but for its round trip, for which half the time
+// between two renewals is allowed.
 func (e *election) silentVoters(now seniority.Now) []string {
 	var silent []string
+	t := &e.cfg.timing
 	for _, name := range e.members.Voters() {
 		if name == e.self.Name {
 			continue
 		}
-		if at, ok := e.track.ConfirmedAt(name); !ok || now.Boot-at >= e.cfg.timing.Lease-e.cfg.timing.ReleaseBudget {
+		if at, ok := e.track.ConfirmedAt(name); !ok || now.Boot-at >= t.Lease-t.ReleaseBudget-t.Renewal/2 {
 			silent = append(silent, name)
 		}
 	}
@@ -168,7 +183,7 @@ func (e *election) silentVoters(now seniority.Now) []string {
 
 // checkVoter notes that no entry of the voters is this member.
 func (e *election) checkVoter() {
-	if !e.cfg.quorum() || e.self.Voter != "" || e.cfg.role == seniority.Observer {
+	if e.pub.votes() || e.cfg.role == seniority.Observer {
 		return
 	}
 	e.findings.Set(0, 0, Finding{

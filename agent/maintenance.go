@@ -29,7 +29,8 @@ func CheckAside(d time.Duration) error {
 // returns once another may lead; and this member is no candidate until the time
 // is over or Resume is called, across restarts too if there is a state
 // directory. It still leads if no other may. The error wraps ErrRefused, and
-// nothing has changed, if it leads and no other may.
+// nothing has changed, if it leads and no other may. Before Run has joined the group it
+// waits for that, until ctx ends.
 func (e *Election) StandAside(ctx context.Context, d time.Duration) (Result, error) {
 	if err := CheckAside(d); err != nil {
 		return Result{}, fmt.Errorf("standing aside: %w", err)
@@ -76,7 +77,7 @@ func (e *Election) candidateLeft(ctx context.Context) bool {
 const asideSurvey = 2 * time.Second
 
 // Resume makes this member a candidate again that stands aside, for any
-// reason it does.
+// reason it does. Before Run has joined the group it waits for that, until ctx ends.
 func (e *Election) Resume(ctx context.Context) (Result, error) {
 	return e.keepAside(e.request(ctx, request{kind: seniority.StandAside}))
 }

@@ -3,10 +3,13 @@ package agent
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"doyen/agent/floatingip"
+	"doyen/gossip"
 	"doyen/seniority"
 )
 
@@ -60,6 +63,9 @@ func TestFindingsOfAMemberStandOnce(t *testing.T) {
 
 		g.cutInTwo(1)
 		g.await(5*time.Second, "m0 leads none", func() bool { return led(a) == 0 })
+		if f := a.findingsOf(noMajority); len(f) != 1 || !strings.HasSuffix(f[0].Evidence, "and m1, m2 did not") || !strings.HasSuffix(f[0].Advice, "over UDP: m1, m2.") {
+			t.Errorf("want the voters that m0 does not reach, got %+v", f)
+		}
 		time.Sleep(10 * time.Second)
 		if f := a.findingsOf(noMajority); len(f) != 1 || f[0].Election != "" {
 			t.Errorf("of seven elections without a majority: got %+v, want one finding", f)
@@ -79,6 +85,46 @@ func TestFindingsOfAMemberStandOnce(t *testing.T) {
 			t.Errorf("of several leases that ran out in one pause: got %+v, want one finding", f)
 		}
 	})
+}
+
+// A voter whose last confirm was of the last renewal that counted is silent when the lease
+// runs out; one that has confirmed a later one is not.
+func TestSilentVoters(t *testing.T) {
+	list := []string{"a", "b", "c", "d"}
+	var order []seniority.Member
+	for _, name := range list[:3] {
+		order = append(order, seniority.Member{Name: name, Voter: name})
+	}
+	e := &election{self: order[0], cfg: &settings{timing: seniority.Timing{Lease: 1000, ReleaseBudget: 300, Renewal: 333}}}
+	e.members.Update(0, order, &gossip.View{}, list)
+	e.track.Hear(&seniority.Message{Kind: seniority.Confirm, From: "b"}, seniority.Now{Boot: 5020})
+	e.track.Hear(&seniority.Message{Kind: seniority.Confirm, From: "c"}, seniority.Now{Boot: 5353})
+	if got, want := e.silentVoters(seniority.Now{Boot: 5700}), []string{"b", "d"}; !slices.Equal(got, want) {
+		t.Errorf("want %q, got %q", want, got)
+	}
+}
+
+// Without a voter to name, the advice is about what lies between them.
+func TestAdviceNamesTheSilent(t *testing.T) {
+	for want, silent := range map[string][]string{"reaches them over UDP: a, b.": {"a", "b"}, "loses or delays UDP packets.": nil} {
+		if got := reachAdvice(silent); !strings.HasSuffix(got, want) {
+			t.Errorf("%v: want %q at the end, got %q", silent, want, got)
+		}
+	}
+}
+
+// An interface that is set down on the host has no cable to look at.
+func TestLinkAdvice(t *testing.T) {
+	for want, err := range map[string]error{
+		"ip link set dev INTERFACE up": fmt.Errorf("eth0 %w, so it %w", floatingip.ErrSetDown, floatingip.ErrNoCarrier),
+		"the cable and the switch":     fmt.Errorf("eth0 %w", floatingip.ErrNoCarrier),
+		"an interface of this host":    fmt.Errorf("eth0 %w", floatingip.ErrNoInterface),
+		"arp_ignore":                   fmt.Errorf("eth0 %w", floatingip.ErrNoARP),
+	} {
+		if got := linkAdvice(err); !strings.Contains(got, want) {
+			t.Errorf("%v: want %q, got %q", err, want, got)
+		}
+	}
 }
 
 // A member put aside in a further election is no candidate there across a restart, and

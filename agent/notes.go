@@ -22,7 +22,7 @@ func (e *election) record(now seniority.Now, notes []seniority.Note) {
 		return
 	}
 	e.lines.Notes(electionlog.Step{
-		Now: now, Status: &e.last, Track: &e.track, Silent: func() []string { return e.silentVoters(now) },
+		Now: now, Status: &e.last, Track: &e.track, Retired: e.retiring, Silent: func() []string { return e.silentVoters(now) },
 	}, notes)
 	for _, n := range notes {
 		e.tallyNote(&n)
@@ -71,7 +71,9 @@ func (e *election) tallyNote(n *seniority.Note) {
 				c.Losses[n.Reason.String()]++
 			}
 		case seniority.LeaderChanged:
-			c.LeaderChanges++
+			if !e.track.Raised() {
+				c.LeaderChanges++
+			}
 		case seniority.Ignored, seniority.RefusedClaim:
 			c.Dropped[n.Reason.String()]++
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"doyen/agent/keeper"
@@ -24,8 +25,8 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 	o := keeper.Order{
 		Election: e.pub.name, Lead: st.Leading && (e.member.agent.store.noted(e.pub.name, st.Term) || e.order.Lead), Term: st.Term,
 		ReleaseTerm: st.Releasing, ReleaseBy: st.ReleaseBy,
-		Leader: st.Leader, LeaderAddr: e.members.AddrOf(st.Leader), Previous: st.Previous,
-		Reason: reasonText(st.Reason), CheckNow: e.order.CheckNow, ReleaseUntil: e.releaseUntil(st),
+		Leader: st.Leader, LeaderAddr: e.members.AddrOf(st.Leader), Previous: st.Previous, Leadership: e.track.Leadership(),
+		Reason: changeReason(st), CheckNow: e.order.CheckNow, ReleaseUntil: e.releaseUntil(st),
 	}
 	for _, n := range notes {
 		if n.Kind == seniority.OtherLeader {
@@ -71,7 +72,7 @@ func (l *loop) willTargets() []string {
 func sameOrder(a, b *keeper.Order) bool {
 	return a.Lead == b.Lead && a.Term == b.Term && a.ReleaseTerm == b.ReleaseTerm && a.ReleaseBy == b.ReleaseBy &&
 		a.ReleaseUntil == b.ReleaseUntil &&
-		a.Leader == b.Leader && a.LeaderAddr == b.LeaderAddr && a.Previous == b.Previous && a.Reason == b.Reason &&
+		a.Leader == b.Leader && a.Leadership == b.Leadership && a.LeaderAddr == b.LeaderAddr && a.Previous == b.Previous && a.Reason == b.Reason &&
 		a.CheckNow == b.CheckNow && slices.Equal(a.Will, b.Will) && slices.Equal(a.Death, b.Death) && slices.Equal(a.WillTargets, b.WillTargets)
 }
 
@@ -82,11 +83,15 @@ func (l *loop) report(r *keeper.Report) {
 		l.watchdogChanged()
 	}
 	if r.KeeperDied {
-		l.findings.Set(now, findingsKept, Finding{
+		f := Finding{
 			What: "keeper-died", Member: l.agent.self.Name,
 			Evidence: "the keeper of this member ended and was started again: " + r.Err,
 			Advice:   "See the log for why; a keeper must not be killed.",
-		})
+		}
+		if strings.Contains(r.Err, keeper.Unresponsive) { // by this process
+			f.Advice = "The keeper was stopped, or its host had no CPU for it: give the host more."
+		}
+		l.findings.Set(now, findingsKept, f)
 		for _, e := range l.elections {
 			e.fitness.keeperless = true
 			e.fire()
@@ -189,11 +194,17 @@ type yielded struct {
 func (e *election) endRelease(term uint64) {
 	if e.pub.functions.Busy(term) {
 		e.released = term
-		e.releaseBy = cmp.Or(e.releaseUntil(&e.last), e.last.ReleaseBy, e.cfg.now().Boot+e.cfg.HookTimeout)
+		now := e.cfg.now().Boot
+		e.releaseBy = cmp.Or(e.releaseUntil(&e.last), e.last.ReleaseBy, now+e.cfg.HookTimeout)
+		e.overdueAt = max(e.releaseBy, now+returnTime)
 		return
 	}
 	e.step(seniority.Input{Kind: seniority.Released, Term: term})
 }
+
+// returnTime is what a function given to Lead may take at least before it is called late.
+// After a pause of this process its limit is over before it has been told to return.
+const returnTime = time.Second
 
 // functionsReturned goes on with a release that waited for functions given to Lead:
 // because one has returned, or because they have had their time.
@@ -203,12 +214,41 @@ func (e *election) functionsReturned(late bool) {
 		return
 	}
 	if late {
-		e.findings.Set(e.cfg.now().Boot, findingsKept, Finding{
-			What: "lead-function-late", Member: e.self.Name, Degrades: true,
-			Evidence: fmt.Sprintf("a function given to Lead goes on although its leadership of term %d has ended", term),
-			Advice:   "Let the function return soon after its context has ended, within HookTimeout; until then two members may be at work.",
-		})
+		e.overdue = term
+		e.judgeOverdue()
 	}
 	e.released, e.releaseBy = 0, 0
 	e.step(seniority.Input{Kind: seniority.Released, Term: term})
+}
+
+// functionLate is the finding about a function given to Lead that goes on for too long.
+const functionLate = "lead-function-late"
+
+// judgeOverdue keeps the finding up to date about functions given to Lead that had not
+// returned when their leadership was released.
+func (e *election) judgeOverdue() {
+	term := e.overdue
+	if term == 0 {
+		return
+	}
+	inside, outside := e.pub.functions.Late(term)
+	switch {
+	case !inside && !outside:
+		e.findings.Clear(functionLate, e.self.Name)
+		e.overdue, e.overdueAt = 0, 0
+		return
+	case e.overdueAt == 0 || e.cfg.now().Boot < e.overdueAt:
+		return
+	}
+	e.overdueAt = 0
+	f := Finding{
+		What: functionLate, Member: e.self.Name, Degrades: true,
+		Evidence: fmt.Sprintf("a function given to Lead goes on although its leadership of term %d has ended", term),
+		Advice:   "Let the function return soon after its context has ended, within HookTimeout; until then two members may be at work.",
+	}
+	if !inside {
+		f.Evidence = fmt.Sprintf("agent exec has not said that its command has ended, although the leadership of term %d has", term)
+		f.Advice = "See whether the command still runs on the host of agent exec, which kills it before the lease ends; until it has, two members may be at work."
+	}
+	e.findings.Set(e.cfg.now().Boot, 0, f)
 }

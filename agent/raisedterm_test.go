@@ -4,7 +4,49 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"doyen/agent/keeper"
 )
+
+// A term that is raised is shown to all that look, but it is no change of the leader.
+func TestARaisedTermIsNoChangeOfTheLeader(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, b, _ := g.three(nil)
+		time.Sleep(3 * time.Second)
+		before := map[*member]keeper.Order{a: a.executor.wanted(), b: b.executor.wanted()}
+		changes := map[*member]uint64{a: a.Counters().LeaderChanges, b: b.Counters().LeaderChanges}
+		watch, events := b.Watch(t.Context()), b.Subscribe(t.Context())
+		<-watch
+		g.cutInTwo(2)
+		time.Sleep(20 * time.Second)
+		g.heal()
+		g.await(2*time.Minute, "the term of m0 is raised", func() bool {
+			return a.IsLeader() && a.State().Term > before[a].Term && b.State().Term == a.State().Term
+		})
+		for m, was := range before {
+			o := m.executor.wanted()
+			if o.Term <= was.Term || o.Leadership != was.Leadership || o.Previous == o.Leader {
+				t.Errorf("%s: want the order of the same leadership with a higher term, got %+v after %+v", m.Name(), o, was)
+			}
+			if got := m.Counters().LeaderChanges; got != changes[m] {
+				t.Errorf("%s: want %d changes of the leader, got %d", m.Name(), changes[m], got)
+			}
+		}
+		if s := <-watch; s.Term != a.State().Term {
+			t.Errorf("want the new term on Watch, got %+v", s)
+		}
+		raised := false
+		for len(events) > 0 {
+			e, ok := (<-events).Data.(LeaderEvent)
+			if raised = raised || ok; ok && (e.Previous != nil && *e.Previous == *e.Leader || *e.Leader != "m0") {
+				t.Errorf("want an event that names no other leader before m0, got %+v", e)
+			}
+		}
+		if !raised {
+			t.Error("want an event with the new term")
+		}
+	})
+}
 
 // One leadership is one row of every member's history, also when its term is raised, and
 // when gossip tells of it late.

@@ -20,18 +20,16 @@ func (e *Election) Ready() Readiness {
 	if e.cfg().quorum() {
 		r.ReleaseBudgetMS = e.cfg().timing.ReleaseBudget.Milliseconds()
 	}
-	for _, m := range s.members {
-		if m.Name != leader.Leader && m.MayLead() {
-			r.WouldLead = &m.Name
-			break
-		}
+	next, why := e.successor(s, leader.Leader)
+	if next != "" {
+		r.WouldLead = &next
 	}
 	obstacle := func(format string, args ...any) { r.Reasons = append(r.Reasons, fmt.Sprintf(format, args...)) }
 	if !known {
 		obstacle("there is no leader now: %s", e.noLeader(s))
 	}
-	if r.WouldLead == nil {
-		obstacle("no other member may lead")
+	if why != "" {
+		obstacle("%s", why)
 	}
 	if left := s.status.AbstainTill - e.cfg().now().Boot; left > 0 {
 		obstacle("this member has just started and votes in %v: what its last run may have promised must be over", left.Round(100*time.Millisecond))
@@ -63,6 +61,34 @@ func (e *Election) Ready() Readiness {
 	return r
 }
 
+// successor is the member that would lead if the leader were lost; "": none would, and
+// why says so, unless there is no leader now either for that reason.
+func (e *Election) successor(s *snapshot, leader string) (name, why string) {
+	left := 0 // of the voters
+	for i := range s.members {
+		m := &s.members[i]
+		if m.Name == leader || !m.Alive {
+			continue
+		}
+		if m.Voter != "" {
+			left++
+		}
+		if name == "" && m.MayLead() {
+			name = m.Name
+		}
+	}
+	switch all := len(e.cfg().Voters); {
+	case name == "":
+		return "", "no other member may lead"
+	case !e.cfg().quorum() || 2*left > all:
+		return name, ""
+	case leader == "":
+		return "", ""
+	default:
+		return "", fmt.Sprintf("no other member could be elected without %s: only %d of %d voters would be left, and a majority must confirm", leader, left, all)
+	}
+}
+
 // reservations are what does not stand in the way, but leaves fewer to lead.
 func (e *Election) reservations(s *snapshot) []string {
 	var notes []string
@@ -89,7 +115,8 @@ func (e *Election) reservations(s *snapshot) []string {
 	}
 	var others []string
 	for _, m := range s.members {
-		if m.Name != e.self.Name && m.Alive && m.Role == seniority.Candidate && !m.Eligible {
+		voteless := e.cfg().quorum() && m.Voter == ""
+		if m.Name != e.self.Name && m.Alive && m.Role == seniority.Candidate && !m.Eligible && !voteless {
 			others = append(others, m.Name)
 		}
 	}

@@ -18,7 +18,8 @@ import (
 // stays as it was at the start. An election that is not in c any more is handed
 // over and released. later names the settings that have changed and count only from
 // the next start on, by their flags. After an error of a configuration that is bad
-// anywhere, also in what would not count yet, nothing has changed.
+// anywhere, also in what would not count yet, nothing has changed. Before Run has joined
+// the group it waits for that, until ctx ends.
 func (a *Agent) Reload(ctx context.Context, c Config) (later []string, err error) {
 	wanted, err := c.validate()
 	if err != nil {
@@ -262,7 +263,7 @@ func (e *election) retire() {
 		return
 	}
 	e.retiring = true
-	e.log.Info("this member is a candidate of the election no longer")
+	e.log.Info("this member is a candidate of the election no longer: its settings name it no more")
 	e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Departed})
 	e.judgeFitness()
 }

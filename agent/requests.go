@@ -34,7 +34,8 @@ type outcome struct {
 
 // StepDown hands the leadership over and stands aside for a minute. It returns
 // once another may lead. The error wraps ErrRefused if this member does not
-// lead or no other may.
+// lead or no other may. Before Run has joined the group it waits for that, until ctx
+// ends.
 func (e *Election) StepDown(ctx context.Context) (Result, error) {
 	return e.request(ctx, request{kind: seniority.StepDown})
 }
@@ -44,8 +45,12 @@ func (e *Election) StepDown(ctx context.Context) (Result, error) {
 // a minute; at most MaxAside). It returns once another leads, most likely that
 // one. The error wraps ErrRefused, and nothing has changed, if this member does
 // not lead, or that one is not there, may not lead, or has not answered this
-// member within the last lease: it is given that long to answer.
+// member within the last lease: it is given that long to answer. Before Run has joined
+// the group it waits for that, until ctx ends.
 func (e *Election) HandOver(ctx context.Context, to string, aside time.Duration) (Result, error) {
+	if e == nil {
+		return Result{}, ErrNoElection
+	}
 	r := request{kind: seniority.StepDown, to: to, aside: aside}
 	if aside != 0 {
 		if err := CheckAside(aside); err != nil {
@@ -71,20 +76,22 @@ func (e *Election) HandOver(ctx context.Context, to string, aside time.Duration)
 var errNotAnswering = fmt.Errorf("%w: it has not answered this member within the last lease", ErrRefused)
 
 // Leave hands over, if this member leads, and leaves the group; Run then
-// returns.
+// returns. Before Run has joined the group it waits for that, until ctx ends.
 func (a *Agent) Leave(ctx context.Context) (Result, error) {
 	return a.group.request(ctx, request{leave: true})
 }
 
 // Elect holds an election now. Under a healthy leader that the rule prefers it
-// changes nothing, and the result says so.
+// changes nothing, and the result says so. Before Run has joined the group it waits for
+// that, until ctx ends.
 func (e *Election) Elect(ctx context.Context) (Result, error) {
 	return e.request(ctx, request{kind: seniority.Elect})
 }
 
 // SetHealth says whether this member is fit to lead. A leader that is not
 // hands over if another may lead. Members start out fit. With a health check
-// (Config.Health) both must say so.
+// (Config.Health) both must say so. Before Run has joined the group it waits for that,
+// until ctx ends: call it in a goroutine of its own then.
 func (e *Election) SetHealth(ctx context.Context, fit bool) error {
 	_, err := e.request(ctx, request{kind: seniority.Health, fit: fit})
 	return err
@@ -93,6 +100,9 @@ func (e *Election) SetHealth(ctx context.Context, fit bool) error {
 // request asks the loop and waits for its answer. Before Run has joined the
 // group it waits for that.
 func (e *Election) request(ctx context.Context, r request) (Result, error) {
+	if e == nil {
+		return Result{}, ErrNoElection
+	}
 	r.election, r.reply = e.name, make(chan outcome, 1)
 	stopped := fmt.Errorf("%w: this agent does not run any more", ErrRefused)
 	select {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -45,8 +46,13 @@ func (r *roll) set(change func(byName map[string]*Election)) {
 	slices.SortFunc(r.list, func(a, b *Election) int { return strings.Compare(a.label(), b.label()) })
 }
 
+// ErrNoElection is the error of the methods of a nil *Election.
+var ErrNoElection = errors.New("this member knows no election of that name")
+
 // Election returns the election of that name, the group's own included; nil: this
-// member knows none of that name.
+// member knows none of that name. Of the methods of nil, those that return an error
+// return ErrNoElection; IsLeader, Leader, Status and Watch know of no leader; the others
+// panic.
 func (a *Agent) Election(name string) *Election { return a.roll.get(name) }
 
 // ElectionNames returns the names of all elections that this member knows, the

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"doyen/agent/history"
 	"doyen/agent/keeper"
 	"doyen/agent/members"
 	"doyen/seniority"
@@ -71,12 +72,18 @@ func (e *Election) vouched(s *snapshot, now time.Duration) Leader {
 // IsLeader reports whether this member leads. It was true at some instant
 // between the call and its return; by the time it is used it may not be.
 func (e *Election) IsLeader() bool {
+	if e == nil {
+		return false
+	}
 	return e.snap.Load().leads(e.cfg().now().Boot)
 }
 
 // Leader returns the leader this member leads or follows, or false when it can
 // vouch for none. It allocates nothing.
 func (e *Election) Leader() (Leader, bool) {
+	if e == nil {
+		return Leader{}, false
+	}
 	l := e.vouched(e.snap.Load(), e.cfg().now().Boot)
 	return l, l.Leader != ""
 }
@@ -91,11 +98,11 @@ func (e *Election) State() State {
 		Term: s.status.Term, StartTime: seconds(e.self.Start),
 		Role: e.cfg().role.String(), Rule: e.cfg().rule.Name(),
 		IsLeader: s.leads(now.Boot), Electing: s.status.Electing,
-		Mode: e.cfg().mode(), Voters: e.cfg().Voters, Hook: s.hook, Command: s.command, Watchdog: s.watchdog,
+		Mode: e.cfg().mode(), Voters: e.voterNames(s), VoterEntries: e.cfg().Voters, Hook: s.hook, Command: s.command, Watchdog: s.watchdog,
 		Addresses: slices.Clone(s.addresses), PID: os.Getpid(), Version: Version,
 		Cluster: e.cfg().Cluster, Phase: phaseNames[s.status.Phase],
-		Eligible: s.status.Eligible, MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
-		Reason: reasonText(s.status.Reason), WallTime: float64(now.Wall) / 1000,
+		Eligible: s.status.Eligible && e.votes(), MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
+		Reason: changeReason(&s.status), WallTime: float64(now.Wall) / 1000,
 		LeaderHeardMS: -1, JoinedSeeds: e.agent.gossip.AddedSeeds(), Findings: slices.Clone(s.findings),
 	}
 	if s.keeperPID != 0 {
@@ -114,6 +121,21 @@ func (e *Election) State() State {
 	}
 	return st
 }
+
+// voterNames are the voters, each by the name of the member that it is, or as the list
+// has it where no such member is known.
+func (e *Election) voterNames(s *snapshot) []string {
+	names := slices.Clone(e.cfg().Voters)
+	for i, entry := range names {
+		if at := slices.IndexFunc(s.members, func(m members.Info) bool { return m.Voter == entry }); at >= 0 {
+			names[i] = s.members[at].Name
+		}
+	}
+	return names
+}
+
+// votes reports whether the list of voters, if there is one, has this member.
+func (e *Election) votes() bool { return !e.cfg().quorum() || e.self.Voter != "" }
 
 // info describes the election, checked against the clock now.
 func (e *Election) info() ElectionInfo {
@@ -187,6 +209,9 @@ func (e *Election) Members() []MemberInfo {
 // Joined is nil once this member has joined and knows a leader, or has decided
 // that there is none; else it says what is missing.
 func (e *Election) Joined() error {
+	if e == nil {
+		return ErrNoElection
+	}
 	s := e.snap.Load()
 	_, known := e.Leader()
 	switch {
@@ -217,6 +242,15 @@ func reasonText(r seniority.Reason) string {
 		return ""
 	}
 	return r.String()
+}
+
+// changeReason says why the leader last changed. Where there is none now, that is why the
+// leadership ended, and never why it had begun.
+func changeReason(st *seniority.Status) string {
+	if st.Leader == "" && st.Reason != seniority.None {
+		return history.EndReason(st.Reason)
+	}
+	return reasonText(st.Reason)
 }
 
 // seconds turns Unix nanoseconds into Unix seconds.

@@ -43,6 +43,9 @@ type State struct {
 
 	// Cluster is the name of the cluster.
 	Cluster string `json:"cluster"`
+	// VoterEntries are the voters as the list of this member has them; Voters are the
+	// names of the members that they are, as far as those are known.
+	VoterEntries []string `json:"voter_entries,omitempty"`
 	// Phase is following, waiting, claiming, holding or yielding.
 	Phase string `json:"phase"`
 	// Eligible is false while this member may not be elected.
@@ -226,9 +229,10 @@ type Event struct {
 
 // The data of the events.
 type (
-	// LeaderEvent: the leader this member follows changed.
+	// LeaderEvent: the leader this member follows changed, or its term.
 	LeaderEvent struct {
-		Leader   *string `json:"leader"`
+		Leader *string `json:"leader"`
+		// Previous is who led before; the same when the leader has only raised its term.
 		Previous *string `json:"previous"`
 		Term     uint64  `json:"term"`
 		Reason   string  `json:"reason"`

@@ -121,7 +121,9 @@ func (a *Agent) voterMember(voter string) string {
 	return ""
 }
 
-// Store returns the replicated store of the group, or nil if it is off.
+// Store returns the replicated store of the group, or nil if it is off. The agent itself
+// calls its Close, Lead, Poke and Serves; a program that embeds the agent leaves these
+// alone.
 func (a *Agent) Store() *store.Store {
 	if a.store == nil {
 		return nil

@@ -22,6 +22,9 @@ func (l *loop) arm() {
 	for _, e := range l.elections {
 		soonest(e.wake)
 		soonest(e.releaseBy)
+		if e.overdue != 0 {
+			soonest(e.overdueAt)
+		}
 		if e.fitness.waiting {
 			soonest(e.placedBy)
 		}
@@ -50,6 +53,7 @@ func (l *loop) tick() {
 			if e.releaseBy != 0 && now >= e.releaseBy {
 				e.functionsReturned(true)
 			}
+			e.judgeOverdue()
 			if e.fitness.waiting && now >= e.placedBy {
 				e.judgeFitness()
 			}

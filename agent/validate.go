@@ -88,7 +88,7 @@ func (c Config) validate() (*settings, error) {
 		faults = append(faults, check(s))
 	}
 	if err := errors.Join(faults...); err != nil {
-		return nil, err
+		return nil, asUnusable(err)
 	}
 	return s, nil
 }

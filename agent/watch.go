@@ -24,6 +24,9 @@ type Status struct {
 // Status returns the leadership as this member knows it, checked against the
 // clock now.
 func (e *Election) Status() Status {
+	if e == nil {
+		return Status{}
+	}
 	s := e.snap.Load()
 	l := e.vouched(s, e.cfg().now().Boot)
 	return Status{
@@ -36,6 +39,11 @@ func (e *Election) Status() Status {
 // changed. A reader that is slow misses statuses in between, never the last.
 // The channel is closed when ctx ends or Run returns.
 func (e *Election) Watch(ctx context.Context) <-chan Status {
+	if e == nil {
+		none := make(chan Status)
+		close(none)
+		return none
+	}
 	return e.watchers.Watch(ctx, e.Status)
 }
 
@@ -43,6 +51,10 @@ func (e *Election) Watch(ctx context.Context) <-chan Status {
 // when ctx ends, when Run returns, or when the reader is too slow.
 func (e *Election) Subscribe(ctx context.Context) <-chan Event {
 	return e.events.Subscribe(ctx, func() Event {
-		return Event{Kind: "state", Time: time.Now(), Data: e.State()}
+		s := e.State()
+		if e.label() == "" {
+			s = e.agent.State() // with all elections
+		}
+		return Event{Kind: "state", Time: time.Now(), Data: s}
 	})
 }

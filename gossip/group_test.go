@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -143,7 +144,9 @@ func TestSettledOnceEverySeedHasAnsweredOrRefused(t *testing.T) {
 		if h.View().Settled {
 			t.Error("want silence not to settle")
 		}
-		found(t, h, findings.SeedUnreached)
+		if f := found(t, h, findings.SeedUnreached); !strings.Contains(f.Advice, "both TCP and UDP") {
+			t.Errorf("want advice about the way there, got %+v", f)
+		}
 		n.Cut(nil)
 		time.Sleep(8 * time.Second)
 		if !h.View().Settled {
@@ -384,7 +387,9 @@ func TestOtherClustersAndProgramsAreRefused(t *testing.T) {
 			t.Errorf("want the finding to be about 10.0.0.2, got %+v", f)
 		}
 		found(t, a, findings.ForeignProgram)
-		found(t, other, findings.SeedUnreached)
+		if f := found(t, other, findings.SeedUnreached); !strings.Contains(f.Advice, "--cluster") {
+			t.Errorf("want advice about the other cluster, got %+v", f)
+		}
 		if c := a.Counters(); c["other-cluster"] == 0 || c["foreign-program"] == 0 {
 			t.Errorf("want both counted, got %v", c)
 		}

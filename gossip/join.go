@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +86,8 @@ type seedState struct {
 	joins    map[netip.AddrPort]int // exchanges of states, up to startExchanges
 	done     bool                   // everything it stands for has answered or refused
 	reached  bool                   // something of it has answered
-	evidence string                 // why nothing has
+	evidence string                 // why nothing has,
+	advice   string                 // what to do about that; "": as about any seed
 	added    bool                   // it is not in the configuration
 }
 
@@ -173,7 +175,7 @@ func (j *joiner) resolved(s *seedState, addrs int, err error) {
 	switch {
 	case s.reached:
 	case err != nil:
-		s.evidence = err.Error()
+		s.evidence, s.advice = err.Error(), ""
 	case addrs == 0:
 		s.evidence = "it stands for no address"
 	}
@@ -224,8 +226,27 @@ func (j *joiner) answer(s *seedState, a netip.AddrPort, o outcome, err error) {
 	if o == joined {
 		s.reached = true
 	} else if !s.reached && err != nil {
-		s.evidence = err.Error()
+		s.evidence, s.advice = err.Error(), adviceFor(err)
 	}
+}
+
+// The errors of a dial that has reached a host, and not a member.
+var (
+	errNoKey = errors.New("has no key in common with this member")
+	errOther = errors.New("answers, but not as a member of this cluster")
+)
+
+// adviceFor is what to do about a dial that has failed; "": as about any seed.
+func adviceFor(err error) string {
+	switch {
+	case errors.Is(err, errNoKey):
+		return findings.New(findings.Undecryptable, "", "").Advice
+	case errors.Is(err, errOther):
+		return "see that it is an agent, and give it this member's --cluster if it belongs here, or take it out of --seeds"
+	case errors.Is(err, errClash):
+		return findings.New(findings.NameClash, "", "").Advice
+	}
+	return ""
 }
 
 // count notes an exchange of states. If it fails the member is as missing as
@@ -265,7 +286,9 @@ func (j *joiner) seedFindings() []findings.Finding {
 	for _, s := range j.seeds {
 		// A member that has just started may be in the view before it answers a dial.
 		if !s.reached && time.Since(s.since) > unreachedAfter && !slices.ContainsFunc(s.stands, j.members.handles) {
-			all = append(all, findings.New(findings.SeedUnreached, s.text, s.evidence))
+			f := findings.New(findings.SeedUnreached, s.text, s.evidence)
+			f.Advice = cmp.Or(s.advice, f.Advice)
+			all = append(all, f)
 		}
 		if s.added {
 			all = append(all, findings.New(findings.SeedAdded, s.text, "it was added while this member ran, and is not in its settings"))
@@ -344,7 +367,7 @@ func (j *joiner) dial(a netip.AddrPort) (outcome, error) {
 		return refused, errClash
 	case wrongKey.MatchString(err.Error()):
 		j.findings.Undecryptable(transport.HostOf(a.String()))
-		return refused, fmt.Errorf("%s has no key in common with this member", a)
+		return refused, fmt.Errorf("%s %w", a, errNoKey)
 	}
-	return silent, fmt.Errorf("%s answers, but not as a member of this cluster", a)
+	return silent, fmt.Errorf("%s %w", a, errOther)
 }

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -179,6 +180,20 @@ func TestBindAddr(t *testing.T) {
 		}
 		if err != nil || got.String() != tc.want {
 			t.Errorf("%s: want %s, got %s, %v", tc.bind, tc.want, got, err)
+		}
+	}
+}
+
+// The advice about a seed follows from what a dial of it has met.
+func TestAdviceForADialThatFailed(t *testing.T) {
+	for err, want := range map[error]string{
+		fmt.Errorf("a %w", errNoKey):     "--encrypt-key-file",
+		fmt.Errorf("a %w", errOther):     "--cluster",
+		errClash:                         "--name",
+		errors.New("it does not answer"): "",
+	} {
+		if got := adviceFor(err); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%v: want %q, got %q", err, want, got)
 		}
 	}
 }

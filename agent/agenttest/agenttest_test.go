@@ -55,6 +55,9 @@ func TestFakeRunsFunctionsWhileItLeads(t *testing.T) {
 func TestFakeHandsOverWhenAFunctionFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, failed := NewFake("a"), errors.New("no disk")
+		if f.Lead(t.Context(), nil) == nil {
+			t.Error("want a nil function refused")
+		}
 		f.Elect()
 		if err := f.Lead(t.Context(), func(context.Context) error { return failed }); err != failed || f.IsLeader() {
 			t.Errorf("want %v and no lead, got %v, %+v", failed, err, f.Status())

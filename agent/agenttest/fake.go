@@ -2,6 +2,7 @@ package agenttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -128,6 +129,9 @@ func (f *Fake) Watch(ctx context.Context) <-chan agent.Status {
 
 // Lead is as that of an agent. It ends with ctx.
 func (f *Fake) Lead(ctx context.Context, work func(context.Context) error) error {
+	if work == nil {
+		return errors.New("the function given to Lead is nil")
+	}
 	for {
 		_, l, changed := f.current()
 		if l != nil {

@@ -6,6 +6,8 @@ import (
 
 	"doyen/agent"
 	"doyen/gossip/simnet"
+
+	"github.com/hashicorp/memberlist"
 )
 
 // Network connects agents in memory. The zero value is ready for use, and it is safe for
@@ -13,7 +15,7 @@ import (
 //
 // Inside a bubble of testing/synctest its members live in virtual time. A bubble waits for
 // its goroutines: let every Run end, and then sleep for a minute, which is how long
-// memberlist's probes may be under way. A member may have a StateDir, but no hook, command
+// memberlist's probes may be under way. A member may have a StateDir and a store, but no hook, command
 // or health program: processes know nothing of virtual time.
 type Network struct {
 	net simnet.Network
@@ -27,9 +29,12 @@ type Network struct {
 var seeds = []string{"10.0.0.1:4000", "10.0.0.2:4000", "10.0.0.3:4000"}
 
 // Member returns c for a member on a host of its own: 10.0.0.1:4000 the first, 10.0.0.2:4000
-// the second. Without seeds, they are the first three hosts.
+// the second. Without seeds, they are the first three hosts. A member is restarted by
+// another agent.New with the same Config, once its Run has returned; until then that is an
+// error.
 func (n *Network) Member(c agent.Config) agent.Config {
 	n.begin.Do(func() {
+		n.net.Buffered = true
 		n.alone = map[netip.AddrPort]bool{}
 		n.net.Cut(func(from, to netip.AddrPort) bool {
 			n.mu.Lock()
@@ -40,7 +45,8 @@ func (n *Network) Member(c agent.Config) agent.Config {
 	if c.Seeds == nil {
 		c.Seeds = seeds
 	}
-	return agent.InMemory(c, n.net.Host())
+	addr := n.net.NextAddr()
+	return agent.InMemory(c, func() (memberlist.NodeAwareTransport, error) { return n.net.Begin(addr) })
 }
 
 // Isolate cuts a member off from all others, without a word, or connects it again.

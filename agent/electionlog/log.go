@@ -12,10 +12,15 @@ import (
 
 // Log writes the lines of one election. One goroutine uses it.
 type Log struct {
+	// Further says that it is not the group's own election: a member that departs from a
+	// further one may stay in the group.
+	Further bool
+	// Quorum says that a lease is renewed by the confirms of voters.
+	Quorum bool
+
 	to       *slog.Logger
 	self     string                   // the name of this member
-	named    string                   // the leader that was named last
-	goneAt   time.Duration            // since when there has been no leader; 0: there is one, or has never been
+	goneAt   time.Duration            // since when there has been no leader, as far as known; 0: there is one, or has never been
 	vanished map[string]time.Duration // when members vanished of which nothing is told yet
 	rivals   map[string]time.Duration // when this member, leading, last heard of others that lead
 }
@@ -28,6 +33,8 @@ type Step struct {
 	Now    seniority.Now
 	Status *seniority.Status // after the step
 	Track  *history.Track    // which has followed the step
+	// Retired: this member's settings name the election no longer.
+	Retired bool
 	// Silent names the voters that have confirmed nothing for a lease.
 	Silent func() []string
 }
@@ -35,13 +42,24 @@ type Step struct {
 // Notes logs the notes of a step.
 func (l *Log) Notes(s Step, notes []seniority.Note) {
 	for i := range notes {
-		if notes[i].Kind == seniority.LeaderChanged && notes[i].Peer == "" {
-			l.goneAt = s.Now.Boot
+		if n := &notes[i]; n.Kind == seniority.LeaderChanged && n.Peer == "" {
+			l.goneAt = lastSign(s, n)
 		}
 	}
 	for i := range notes {
 		l.note(s, &notes[i])
 	}
+}
+
+// lastSign is when the leader whose end a note tells of was last known to lead: when it
+// was heard last, if it has fallen silent, and otherwise now.
+func lastSign(s Step, n *seniority.Note) time.Duration {
+	if n.Reason == seniority.LeaderSilent || n.Reason == seniority.LeaderDied {
+		if heard := s.Track.SilentSince(s.Status.Previous); heard != 0 {
+			return heard
+		}
+	}
+	return s.Now.Boot
 }
 
 // note logs a note as loudly as it matters to the person on call.
@@ -91,20 +109,20 @@ func (l *Log) leader(s Step, n *seniority.Note) {
 	switch {
 	case n.Peer == l.self, n.Peer == "" && previous == l.self:
 		// won and lost have told.
-	case n.Peer != "" && n.Peer == l.named && l.goneAt == 0:
+	case s.Track.Raised():
 		l.to.Debug("the leader has raised its term", "leader", n.Peer, "term", n.Term)
 	case n.Peer != "":
 		l.to.Info("following a leader", append([]any{"leader", n.Peer}, l.beginning(s, n)...)...)
 	default:
 		reason := history.EndReason(n.Reason)
-		attrs := []any{"previous", previous, "reason", reason, "why", endWords(reason)}
+		attrs := []any{"previous", previous, "reason", reason, "why", l.endWords(reason, false)}
 		if heard := s.Track.HeardAt(previous); n.Reason == seniority.LeaderSilent && heard != 0 {
 			attrs = append(attrs, "last_heard", words.Ago(s.Now.Boot-heard))
 		}
 		l.to.Info("there is no leader", attrs...)
 	}
 	if n.Peer != "" {
-		l.named, l.goneAt = n.Peer, 0
+		l.goneAt = 0
 	}
 }
 
@@ -114,11 +132,9 @@ func (l *Log) beginning(s Step, n *seniority.Note) []any {
 	if p := s.Status.Previous; p != "" && p != n.Peer {
 		attrs = append(attrs, "previous", p)
 	}
-	if gone := l.goneAt; gone != 0 {
-		if silent := s.Track.SilentSince(s.Status.Previous); silent != 0 && s.Status.Previous != n.Peer {
-			gone = min(gone, silent)
-		}
-		attrs = append(attrs, "without_leader", words.Round(s.Now.Boot-gone))
+	// A leadership that is older than that has gone on where this member did not see it.
+	if began := s.Track.Began(); l.goneAt != 0 && began >= l.goneAt {
+		attrs = append(attrs, "without_leader", words.Round(began-l.goneAt))
 	}
 	return attrs
 }
@@ -127,7 +143,7 @@ func (l *Log) beginning(s Step, n *seniority.Note) []any {
 // warning.
 func (l *Log) lost(s Step, n *seniority.Note) {
 	attrs := []any{"term", n.Term, "reason", n.Reason.String()}
-	if why := endWords(n.Reason.String()); why != "" {
+	if why := l.endWords(n.Reason.String(), s.Retired); why != "" {
 		attrs = append(attrs, "why", why)
 	}
 	if s.Status.Successor != "" {
@@ -137,7 +153,9 @@ func (l *Log) lost(s Step, n *seniority.Note) {
 	switch n.Reason {
 	case seniority.LeaseLost:
 		level = slog.LevelWarn
-		attrs = append(attrs, "silent", words.OrNone(s.Silent()))
+		if silent := s.Silent(); len(silent) > 0 {
+			attrs = append(attrs, "silent", words.Some(silent))
+		}
 	case seniority.Asleep, seniority.KeeperFired, seniority.HookFailed, seniority.CommandFailed, seniority.Unhealthy, seniority.CarrierLost, seniority.AddressGone:
 		level = slog.LevelWarn
 	}

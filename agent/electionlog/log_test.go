@@ -38,7 +38,7 @@ func TestFailoverIsAHandfulOfLines(t *testing.T) {
 	at(10, seniority.Status{}, seniority.Note{Kind: seniority.LeaderChanged, Peer: "a", Term: 7, Reason: seniority.Elected})
 	at(13, seniority.Status{Previous: "a"}, seniority.Note{Kind: seniority.LeaderChanged, Reason: seniority.LeaderSilent, Term: 7},
 		seniority.Note{Kind: seniority.Claimed, Term: 8})
-	at(14, seniority.Status{Previous: "a", Leading: true}, seniority.Note{Kind: seniority.Won, Peer: "b", Term: 8, Reason: seniority.Elected},
+	at(14, seniority.Status{Previous: "a", Leading: true, Since: 14 * time.Second}, seniority.Note{Kind: seniority.Won, Peer: "b", Term: 8, Reason: seniority.Elected},
 		seniority.Note{Kind: seniority.LeaderChanged, Peer: "b", Term: 8})
 	want := []string{
 		`level=INFO msg="following a leader" leader=a term=7 reason=elected`,
@@ -47,6 +47,83 @@ func TestFailoverIsAHandfulOfLines(t *testing.T) {
 	}
 	if got := logged(); !slices.Equal(want, got) {
 		t.Errorf("want\n%s\ngot\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
+	}
+}
+
+// How long there was no leader is counted from the last sign of the one before to the
+// beginning of the next leadership, as far as this member knows both.
+func TestTimeWithoutALeader(t *testing.T) {
+	led := func(peer string, reason seniority.Reason) seniority.Note {
+		return seniority.Note{Kind: seniority.LeaderChanged, Peer: peer, Term: 7, Reason: reason}
+	}
+	for _, test := range []struct {
+		name     string
+		previous string
+		reason   seniority.Reason // of the end, which is noticed at 50 s
+		held     time.Duration    // how long the next leadership, first heard of at 60 s, has lasted then
+		want     string
+	}{
+		{"the leader falls silent", "a", seniority.LeaderSilent, 0, "without_leader=50s"},
+		{"the leader hands over", "a", seniority.Requested, 0, "without_leader=10s"},
+		{"this member has led", "b", seniority.LeaseLost, 9 * time.Second, "without_leader=1s"},
+		{"this member was paused", "a", seniority.Asleep, time.Second, "without_leader=9s"},
+		{"the next leadership is older", "b", seniority.Merged, 30 * time.Second, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log, logged := lines()
+			l, track := New(log, "b"), &history.Track{}
+			at := func(second int, st seniority.Status, note seniority.Note) {
+				now := seniority.Now{Boot: time.Duration(second) * time.Second}
+				track.Follow(now, &st, []seniority.Note{note})
+				l.Notes(Step{Now: now, Status: &st, Track: track}, []seniority.Note{note})
+			}
+			claim := seniority.Message{Kind: seniority.Claim, Stand: seniority.Leading, From: test.previous, Incarnation: 1, Term: 7}
+			track.Hear(&claim, seniority.Now{Boot: 10 * time.Second})
+			at(10, seniority.Status{Leading: test.previous == "b", Since: 10 * time.Second}, led(test.previous, seniority.Elected))
+			at(50, seniority.Status{Previous: test.previous}, led("", test.reason))
+			claim.From, claim.Term, claim.Held = "c", 8, test.held
+			track.Hear(&claim, seniority.Now{Boot: 60 * time.Second})
+			at(60, seniority.Status{Previous: test.previous}, led("c", seniority.Elected))
+			got := logged()
+			if last := got[len(got)-1]; !strings.Contains(last, "leader=c") || !strings.HasSuffix(last, test.want) || test.want == "" && strings.Contains(last, "without_leader") {
+				t.Errorf("want %q at the end, got %q", test.want, last)
+			}
+		})
+	}
+}
+
+// In available mode no votes renew a lease; and a member whose settings name a further
+// election no longer departs from that, and not from the group.
+func TestWhyAMemberLeadsNoMore(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		further, retired bool
+		peer, want       string
+		lost             bool // the lease
+		quorum           bool
+	}{
+		{name: "a lease in available mode", peer: "b", lost: true, want: `why="it was too late to renew its lease: its agent or its host stood still"`},
+		{name: "a lease in quorum mode", peer: "b", lost: true, quorum: true, want: `why="it could not renew its lease: fewer than a majority of the voters confirmed in time"`},
+		{name: "this member leaves", peer: "b", want: `why="it leaves the group"`},
+		{name: "this member stays", further: true, retired: true, peer: "b", want: `why="its settings name the election no longer"`},
+		{name: "another leaves", peer: "", want: `why="it leaves the group"`},
+		{name: "another leaves, or stays", further: true, peer: "", want: `why="it leaves the group, or its settings name the election no longer"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log, logged := lines()
+			l, note := New(log, "b"), seniority.Note{Kind: seniority.Lost, Peer: test.peer, Term: 7, Reason: seniority.Departed}
+			if test.lost {
+				note.Reason = seniority.LeaseLost
+			}
+			l.Quorum = test.quorum
+			if l.Further = test.further; test.peer == "" {
+				note.Kind = seniority.LeaderChanged
+			}
+			l.Notes(Step{Status: &seniority.Status{Previous: "a"}, Track: &history.Track{}, Retired: test.retired, Silent: func() []string { return nil }}, []seniority.Note{note})
+			if got := logged(); len(got) != 1 || !strings.Contains(got[0], test.want) {
+				t.Errorf("want one line with %q, got %q", test.want, got)
+			}
+		})
 	}
 }
 

@@ -6,8 +6,18 @@ import (
 )
 
 // endWords says the reason of an end in words, where the reason alone does not
-// say who did what.
-func endWords(reason string) string {
+// say who did what. retired says that it is of this member, which stays in the group.
+func (l *Log) endWords(reason string, retired bool) string {
+	switch departed := seniority.Departed.String(); {
+	case reason == departed && retired:
+		return "its settings name the election no longer"
+	case reason == departed && l.Further:
+		return "it leaves the group, or its settings name the election no longer"
+	case reason == departed:
+		return "it leaves the group"
+	case reason == seniority.LeaseLost.String() && !l.Quorum:
+		return "it was too late to renew its lease: its agent or its host stood still"
+	}
 	switch reason {
 	case history.HandingOver:
 		return "it hands over; its release is under way"
@@ -25,8 +35,6 @@ func endWords(reason string) string {
 		return "two groups met, and the leader of the other stays"
 	case seniority.Requested.String():
 		return "it was asked to hand over"
-	case seniority.Departed.String():
-		return "it leaves the group"
 	case seniority.Preempted.String():
 		return "the rule prefers another member"
 	case seniority.HookFailed.String():

@@ -100,10 +100,14 @@ func TestLinks(t *testing.T) {
 	becomes("at first", nil)
 	b.do(func() { must(t, netlink.LinkSetDown(link(t, "eth0"))) })
 	becomes("with the other end down", ErrNoCarrier)
+	if errors.Is(l.Usable(), ErrSetDown) {
+		t.Errorf("want it to be up on this host, got %v", l.Usable())
+	}
 	b.do(func() { must(t, netlink.LinkSetUp(link(t, "eth0"))) })
 	becomes("with the other end up", nil)
 	a.do(func() { must(t, netlink.LinkSetDown(link(t, "eth0"))) })
-	becomes("switched off", ErrNoCarrier)
+	becomes("switched off", ErrSetDown)
+	becomes("switched off, which is a link lost", ErrNoCarrier)
 	a.do(func() { must(t, netlink.LinkSetName(link(t, "eth0"), "other")) })
 	becomes("renamed", ErrNoInterface)
 	a.do(func() { must(t, netlink.LinkSetName(link(t, "other"), "eth0")) })

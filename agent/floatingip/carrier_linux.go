@@ -201,6 +201,10 @@ func (l *Links) look() {
 			l.set(fmt.Errorf("reading interface %s: %w", name, err))
 			return
 		}
+		if link.Attrs().RawFlags&unix.IFF_UP == 0 {
+			l.set(fmt.Errorf("interface %s %w, so it %w", name, ErrSetDown, ErrNoCarrier))
+			return
+		}
 		const usable = unix.IFF_UP | unix.IFF_RUNNING
 		if link.Attrs().RawFlags&usable != usable {
 			l.set(fmt.Errorf("interface %s %w", name, ErrNoCarrier))

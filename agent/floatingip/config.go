@@ -29,10 +29,12 @@ type Config struct {
 var ErrNotLeading = errors.New("this node does not lead")
 
 // ErrNoInterface, ErrNoCarrier, ErrNoARP and ErrOwnAddress are wrapped by what
-// Links.Usable returns; the first and the last also by the errors of Take.
+// Links.Usable returns; the first and the last also by the errors of Take. ErrSetDown
+// stands beside ErrNoCarrier.
 var (
 	ErrNoInterface = errors.New("does not exist")
 	ErrNoCarrier   = errors.New("has no carrier")
+	ErrSetDown     = errors.New("is set down on this host")
 	ErrNoARP       = errors.New("does not answer for floating addresses")
 	ErrOwnAddress  = errors.New("is an address of this host itself")
 )

@@ -76,6 +76,13 @@ func (t *Set) Outside(term uint64) bool {
 	return t.any(func(f function) bool { return f.term == term && f.outside })
 }
 
+// Late reports whether something still runs under term or a lower one: functions, or
+// what does not end with this process.
+func (t *Set) Late(term uint64) (functions, outside bool) {
+	return t.any(func(f function) bool { return f.term <= term && !f.outside }),
+		t.any(func(f function) bool { return f.term <= term && f.outside })
+}
+
 func (t *Set) any(is func(function) bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

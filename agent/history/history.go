@@ -1,6 +1,7 @@
 package history
 
 import (
+	"encoding/json"
 	"slices"
 	"sync"
 	"time"
@@ -22,9 +23,22 @@ type Leadership struct {
 	// DetectionMS is from the last sign of the old leader to the start of the
 	// election; 0 after a hand-over. The last sign is a renewal, which is at most a
 	// third of the lease before the leader's end: when that was no member can know.
-	DetectionMS float64 `json:"detection_ms"`
-	ConfirmMS   float64 `json:"confirm_ms"` // from the claim to the win
-	HookMS      float64 `json:"hook_ms"`    // how long acquire took
+	// This and the next two are known to the winner alone.
+	DetectionMS Milliseconds `json:"detection_ms"`
+	ConfirmMS   Milliseconds `json:"confirm_ms"` // from the claim to the win
+	HookMS      Milliseconds `json:"hook_ms"`    // how long acquire took
+}
+
+// Milliseconds is how long something took; 0, which is null in JSON: it is not known
+// here, or there was nothing to wait for.
+type Milliseconds float64
+
+// MarshalJSON implements json.Marshaler.
+func (m Milliseconds) MarshalJSON() ([]byte, error) {
+	if m == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(m))
 }
 
 // History is the list of leaderships this member has led or followed, oldest first. One
@@ -78,11 +92,30 @@ func (h *History) begin(id uint64, l Leadership, heard time.Time) {
 	h.before, h.newest = h.newest, known{id, l.Term}
 }
 
+// leads says that this run of the member leads now, so that it goes on with no leadership
+// of a former run.
+func (h *History) leads() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.newest.id == 0 {
+		h.newest.id = over
+	}
+}
+
+// over is the id of a leadership of a former run that cannot be met again.
+const over = 1<<64 - 1
+
+// sameBeginning is by how much two runs of this member may differ about when a leadership
+// began: what they have heard of it was under way for different times.
+const sameBeginning = time.Second
+
 // continues reports whether l is the leadership of the newest entry, of which there is
-// one. The caller holds the lock.
+// one. Of an entry of a former run the term may have been raised since; it is the same
+// leadership if it began no later. The caller holds the lock.
 func (h *History) continues(id uint64, l *Leadership) bool {
 	last := h.last()
-	return last.Leader == l.Leader && (h.newest.id == id || last.Term == l.Term)
+	return last.Leader == l.Leader && (h.newest.id == id || last.Term == l.Term ||
+		h.newest.id == 0 && !l.From.After(last.From.Add(sameBeginning)))
 }
 
 // end closes the row that runs, if any.

@@ -1,8 +1,10 @@
 package history
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -46,6 +48,15 @@ func TestHistory(t *testing.T) {
 			h.Restore([]Leadership{{Term: 3, Leader: "a", From: at(1), Reason: "elected"}})
 			h.begin(1, Leadership{Term: 3, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 		}, []string{"3 a 1-… elected/"}},
+		{"found again after a restart, under a term that was raised meanwhile", func(h *History) {
+			h.Restore([]Leadership{{Term: 3, Leader: "a", From: at(10), Reason: "elected"}})
+			h.begin(1, Leadership{Term: 4, Leader: "a", From: at(10).Add(3 * time.Millisecond), Reason: "elected"}, time.Time{})
+			h.begin(1, Leadership{Term: 5, Leader: "a", From: at(10), Reason: "merged"}, time.Time{})
+		}, []string{"5 a 10-… elected/"}},
+		{"elected again while this member was away", func(h *History) {
+			h.Restore([]Leadership{{Term: 3, Leader: "a", From: at(1), Reason: "elected"}})
+			h.begin(1, Leadership{Term: 4, Leader: "a", From: at(8), Reason: "elected"}, time.Time{})
+		}, []string{"3 a 1-8 elected/elected", "4 a 8-… elected/"}},
 		{"a term that is raised", func(h *History) {
 			h.begin(1, Leadership{Term: 1, Leader: "a", From: at(1), Reason: "elected"}, time.Time{})
 			h.begin(1, Leadership{Term: 7, Leader: "a", From: at(1), Reason: "merged"}, at(9))
@@ -106,6 +117,23 @@ func TestHistoryIsBounded(t *testing.T) {
 	l := h.List()
 	if len(l) != size || l[0].Term != 10 || l[len(l)-1].Term != size+9 {
 		t.Errorf("want terms 10 to %d, got %d entries from %d to %d", size+9, len(l), l[0].Term, l[len(l)-1].Term)
+	}
+}
+
+// What a member does not know of a leadership is no time of zero.
+func TestWhatIsNotKnownIsNull(t *testing.T) {
+	for want, l := range map[string]Leadership{
+		`"detection_ms":null,"confirm_ms":null,"hook_ms":null}`: {Leader: "a"},
+		`"detection_ms":700.5,"confirm_ms":4,"hook_ms":null}`:   {Leader: "a", DetectionMS: 700.5, ConfirmMS: 4},
+	} {
+		text, err := json.Marshal(l)
+		if err != nil || !strings.HasSuffix(string(text), want) {
+			t.Errorf("want %s, got %s, %v", want, text, err)
+		}
+		var back Leadership
+		if err := json.Unmarshal(text, &back); err != nil || back != l {
+			t.Errorf("want %+v back, got %+v, %v", l, back, err)
+		}
 	}
 }
 

@@ -19,6 +19,8 @@ type Track struct {
 	leaders   map[string]*sighting     // by name, the leaders heard
 	followed  string                   // the leader of the last note that named one; "" once this member leads
 	present   leadership               // the leadership led or followed now, or last
+	shown     uint64                   // the id of the leadership of the last note; 0: it named no leader
+	raised    bool                     // the last note told of no more than a higher term
 	lapse     time.Duration            // when the leader followed is taken for gone
 	claimedAt time.Duration            // when this member claimed last
 	confirmed map[string]time.Duration // when others last confirmed a claim
@@ -134,6 +136,13 @@ func (t *Track) Follow(now seniority.Now, st *seniority.Status, notes []seniorit
 
 // changed takes note of the leader that is followed from now on.
 func (t *Track) changed(now seniority.Now, st *seniority.Status, leader string) {
+	before := t.shown
+	defer func() {
+		t.shown, t.raised = 0, false
+		if leader != "" {
+			t.shown, t.raised = t.present.id, t.present.id == before
+		}
+	}()
 	switch {
 	case leader == "": // the leadership before is remembered
 	case st.Leading:
@@ -141,18 +150,26 @@ func (t *Track) changed(now seniority.Now, st *seniority.Status, leader string) 
 		if t.present.id == 0 || t.present.boot != st.Since {
 			t.present = t.begun(now, st.Since)
 		}
-	default:
-		t.followed = leader
-		if s := t.leaders[leader]; s != nil {
-			t.present = s.leadership
-		} else {
-			t.present = t.begun(now, now.Boot)
-		}
+	case t.leaders[leader] != nil:
+		t.followed, t.present = leader, t.leaders[leader].leadership
+	case before == 0 || leader != t.followed:
+		t.followed, t.present = leader, t.begun(now, now.Boot)
 	}
 }
 
+// Raised reports whether the last change of the leader was none: the leadership led or
+// followed before goes on under a higher term.
+func (t *Track) Raised() bool { return t.raised }
+
+// Leadership is the number of the leadership led or followed now, which its term may
+// exceed while it lasts; 0: there is no leader.
+func (t *Track) Leadership() uint64 { return t.shown }
+
 // Since is when the leadership led or followed now, or last, began.
 func (t *Track) Since() time.Time { return t.present.since }
+
+// Began is Since by the boot clock.
+func (t *Track) Began() time.Duration { return t.present.boot }
 
 // ConfirmedAt is when a member last confirmed a claim of this one; false: it never has.
 func (t *Track) ConfirmedAt(member string) (time.Duration, bool) {
@@ -189,10 +206,13 @@ func (t *Track) Record(h *History, now seniority.Now, n *seniority.Note, previou
 	}
 	entry := Leadership{Term: n.Term, Leader: n.Peer, From: t.present.since, Reason: n.Reason.String()}
 	if self {
+		h.leads()
 		entry.DetectionMS, entry.ConfirmMS = milliseconds(t.Detection), milliseconds(t.Confirm)
 	}
 	h.begin(t.present.id, entry, heard)
 }
 
 // milliseconds is a duration as JSON shows it.
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func milliseconds(d time.Duration) Milliseconds {
+	return Milliseconds(float64(d) / float64(time.Millisecond))
+}

@@ -83,10 +83,10 @@ type leadership struct {
 	endReason string // if the newest order is older than the end
 }
 
-// leadership is what change is about.
+// leader is what change is about.
 type leader struct {
 	leader, addr string
-	term         uint64
+	leadership   uint64 // see Order
 }
 
 // errNoAddresses is for programs that embed a keeper of their own.
@@ -327,12 +327,12 @@ func (e *executor) act() {
 	e.answer()
 }
 
-// leadership is what change would be run for now.
+// leader is what change would be run for now.
 func (e *executor) leader() leader {
 	if e.order.Leader == "" {
 		return leader{}
 	}
-	return leader{e.order.Leader, e.order.LeaderAddr, e.order.Term}
+	return leader{e.order.Leader, e.order.LeaderAddr, e.order.Leadership}
 }
 
 // due is when the executor must look again although nothing has happened, or 0.

@@ -69,6 +69,9 @@ type Order struct {
 	// Leader is who leads, "" if there is none, Previous who led before; Reason
 	// says why that changed.
 	Leader, LeaderAddr, Previous, Reason string
+	// Leadership numbers the leaderships: with another number, the same Leader leads
+	// anew, which is a change; with another Term alone, it goes on.
+	Leadership uint64
 	// CheckNow counts the reasons to run check at once.
 	CheckNow uint64
 	// Will is this leadership's will, Death that of the agent, which says that it
@@ -83,6 +86,9 @@ type Order struct {
 	Gen uint32
 	Seq uint64
 }
+
+// Unresponsive is the Report.Err of a keeper process that the agent has killed.
+const Unresponsive = "it did not do what it was told in time, and was killed"
 
 // Report is one thing that happened. Reports of one election come in order. Every
 // field is news of this report alone, except Held.

@@ -220,7 +220,7 @@ func (k *Keeper) dictate(p *process, ended <-chan struct{}) error {
 			continue
 		default:
 			p.Kill()
-			return errors.New("it did not do what it was told in time, and was killed")
+			return errors.New(Unresponsive)
 		}
 		alarm.Set(min(due, d.sent+keepAlive))
 		select {

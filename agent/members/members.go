@@ -31,7 +31,7 @@ type Info struct {
 	// as that is known.
 	Eligible bool
 	Unfit    string
-	Voter    string // the entry of voters that it found itself to be
+	Voter    string // the entry of voters that it found itself to be; a list of voters makes one without ineligible
 	Died     bool   // it is not alive, and its keeper has told so
 }
 
@@ -100,10 +100,14 @@ func (l *Line) Update(now time.Duration, order []seniority.Member, view *gossip.
 			addr = m.Addr.String()
 		}
 		l.Names = append(l.Names, m.Name)
-		l.Infos = append(l.Infos, Info{
+		info := Info{
 			Name: m.Name, Addr: addr, ID: m.ID, Role: m.Role, Rank: i + 1,
 			Start: m.Start, Alive: true, Eligible: m.Eligible, Voter: m.Voter, Unfit: unfit[m.Name],
-		})
+		}
+		if len(list) > 0 && m.Voter == "" {
+			info.Eligible, info.Unfit = false, seniority.NotAVoter.String()
+		}
+		l.Infos = append(l.Infos, info)
 	}
 	for i, m := range l.lost {
 		m.info.Rank, m.info.Died = len(order)+i+1, l.HasDied(m.info.Name)

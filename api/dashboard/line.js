@@ -123,7 +123,7 @@ function hook(h) {
 // drawVoters shows, in quorum mode, how many of the voters answer and how many
 // must.
 function drawVoters(line) {
-  const voters = model.self?.voters ?? [];
+  const voters = model.self?.voter_entries ?? model.self?.voters ?? [];
   $("voters").hidden = voters.length === 0;
   if (voters.length === 0) return;
   const needed = Math.floor(voters.length / 2) + 1;

@@ -79,7 +79,7 @@ function record(e, at) {
   }
   if (latest && latest.to === null) model.history[0] = { ...latest, to: time, end_reason: e.reason };
   if (e.leader === null) return;
-  model.history.unshift({ term: e.term, leader: e.leader, from: time, to: null, reason: e.reason, detection_ms: 0, confirm_ms: 0, hook_ms: 0 });
+  model.history.unshift({ term: e.term, leader: e.leader, from: time, to: null, reason: e.reason, detection_ms: null, confirm_ms: null, hook_ms: null });
 }
 
 // note adds a step to the burst under way, or begins another.

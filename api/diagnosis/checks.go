@@ -21,7 +21,7 @@ const maxReported = 16
 // absences reports members that did not answer and members that are gone.
 func absences(q *inquiry) {
 	for _, name := range q.silent {
-		if slices.Contains(q.given.Asker.Voters, name) && q.member(name) == "" && len(q.listing(name)) == 0 {
+		if slices.Contains(entries(&q.given.Asker), name) && q.member(name) == "" && len(q.listing(name)) == 0 {
 			continue // it was never a member: voters reports it
 		}
 		r := q.given.Replies[name]

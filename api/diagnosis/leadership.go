@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"doyen/agent"
 )
 
 // Advice that several findings give.
@@ -139,7 +141,7 @@ func (q *inquiry) whyNone() (why, advice string) {
 			"wait: it ends with the hook's release, after --hook-timeout at the latest"
 	case q.quorum() && len(voting) < needed:
 		return fmt.Sprintf("%d of %s answered (%s) and %d must confirm a leader",
-				len(voting), plural(len(q.given.Asker.Voters), "voter"), list(voting), needed),
+				len(voting), plural(len(entries(&q.given.Asker)), "voter"), list(voting), needed),
 			"start " + list(missing) + ", or let them reach this member"
 	case !slices.ContainsFunc(q.answered, q.mayLead):
 		return "no member that answered may lead: " + q.whyNot(),
@@ -176,14 +178,23 @@ func (q *inquiry) electing() []string {
 // majority returns, in quorum mode, the voters that answered, those that did
 // not, and how many must confirm.
 func (q *inquiry) majority() (answered, missing []string, needed int) {
-	for _, v := range q.given.Asker.Voters {
+	for _, v := range entries(&q.given.Asker) {
 		if r, ok := q.given.Replies[q.member(v)]; ok && r.State != nil {
 			answered = append(answered, v)
 		} else {
 			missing = append(missing, v)
 		}
 	}
-	return answered, missing, len(q.given.Asker.Voters)/2 + 1
+	return answered, missing, len(entries(&q.given.Asker))/2 + 1
+}
+
+// entries are the entries of --voters that a member was given. Members of version
+// 0.1.0 say them in the place of the names.
+func entries(s *agent.State) []string {
+	if s.VoterEntries == nil {
+		return s.Voters
+	}
+	return s.VoterEntries
 }
 
 // member returns the name of the member that an entry of --voters stands for,
@@ -209,6 +220,8 @@ func (q *inquiry) whyNot() string {
 	var reasons []string
 	for _, name := range q.answered {
 		switch s := q.answerOf(name); {
+		case s.Role == "candidate" && q.quorum() && !slices.ContainsFunc(q.given.Members, func(m agent.MemberInfo) bool { return m.Name == name && m.Voter != "" }):
+			reasons = append(reasons, Printable(name, MaxText)+" has no vote")
 		case s.Role == "candidate":
 			reasons = append(reasons, Printable(name, MaxText)+" stands aside")
 		default:

@@ -18,7 +18,7 @@ func settings(q *inquiry) {
 			if s.Mode != "quorum" {
 				return ""
 			}
-			return strings.Join(s.Voters, ",")
+			return strings.Join(entries(s), ",")
 		})
 }
 
@@ -68,10 +68,10 @@ func voters(q *inquiry) {
 			continue // absences reports it
 		}
 		q.find("voter-missing", v, fmt.Sprintf("it is in --voters, and no member says that it is this entry; %d of %s answered, %d must confirm a leader",
-			len(answered), plural(len(q.given.Asker.Voters), "voter"), needed),
+			len(answered), plural(len(entries(&q.given.Asker)), "voter"), needed),
 			"start it, or if it is gone for good replace it: the same entry on a new machine")
 	}
-	if w := agent.WastedVoters(len(q.given.Asker.Voters)); w != "" {
+	if w := agent.WastedVoters(len(entries(&q.given.Asker))); w != "" {
 		q.note("voters-wasted", "", w, "add a voter, which may be a small machine that votes and never leads (--role witness)")
 	}
 }

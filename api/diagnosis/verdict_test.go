@@ -364,6 +364,12 @@ func TestJudge(t *testing.T) {
 		}).voting(map[string]string{"a": "10.0.0.1", "b": "db-2", "c": "c.example"}),
 		status: Agreed, leader: "a",
 	}, {
+		name: "a voter that is known to one member alone",
+		group: newGroup().of("a b c", func(s *agent.State) {
+			s.Mode, s.Voters, s.VoterEntries = "quorum", []string{"a", "b", "c"}, []string{"10.0.0.1", "db-2", "c.example"}
+		}).of("b", func(s *agent.State) { s.Voters = []string{"a", "b", "c.example"} }).voting(map[string]string{"a": "10.0.0.1", "b": "db-2", "c": "c.example"}),
+		status: Agreed, leader: "a",
+	}, {
 		name: "a voter lost, and one never there",
 		group: func() group {
 			g := newGroup().of("a b c", func(s *agent.State) {

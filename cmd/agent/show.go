@@ -275,7 +275,7 @@ func showHistory(w io.Writer, history []agent.Leadership) {
 			to = when(*l.To)
 		}
 		rows = append(rows, []string{fmt.Sprint(l.Term), l.Leader, when(l.From), to, l.Reason, l.EndReason,
-			millis(l.DetectionMS), millis(l.ConfirmMS), millis(l.HookMS)})
+			millis(float64(l.DetectionMS)), millis(float64(l.ConfirmMS)), millis(float64(l.HookMS))})
 	}
 	table(w, rows...)
 }

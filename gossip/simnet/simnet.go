@@ -29,6 +29,9 @@ type Network struct {
 	// Latency is how long a packet takes; a dial takes twice that. Set it before
 	// there are hosts.
 	Latency time.Duration
+	// Buffered has a write to a connection return at once, as TCP has it, and not only
+	// when the other end has read it. Set it before there are hosts.
+	Buffered bool
 
 	mu    sync.Mutex
 	hosts map[netip.AddrPort]*Host
@@ -60,16 +63,27 @@ func (h *Host) Sent() Traffic {
 var _ memberlist.NodeAwareTransport = (*Host)(nil)
 
 // Host returns a host with an address of its own, 10.0.0.1:4000 the first.
-func (n *Network) Host() *Host {
+func (n *Network) Host() *Host { return n.HostAt(n.NextAddr()) }
+
+// NextAddr returns an address that no other host gets, for HostAt or Begin.
+func (n *Network) NextAddr() netip.AddrPort {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.next++
-	addr := netip.AddrFrom4([4]byte{10, byte(n.next >> 16), byte(n.next >> 8), byte(n.next)})
-	n.mu.Unlock()
-	return n.HostAt(netip.AddrPortFrom(addr, 4000))
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n.next >> 16), byte(n.next >> 8), byte(n.next)}), 4000)
 }
 
 // HostAt returns a host at an address that no running host has.
 func (n *Network) HostAt(addr netip.AddrPort) *Host {
+	h, err := n.Begin(addr)
+	if err != nil {
+		panic("simnet: two hosts at " + addr.String())
+	}
+	return h
+}
+
+// Begin returns a host at an address. It is an error if a running host has that.
+func (n *Network) Begin(addr netip.AddrPort) (*Host, error) {
 	h := &Host{
 		net: n, addr: addr, packets: make(chan *memberlist.Packet, queue),
 		streams: make(chan net.Conn), done: make(chan struct{}),
@@ -80,10 +94,10 @@ func (n *Network) HostAt(addr netip.AddrPort) *Host {
 		n.hosts = map[netip.AddrPort]*Host{}
 	}
 	if _, ok := n.hosts[addr]; ok {
-		panic("simnet: two hosts at " + addr.String())
+		return nil, fmt.Errorf("listen %s: %w", addr, syscall.EADDRINUSE)
 	}
 	n.hosts[addr] = h
-	return h
+	return h, nil
 }
 
 // Cut loses from now on what cut says; nil: nothing.
@@ -182,6 +196,9 @@ func (h *Host) DialTimeout(addr string, timeout time.Duration) (net.Conn, error)
 		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
 	}
 	mine, theirs := net.Pipe()
+	if h.net.Buffered {
+		mine, theirs = buffered()
+	}
 	select {
 	case to.streams <- end{theirs, to, h.addr}:
 		return end{mine, h, to.addr}, nil
