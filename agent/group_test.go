@@ -478,13 +478,14 @@ func TestReadyCountsTheVotersThatWouldBeLeft(t *testing.T) {
 	})
 }
 
-// With two voters, ready says that neither can be lost, and what a third would be worth.
+// With two voters, ready says that neither can be lost, and what a third would be worth; all
+// is as good as it can be, so a restart of one after the other need not wait for more.
 func TestReadySaysThatAVoterIsWasted(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		a, b, c := g.three(func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1"} })
 		const want = "note: with 2 voters a majority is 2, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are"
 		for _, m := range []*member{a, b, c} {
-			if r := m.Ready(); !slices.Contains(r.Reasons, want) || r.Ready || r.WouldLead != nil {
+			if r := m.Ready(); !slices.Contains(r.Reasons, want) || !r.Ready || r.WouldLead != nil {
 				t.Errorf("%s: want %q, got %+v", m.Name(), want, r)
 			}
 		}

@@ -82,7 +82,7 @@ func (e *Election) successor(s *snapshot, leader string) (name, why string) {
 		return "", "no other member may lead"
 	case !e.cfg().quorum() || 2*left > all:
 		return name, ""
-	case leader == "":
+	case leader == "" || all <= 2: // of two voters none can ever be missed: a note says so
 		return "", ""
 	default:
 		return "", fmt.Sprintf("no other member could be elected without %s: only %d of %d voters would be left, and a majority must confirm", leader, left, all)
