@@ -86,6 +86,7 @@ type seedState struct {
 	joins    map[netip.AddrPort]int // exchanges of states, up to startExchanges
 	done     bool                   // everything it stands for has answered or refused
 	reached  bool                   // something of it has answered
+	met      bool                   // a member with an address of it has been seen
 	evidence string                 // why nothing has,
 	advice   string                 // what to do about that; "": as about any seed
 	added    bool                   // it is not in the configuration
@@ -285,7 +286,9 @@ func (j *joiner) seedFindings() []findings.Finding {
 	var all []findings.Finding
 	for _, s := range j.seeds {
 		// A member that has just started may be in the view before it answers a dial.
-		if !s.reached && time.Since(s.since) > unreachedAfter && !slices.ContainsFunc(s.stands, j.members.handles) {
+		// One that was there may have another address since.
+		s.met = s.met || slices.ContainsFunc(s.stands, j.members.handles)
+		if !s.reached && !s.met && time.Since(s.since) > unreachedAfter {
 			f := findings.New(findings.SeedUnreached, s.text, s.evidence)
 			f.Advice = cmp.Or(s.advice, f.Advice)
 			all = append(all, f)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -205,9 +204,10 @@ func TestBully(t *testing.T) {
 				n.args = append(n.args, "--rule", "bully", "--id", fmt.Sprint(i+1), "--hook", g.hook(), fmt.Sprintf("--preempt=%v", preempt))
 			}
 			low, middle, high := g.nodes[0], g.nodes[1], g.nodes[2]
-			for _, n := range slices.Backward(g.nodes) {
-				n.start()
-			}
+			high.start("--lone-wait", "0s")
+			g.checkLeader(high, high)
+			middle.start()
+			low.start()
 			g.checkLeader(high, low, middle, high)
 			// A leader hands over to members that have answered it.
 			g.eventually(func() error {

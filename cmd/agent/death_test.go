@@ -31,7 +31,7 @@ func TestNobodyCountsOnAKilledMember(t *testing.T) {
 					if !n.get("/ready", &r, http.StatusServiceUnavailable) || !n.get("/members", &members) {
 						return fmt.Errorf("%s does not answer", n.name)
 					}
-					if r.WouldLead == nil && n == c {
+					if r.WouldLead == nil && n == c && voters == "" { // of three voters two are left, and no more may go
 						return fmt.Errorf("%s: no member would lead", n.name)
 					}
 					if r.WouldLead != nil && *r.WouldLead == b.name {
