@@ -223,7 +223,9 @@ func (c *checker) covered() {
 	comp := w.component()
 	leads, may := map[int]bool{}, map[int]bool{}
 	for i, h := range w.hosts {
-		leads[comp[i]] = leads[comp[i]] || h.says() || h.status.Leader != ""
+		// None may lead while the release of a hand-over hangs, up to its limit.
+		hangs := h.ailment == hanging && h.status.Releasing != 0
+		leads[comp[i]] = leads[comp[i]] || h.says() || h.status.Leader != "" || hangs
 		may[comp[i]] = may[comp[i]] || h.fit()
 		for _, o := range w.hosts[:i] {
 			if h.says() && o.says() && w.bothWays(h, o) {
