@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"strings"
 	"time"
 
@@ -51,7 +50,7 @@ type executor struct {
 	started    bool // the release at start is over, or none was owed
 	leadership *leadership
 	release    *release
-	parting    *release // of a hook that the configuration has no more; see part
+	parting    *release // of a hook that the configuration has no more; see partNext
 	run        *run
 	told       leader // what change has been run for
 	answered   uint64 // the term last reported as released
@@ -201,8 +200,9 @@ func (e *executor) awaitLock(holds bool) <-chan clearance {
 // on with acquire.
 func (e *executor) enter(c clearance) {
 	if e.locks == nil { // else move takes those that are wanted
-		e.locks = map[string]io.Closer{}
-		maps.Copy(e.locks, c.locks)
+		if e.locks = c.locks; e.locks == nil {
+			e.locks = map[string]io.Closer{}
+		}
 		if e.addresses != nil {
 			e.note(e.addresses.Begin())
 		}

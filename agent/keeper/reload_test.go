@@ -85,21 +85,26 @@ func TestAnotherHookAcquires(t *testing.T) {
 	r := s.start(Start)
 	r.lead(1)
 	r.ended("acquire")
-	other := s.path("other")
-	if err := os.WriteFile(other, []byte("#!/bin/sh\necho other $DOYEN_EVENT $DOYEN_TERM >>$D/log\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	next, group := s.cfg, *s.election()
-	group.Hook = other
-	next.Elections = []Election{group}
-	if err := r.Configure(next); err != nil {
-		t.Fatal(err)
-	}
+	s.changeHook(r)
 	if rep := r.ended("acquire"); rep.Term != 1 || !rep.Held || !r.leads() {
 		t.Errorf("want term 1 acquired by the other hook, got %+v", rep)
 	}
 	if log := s.log(); !slices.Contains(log, "other acquire 1") {
 		t.Errorf("want the other hook run, got %q", log)
+	}
+}
+
+// changeHook gives the election another hook, which writes what it is run for to the log.
+func (s *stage) changeHook(r *rig) {
+	s.t.Helper()
+	next, group := s.cfg, *s.election()
+	group.Hook = s.path("other")
+	if err := os.WriteFile(group.Hook, []byte("#!/bin/sh\necho other $DOYEN_EVENT $DOYEN_TERM >>$D/log\n"), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	next.Elections = []Election{group}
+	if err := r.Configure(next); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -109,16 +114,7 @@ func TestAnotherHookWhileAcquireRuns(t *testing.T) {
 	r := s.start(Start)
 	r.lead(1)
 	s.awaitFile("acquiring")
-	other := s.path("other")
-	if err := os.WriteFile(other, []byte("#!/bin/sh\necho other $DOYEN_EVENT $DOYEN_TERM >>$D/log\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	next, group := s.cfg, *s.election()
-	group.Hook = other
-	next.Elections = []Election{group}
-	if err := r.Configure(next); err != nil {
-		t.Fatal(err)
-	}
+	s.changeHook(r)
 	// Orders and configurations are taken in one after the other.
 	r.lead(2)
 	time.Sleep(20 * ms)
