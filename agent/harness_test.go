@@ -219,7 +219,7 @@ func (g *group) add(change func(*Config, *fakeExecutor)) *member {
 		c.Logger = slog.New(slog.NewTextHandler(g.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("at", c.Name)
 	}
 	// The record is of a last run that had the timing of the profile lan.
-	c.seams = seams{now: g.now, transport: host, resolver: names{}, keeper: func(*Agent) (executor, error) { return h, nil }, leases: &leaseRecord{kept: time.Second}}
+	c.seams = seams{now: g.now, transport: host, resolver: literals{}, keeper: func(*Agent) (executor, error) { return h, nil }, leases: &leaseRecord{kept: time.Second}}
 	if change != nil {
 		change(&c, h)
 	}

@@ -2,39 +2,11 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"strings"
 	"testing"
 )
-
-// names is a resolver that knows a few names; an address is its own.
-type names map[string][]string
-
-func (n names) LookupNetIP(_ context.Context, network, host string) ([]netip.Addr, error) {
-	texts, ok := n[host]
-	if !ok {
-		texts = []string{host}
-	}
-	var ips []netip.Addr
-	for _, text := range texts {
-		ip, err := netip.ParseAddr(text)
-		if err != nil {
-			return nil, errors.New("no such host")
-		}
-		if ip.Is4() == (network == "ip4") {
-			ips = append(ips, ip)
-		}
-	}
-	return ips, nil
-}
-
-func (names) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
-	return "", nil, errors.New("no such service")
-}
 
 // Voters whose names no claim could carry would leave those without a vote in
 // the dark.
