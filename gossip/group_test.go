@@ -476,7 +476,7 @@ func TestMockNetwork(t *testing.T) {
 		for _, g := range all {
 			wantNames(t, g, all...)
 		}
-		all[3].OnQuery(func() []byte { return []byte("state") })
+		all[3].OnQuery(func(bool) []byte { return []byte("state") })
 		answer, udp, err := all[5].Query(t.Context(), "m3")
 		if string(answer) != "state" || !udp || err != nil {
 			t.Errorf("want an answer, got %q, %v, %v", answer, udp, err)

@@ -142,7 +142,7 @@ func TestRotationLosesNoMember(t *testing.T) {
 				}
 			}
 		}
-		all[0].OnQuery(func() []byte { return []byte("state") })
+		all[0].OnQuery(func(bool) []byte { return []byte("state") })
 		if answer, udp, err := all[1].Query(t.Context(), all[0].Name()); string(answer) != "state" || !udp || err != nil {
 			t.Errorf("want an answer, got %q, %v, %v", answer, udp, err)
 		}
@@ -176,7 +176,7 @@ func TestOtherKeysAreFoundOnBothSides(t *testing.T) {
 				t.Errorf("want it counted, got %v", a.Counters())
 			}
 			b.members.put(Peer{Member: a.members.own().Member})
-			a.OnQuery(func() []byte { return []byte("secret") })
+			a.OnQuery(func(bool) []byte { return []byte("secret") })
 			if answer, _, err := b.Query(t.Context(), a.Name()); err == nil {
 				t.Errorf("want no answer without the key, got %q", answer)
 			}

@@ -148,7 +148,7 @@ func TestAddressFamilies(t *testing.T) {
 	one := real(t, Config{})
 	mixed := real(t, Config{BindAddr: "::", Advertise: "127.0.0.1", Seeds: []string{one.Addr()}})
 	eventually(t, "joined over IPv4 from a socket of both families", func() bool { return len(mixed.View().Members) == 2 })
-	one.OnQuery(func() []byte { return []byte("state") })
+	one.OnQuery(func(bool) []byte { return []byte("state") })
 	if _, err := query(t, mixed, one.Name()); err != nil {
 		t.Errorf("want UDP and TCP to work, got %v", err)
 	}
@@ -175,7 +175,7 @@ func TestAskOverGossip(t *testing.T) {
 			t.Errorf("want no answer before OnAsk, got %v", err)
 		}
 		long := strings.Repeat("state", 100_000)
-		a.OnQuery(func() []byte { return []byte(long) })
+		a.OnQuery(func(bool) []byte { return []byte(long) })
 		if answer, err := query(t, b, a.Name()); string(answer) != long || err != nil {
 			t.Errorf("want the answer over TCP and UDP, got %d bytes, %v", len(answer), err)
 		}
@@ -206,7 +206,7 @@ func socketsOf(t *testing.T) *transport.Sockets {
 func TestAskTellsWhatDoesNotWork(t *testing.T) {
 	deaf := socketsOf(t)
 	mute := real(t, Config{Transport: deaf})
-	mute.OnQuery(func() []byte { return []byte("state") })
+	mute.OnQuery(func(bool) []byte { return []byte("state") })
 	asker := real(t, Config{Seeds: []string{mute.Addr()}})
 	eventually(t, "joined", func() bool { return len(asker.View().Members) == 2 })
 	deaf.UDP.Close()

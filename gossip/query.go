@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -19,7 +20,11 @@ import (
 // A question goes over a connection of its own to the gossip port, so that it
 // needs no HTTP: askByte, the cluster's label, and then one frame each way.
 // With a keyring both frames are encrypted; the answer is bound to the
-// question, which is a random number.
+// question, which is a random number but for questionMark.
+
+// questionMark begins the questions of this version. Those of version 0.1.0 are random
+// throughout, and its members answer any question.
+const questionMark = "ask2"
 
 const (
 	questionSize = 16
@@ -27,9 +32,9 @@ const (
 	maxAnswer    = 1 << 20
 )
 
-// OnQuery sets what answers the questions of others. It is called from any
-// goroutine and must not block.
-func (g *Gossip) OnQuery(answer func() []byte) { g.onAsk.Store(&answer) }
+// OnQuery sets what answers the questions of others; first says that a member of
+// version 0.1.0 asks. It is called from any goroutine and must not block.
+func (g *Gossip) OnQuery(answer func(first bool) []byte) { g.onAsk.Store(&answer) }
 
 // Query asks a member, over TCP, for what its OnQuery says, and probes meanwhile
 // whether UDP gets through to it. udp is meaningful with an error, too. A
@@ -41,7 +46,7 @@ func (g *Gossip) Query(ctx context.Context, member string) (answer []byte, udp b
 	}
 	if member == g.cfg.Name {
 		if f := g.onAsk.Load(); f != nil {
-			return (*f)(), true, nil
+			return (*f)(false), true, nil
 		}
 		return nil, true, errNoAnswer
 	}
@@ -87,7 +92,7 @@ func (g *Gossip) queryTCP(ctx context.Context, member string, addr netip.AddrPor
 		return nil, err
 	}
 	question := make([]byte, questionSize)
-	rand.Read(question)
+	rand.Read(question[copy(question, questionMark):])
 	if kind != 0 {
 		question = append(question, kind)
 	}
@@ -131,13 +136,13 @@ func (g *Gossip) answer(c net.Conn) {
 	}
 	f := g.onAsk.Load()
 	if text := g.detail.Load(); detail {
-		f = new(func() []byte { return *text })
+		f = new(func(bool) []byte { return *text })
 	}
 	if f == nil {
 		_, _ = c.Write(appendFrame(nil, nil))
 		return
 	}
-	sealed, err := seal(g.keyring, (*f)(), append([]byte("answer"), question...))
+	sealed, err := seal(g.keyring, (*f)(!bytes.HasPrefix(question, []byte(questionMark))), append([]byte("answer"), question...))
 	if err != nil || len(sealed) > maxAnswer {
 		g.findings.Count("answer-too-long")
 		return

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -163,10 +164,11 @@ func TestMessageOfAStreamIsBounded(t *testing.T) {
 	}
 }
 
-// An answer belongs to its question: one that was overheard says nothing later.
+// An answer belongs to its question: one that was overheard says nothing later. A
+// question without the mark is one of version 0.1.0.
 func TestAnswerIsBoundToItsQuestion(t *testing.T) {
 	a := real(t, Config{KeyFile: keyFile(t, "", line(key(32, 1)))})
-	a.OnQuery(func() []byte { return []byte("state") })
+	a.OnQuery(func(first bool) []byte { return fmt.Appendf(nil, "state %v", first) })
 	ask := func(question []byte) []byte {
 		c, err := net.DialTimeout("tcp", a.Addr(), patience)
 		if err != nil {
@@ -191,9 +193,12 @@ func TestAnswerIsBoundToItsQuestion(t *testing.T) {
 		}
 		return frame
 	}
-	first, second := bytes.Repeat([]byte{1}, questionSize), bytes.Repeat([]byte{2}, questionSize)
+	first, second := bytes.Repeat([]byte{1}, questionSize), append([]byte(questionMark), make([]byte, questionSize-len(questionMark))...)
+	if b, err := open(a.keyring, ask(second), append([]byte("answer"), second...)); err != nil || string(b) != "state false" {
+		t.Errorf("want the answer to a question of this version, got %q, %v", b, err)
+	}
 	frame := ask(first)
-	if b, err := open(a.keyring, frame, append([]byte("answer"), first...)); err != nil || string(b) != "state" {
+	if b, err := open(a.keyring, frame, append([]byte("answer"), first...)); err != nil || string(b) != "state true" {
 		t.Errorf("want the answer to its question, got %q, %v", b, err)
 	}
 	if b, err := open(a.keyring, frame, append([]byte("answer"), second...)); err == nil {

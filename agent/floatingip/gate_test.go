@@ -4,6 +4,7 @@ package floatingip
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -161,6 +162,34 @@ func TestGateShutsInTimeAfterAStop(t *testing.T) {
 	if got := k.answers(late); got != [3]int{} {
 		t.Errorf("want no answer to questions after the lease, got %v", got)
 	}
+}
+
+// TestGatesBeginAtOnce is a keeper of several elections, each with a goroutine of its
+// own: the race detector sees that they share nothing.
+func TestGatesBeginAtOnce(t *testing.T) {
+	needRoot(t)
+	h := newHost(t)
+	var all sync.WaitGroup
+	for i := range 8 {
+		addr, err := ParseAll([]string{fmt.Sprintf("10.9.8.%d/24@eth0", 101+i)})
+		must(t, err)
+		all.Go(func() {
+			h.do(func() {
+				g, err := newGate(tablePrefix, addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range 10 {
+					err = errors.Join(err, g.install(time.Second), g.open(time.Second), g.shut())
+				}
+				if err = errors.Join(err, g.remove()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+	all.Wait()
 }
 
 func TestRenewalsLoseNothing(t *testing.T) {
