@@ -65,7 +65,11 @@ func (s *Set) age() {
 	}
 	seconds, err := s.seconds()
 	if err == nil {
+		now := s.cfg.Now()
 		err = s.each(func(a Address, link netlink.Link) error { return s.net.prolong(a, link, seconds) })
+		if err == nil && now < s.expires {
+			s.expires = now + time.Duration(seconds)*time.Second
+		}
 	}
 	if errors.Is(err, ErrNotLeading) {
 		err = nil // there is nothing to keep any more
@@ -172,6 +176,7 @@ func (s *Set) seconds() (int, error) {
 // putAll puts every address. Leads is asked before and after, for a process may
 // be stopped in between; on ErrNotLeading the caller drops them all.
 func (s *Set) putAll() error {
+	now := s.cfg.Now()
 	return s.each(func(a Address, link netlink.Link) error {
 		if !s.cfg.Leads() {
 			return ErrNotLeading
@@ -180,6 +185,7 @@ func (s *Set) putAll() error {
 		if err != nil {
 			return err
 		}
+		s.expires = now + time.Duration(seconds)*time.Second
 		if err := s.net.put(a, link, seconds); err != nil {
 			return err
 		}
@@ -246,13 +252,17 @@ func (s *Set) restore() error {
 		return err
 	}
 	s.restored = s.cfg.Now()
+	expired := s.restored >= s.expires
 	if err := s.putAll(); err != nil {
 		if errors.Is(err, ErrNotLeading) {
 			err = errors.Join(err, s.drop())
 		}
 		return err
 	}
-	if len(missing) > 0 {
+	switch {
+	case len(missing) > 0 && expired:
+		s.cutOffLate(strings.Join(missing, ", ") + " went at the end of its lifetime, for no renewal came in time, and has been put back")
+	case len(missing) > 0:
 		s.event(Event{
 			What:     Removed,
 			Evidence: fmt.Sprintf("%s was gone while this node leads, and has been put back", strings.Join(missing, ", ")),

@@ -39,6 +39,7 @@ type Set struct {
 	begun     bool
 	own       map[string]string // the addresses that are the host's own: where
 	restored  time.Duration     // when addresses were last put back
+	expires   time.Duration     // when the lifetimes that were given last end
 
 	// cut is for what follows. No call that waits for the lock of the network's
 	// configuration is made with it, so that none delays a renewal.

@@ -214,6 +214,18 @@ func TestRemovedByHandIsPutBack(t *testing.T) {
 	}
 }
 
+// The kernel takes the addresses of a keeper that was late. Nobody else is to blame.
+func TestAnEndedLifetimeIsPutBack(t *testing.T) {
+	a, _ := pair(t)
+	s := a.run("a")
+	must(t, s.Take(clock.Boot()+time.Second)) // and no renewal
+	within(t, "a finding", func() bool { return s.hasFound(CutOffLate) })
+	if s.hasFound(Removed) {
+		t.Errorf("want the end of the lifetime named alone, got %+v", s.events())
+	}
+	within(t, "the addresses are there", func() bool { return len(a.addrs()) == 5 })
+}
+
 // Two programs that quarrel about an address do not take a whole core: repairs keep a
 // distance.
 func TestRepairsKeepADistance(t *testing.T) {
