@@ -142,7 +142,8 @@ func (g *Gossip) answer(c net.Conn) {
 		_, _ = c.Write(appendFrame(nil, nil))
 		return
 	}
-	sealed, err := seal(g.keyring, (*f)(!bytes.HasPrefix(question, []byte(questionMark))), append([]byte("answer"), question...))
+	first := !bytes.HasPrefix(question, []byte(questionMark))
+	sealed, err := seal(g.keyring, (*f)(first), append([]byte("answer"), question...))
 	if err != nil || len(sealed) > maxAnswer {
 		g.findings.Count("answer-too-long")
 		return
