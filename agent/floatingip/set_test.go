@@ -214,7 +214,7 @@ func TestRemovedByHandIsPutBack(t *testing.T) {
 	}
 }
 
-// The kernel takes the addresses of a keeper that was late. Nobody else is to blame.
+// The kernel takes the addresses of a keeper that was late: no other program has removed them.
 func TestAnEndedLifetimeIsPutBack(t *testing.T) {
 	a, _ := pair(t)
 	s := a.run("a")
