@@ -124,6 +124,8 @@ func (e *available) ask(stand Stand) []string {
 		case m.Votes() && watch < watchers:
 			watch++
 			e.targets = append(e.targets, m.Name)
+		case stand == Leading && e.claim.watched[m.Name] != 0:
+			e.targets = append(e.targets, m.Name) // it expects renewals until it has heard that none follow
 		case next, stand == Leaving && m.Name == e.claim.successor, m.Name == e.claim.courted:
 			e.targets = append(e.targets, m.Name)
 		case stand == Leading && welcome < welcomes && e.numbers.pending(m).Number != 0:
@@ -164,7 +166,18 @@ func (e *available) elects(now Now) bool {
 	if e.claim.asks == 0 && len(e.claim.ballots) < e.voting-1 {
 		return false // counting after each answer would cost a crowd its square
 	}
-	total, granted := 0, 0
+	granted, total := e.votes()
+	switch e.claim.asks {
+	case 0:
+		return granted == total
+	case 1, 2:
+		return granted == total || 2*granted > total
+	}
+	return true
+}
+
+// votes counts the members that have confirmed the claim, and all whose vote counts.
+func (e *available) votes() (granted, total int) {
 	for i := range e.view.members {
 		m := &e.view.members[i]
 		if !m.Votes() || m.Name == e.lapsed && e.isSuspect(m) || e.claim.ballots[m.Name].excused {
@@ -175,13 +188,12 @@ func (e *available) elects(now Now) bool {
 			granted++
 		}
 	}
-	switch e.claim.asks {
-	case 0:
-		return granted == total
-	case 1, 2:
-		return granted == total || 2*granted > total
-	}
-	return true
+	return granted, total
+}
+
+func (e *available) minority() bool {
+	granted, total := e.votes()
+	return 2*granted <= total
 }
 
 // head is the part of the lease that a leader which hangs stops before the

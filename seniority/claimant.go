@@ -29,9 +29,13 @@ type claim struct {
 	asked       uint64        // the term that rounds ask for: term, or the next while it is raised
 	at, since   time.Duration // first asked; won
 	misjudged   bool          // a voter has refused its term itself
+	minority    bool          // won without a majority, and none has confirmed it since
 	asks        int
 	round       time.Duration // when the last round to all was sent
 	silent      time.Duration // the first round without an answer since; 0: none
+	unheard     int           // of how many members the last round awaited an answer
+	patchy      bool          // answers come seldom, from all members; see deaf.go
+	unheardFor  time.Duration // how long it had lasted when it was last deaf or patchy
 	resends     int
 	awaited     int // members asked in the round that have not confirmed it
 	reaskAt     time.Duration
@@ -55,6 +59,7 @@ type claim struct {
 	rival       string        // the preferred member that waits to preempt
 	rivalSince  time.Duration
 	ballots     map[string]ballot
+	watched     map[string]uint64 // who was told that renewals follow: the last claim that said so
 	sent        [sentRing]struct {
 		seq uint64
 		at  time.Duration
@@ -65,6 +70,8 @@ type claim struct {
 type ballot struct {
 	confirmed time.Duration // when the newest claim it confirmed was sent
 	granted   bool
+	asked     int    // rounds of renewals, up to hearing
+	rounds    uint16 // which of the last were confirmed, the newest in the lowest bit
 	term      uint64 // the highest it confirmed
 	excused   bool   // it answered that it has no part in this
 	voters    []string
@@ -127,9 +134,10 @@ func (c *Core) startClaim(now Now) {
 		c.await(now, c.timing.Lease) // Status.Terms says why
 		return
 	}
-	ballots := c.claim.ballots
+	ballots, watched := c.claim.ballots, c.claim.watched
 	clear(ballots)
-	c.claim = claim{live: true, term: term, ballots: ballots, reaskAt: now.Boot + c.timing.Confirm}
+	clear(watched)
+	c.claim = claim{live: true, term: term, ballots: ballots, watched: watched, reaskAt: now.Boot + c.timing.Confirm}
 	c.askFor(term)
 	c.phase, c.claim.at = Claiming, now.Boot
 	c.note(Note{Kind: Claimed, Term: c.claim.term})
@@ -213,12 +221,12 @@ func (c *Core) claimMessage(stand Stand) Message {
 		Voter: c.self.Voter, Voters: c.cfg.Voters,
 	}
 	if stand != Asking {
-		m.Held = c.held
+		m.Held = c.lasted()
 	} else {
 		m.Log = c.log
 	}
 	if stand == Leading {
-		m.Deaf = c.deaf()
+		m.Deaf, m.Minority = c.deaf(), c.claim.minority
 	}
 	return m
 }
@@ -229,7 +237,9 @@ func (c *Core) sendClaim(m Message, to string) {
 	m.Given = Join{}
 	if m.Stand == Leading {
 		m.Given = c.numbers.pending(c.view.member(to))
-		m.Watch = c.electorate.watches(to)
+		if m.Watch = c.electorate.watches(to); m.Watch {
+			c.claim.watched[to] = m.Seq
+		}
 	}
 	c.send(m)
 }

@@ -114,7 +114,7 @@ func New(cfg Config, now Now) (*Core, error) {
 	if !cfg.Self.Eligible {
 		c.unfit = Unhealthy
 	}
-	c.claim.ballots = map[string]ballot{}
+	c.claim.ballots, c.claim.watched = map[string]ballot{}, map[string]uint64{}
 	c.voter.floor, c.voter.floorOf = cfg.Highest, cfg.HighestOf
 	if len(cfg.Voters) > 0 {
 		q := &quorum{Core: c, names: map[string]string{}, lists: map[string][]string{}}

@@ -1,6 +1,9 @@
 package seniority
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // A leader of available mode that hears no answer cannot know why: the others may
 // be dead, or cut off, or it alone has become deaf. So silence does not depose
@@ -21,22 +24,59 @@ func (t Timing) deafAfter() time.Duration {
 	return deafLeases*t.Lease - t.Renewal - 2*t.Confirm
 }
 
+// hearing is how many rounds of renewals back, three leases, a leader looks for answers,
+// and seldom in how many of them a member answers at most whose answers are mostly lost. A
+// network that loses 30 % of all packets gets nearly nine of ten rounds confirmed, three
+// tries each; one that loses 80 %, one of nine.
+const (
+	hearing = 9
+	seldom  = 3
+)
+
 // deaf reports whether no member has answered this node's claims for too long.
 func (c *Core) deaf() bool {
 	return c.silence >= c.timing.deafAfter() && c.electorate.merges()
+}
+
+// hearsPatchily notes who has confirmed the last round, and reports whether this node's
+// link loses most packets: two members at least have answered again after rounds without
+// an answer, and none answers well. One that has died does not answer again.
+func (c *Core) hearsPatchily() bool {
+	patchy, well := 0, false
+	for _, name := range c.electorate.ask(Leading) {
+		m := c.view.member(name)
+		if m == nil || c.isSuspect(m) {
+			continue
+		}
+		last := uint16(0)
+		if c.claim.ballots[name].confirmed >= c.claim.round {
+			last = 1
+		}
+		b := c.claim.ballots[name]
+		b.asked = min(b.asked+1, hearing)
+		b.rounds = (b.rounds<<1 | last) & (1<<hearing - 1)
+		c.claim.ballots[name] = b
+		again := b.rounds & ^(b.rounds >> 1) & (1<<(hearing-1) - 1)
+		well = well || last != 0 || hearing*bits.OnesCount16(b.rounds) > seldom*b.asked
+		if again != 0 {
+			patchy++
+		}
+	}
+	return patchy > 1 && !well
 }
 
 // expect notes that a round has gone to the members given. The silence begins
 // with the first round that somebody should have answered and ends when there
 // is no member left that should; of those taken for dead no answer is expected.
 func (c *Core) expect(now Now, names []string) {
-	awaited := false
+	c.claim.unheard = 0
 	for _, name := range names {
-		m := c.view.member(name)
-		awaited = awaited || m != nil && !c.isSuspect(m)
+		if m := c.view.member(name); m != nil && !c.isSuspect(m) {
+			c.claim.unheard++
+		}
 	}
 	switch {
-	case !awaited:
+	case c.claim.unheard == 0:
 		c.claim.silent = 0
 	case c.claim.silent == 0:
 		c.claim.silent = now.Boot
@@ -48,6 +88,13 @@ func (c *Core) answered(now Now, m *Message) {
 	if c.fresh(now, m) {
 		c.claim.silent, c.silence = 0, 0
 	}
+}
+
+// lasted is how long this leadership has lasted, as it counts when another is met. The
+// members leave a leader that does not hear them, or whom they hardly hear, so it counts
+// from when they confirm again: it would otherwise take the lead back, and lose it again.
+func (c *Core) lasted() time.Duration {
+	return c.held - c.claim.unheardFor
 }
 
 // dropDeafLeader ends the following of a leader that says it is deaf. The answer is for
@@ -69,4 +116,26 @@ func (c *Core) dropDeafLeader(now Now, m *Message) {
 		r = HeldByAnother
 	}
 	c.object(now, m, r)
+}
+
+// A member that hears nothing, or little, takes a leader that is well for dead, and is
+// elected by nobody's answer: silence blocks no election of available mode for ever. Most
+// members hear of a leader by gossip only, and would take the higher term for the next
+// leader's. So it says in its claims that it has won without a majority, and a member that
+// has a leader keeps it until that one is silent or yields. The two leaders settle between
+// themselves who stays.
+
+// keepsLeader reports whether this node stays with its leader although another says, in
+// m, that it leads.
+func (c *Core) keepsLeader(now Now, m *Message) bool {
+	name, _ := c.leader(now)
+	return m.Minority && name != "" && name != m.From
+}
+
+// refuseMinority takes back the promise that such a leader may have got when it asked.
+func (c *Core) refuseMinority(now Now, m *Message) {
+	if c.voter.promisedTo(m.From, m.Incarnation, m.Term) {
+		c.voter.forget()
+	}
+	c.object(now, m, HeldByAnother)
 }

@@ -47,6 +47,12 @@
 // (View.Apart) claims only once it has found the others again, or after LoneWait
 // and ten seconds at least: what it last knew of them says nothing.
 //
+// A leadership that met no majority says so (Message.Minority): members that have a
+// leader keep it. A leader whose link loses most packets, as its answers show, hands
+// over. And of two leaderships that meet, one that was deaf to two members or more, or
+// whose link was that bad, counts from then on: what it led before, its members have left.
+// See deaf.go.
+//
 // Quorum mode: a majority of a fixed list of voters must confirm,
 // independent of gossip. While the list is being changed, a claim needs a majority of its
 // own list and of the list of everyone who confirms it; a node that sees a

@@ -127,6 +127,8 @@ func (c *Core) overhear(now Now, m *Message) {
 		}
 	case c.phase == Claiming:
 		c.ignore(m, Outdated) // the voters will say so if it still leads
+	case c.keepsLeader(now, m):
+		c.ignore(m, HeldByAnother)
 	case c.led.name == "" || !c.led.direct && m.Term > c.led.term:
 		c.learn(now, m.Term, true)
 		c.adopt(now, m, until, false)

@@ -28,6 +28,7 @@ func (c *Core) win(now Now) {
 	c.everLed, c.heir, c.reach.since = true, false, 0
 	c.forgetFailures()
 	c.met = c.met || len(cl.ballots) > 1
+	cl.minority = c.electorate.minority()
 	clear(c.courtesy)
 	c.settleTerm(now, c.reason)
 }
@@ -83,8 +84,15 @@ func (c *Core) hold(now Now) {
 		}
 	}
 	// Not while another leader may be yielding to this one: both would be gone.
-	if r := c.unwilling(); r != None && now.Boot >= cl.metTill {
+	r := c.unwilling()
+	if r == None && cl.patchy {
+		r = LeaderDeaf
+	}
+	if r != None && now.Boot >= cl.metTill {
 		if next := c.successor(now, failed); next != "" {
+			if r == LeaderDeaf {
+				c.asideUntil = now.Boot + stepAside
+			}
 			c.handOver(now, r, next)
 			return
 		}
@@ -94,6 +102,8 @@ func (c *Core) hold(now Now) {
 
 // renew sends a round of renewals.
 func (c *Core) renew(now Now) {
+	c.claim.minority = c.claim.minority && c.electorate.minority()
+	c.claim.patchy = c.electorate.merges() && c.hearsPatchily()
 	if !c.ask(now, Leading) {
 		panic("seniority: a leader's own vote is not its own")
 	}
@@ -135,6 +145,9 @@ func (c *Core) resend(now Now) {
 
 // confirmed takes in a vote for a running leadership.
 func (c *Core) confirmed(now Now, m *Message, first bool) {
+	if m.Seq > c.claim.watched[m.From] {
+		delete(c.claim.watched, m.From)
+	}
 	if first && !c.met {
 		c.met = true
 		c.assign(now)

@@ -56,7 +56,7 @@ func (c *Core) confront(now Now, m *Message) {
 	}
 	c.send(Message{
 		Kind: Object, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq, Lease: m.Lease,
-		Reason: LeadsToo, Leader: c.self.Name, Held: c.held, Met: c.met, Known: c.claim.term,
+		Reason: LeadsToo, Leader: c.self.Name, Held: c.lasted(), Met: c.met, Known: c.claim.term,
 	})
 	c.notifyLeader(m.From)
 }
@@ -83,7 +83,7 @@ func (c *Core) decide(now Now, m *Message) {
 	if c.self.Name > m.From || o.From != m.From || o.Term != m.Known || !c.fresh(now, m) {
 		return
 	}
-	mine := Leadership{Leader: c.self, Held: c.held, Met: c.met}
+	mine := Leadership{Leader: c.self, Held: c.lasted(), Met: c.met}
 	other := Leadership{Leader: Member{Name: m.From}, Held: m.Held, Met: m.Met}
 	if known := c.view.member(m.From); known != nil {
 		other.Leader = *known

@@ -101,6 +101,9 @@ type Message struct {
 	// Deaf, of a Claim that leads, says that no member has answered the claimant for
 	// two leases, though there are members that should.
 	Deaf bool
+	// Minority, of a Claim that leads in available mode, says that half of the members
+	// that the claimant knew, or more, did not confirm it.
+	Minority bool
 	// Join, of a Claim, is the claimant's own join number.
 	Join Join
 	// Given, of a Claim, is the join number that the leader gives the receiver

@@ -135,6 +135,9 @@ func (c *Core) onClaim(now Now, m *Message) {
 	case leads && m.Deaf:
 		c.dropDeafLeader(now, m)
 		return
+	case leads && c.keepsLeader(now, m):
+		c.refuseMinority(now, m)
+		return
 	}
 	late := c.voter.refuses(m.Term) && !c.voter.again(m)
 	if c.phase == Claiming && !late && c.yieldsTo(now, m) {

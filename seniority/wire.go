@@ -60,6 +60,9 @@ func AppendMessage(b []byte, m *Message) []byte {
 		if m.Log != (Log{}) {
 			flags |= 8
 		}
+		if m.Minority {
+			flags |= 16
+		}
 		b = append(b, byte(m.Stand), flags)
 		b = binary.AppendUvarint(b, uint64(m.Held))
 		b = appendJoin(b, m.Join)
@@ -117,7 +120,7 @@ func ParseMessage(b []byte) (Message, error) {
 	case Claim:
 		m.Stand = Stand(d.byte())
 		flags := d.byte()
-		m.Met, m.Watch, m.Deaf = flags&1 != 0, flags&2 != 0, flags&4 != 0
+		m.Met, m.Watch, m.Deaf, m.Minority = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&16 != 0
 		m.Held = d.duration()
 		m.Join = d.join()
 		m.Given = d.join()

@@ -36,6 +36,7 @@ type checker struct {
 	claimed  map[vote]time.Duration   // when a claim was first made, by that host's clock
 	met      map[uint64]time.Duration // run → when it first had to do with another, global
 	reigned  map[uint64]time.Duration // run → when it began to lead, global
+	counted  map[uint64]time.Duration // the same, or when it was deaf last, as it says
 	quiet    bool
 	leader   string
 }
@@ -44,7 +45,7 @@ type checker struct {
 func newChecker(w *World) checker {
 	return checker{
 		w: w, leaders: map[uint64]uint64{}, shown: map[uint64]uint64{}, confirms: map[vote]bool{},
-		claimed: map[vote]time.Duration{}, reigned: map[uint64]time.Duration{}, met: map[uint64]time.Duration{},
+		claimed: map[vote]time.Duration{}, reigned: map[uint64]time.Duration{}, counted: map[uint64]time.Duration{}, met: map[uint64]time.Duration{},
 	}
 }
 
@@ -77,6 +78,11 @@ func (c *checker) notes(h *host, in seniority.Input, out *seniority.Output) {
 			h.claims++
 		case n.Kind == seniority.Lost && n.Reason == seniority.Merged:
 			c.yielded(h)
+		}
+	}
+	for i := range out.Messages {
+		if m := &out.Messages[i]; m.Kind == seniority.Claim && m.Stand == seniority.Leading {
+			c.counted[h.run] = max(c.counted[h.run], h.clock.global(h.clock.boot(w.now)-m.Held))
 		}
 	}
 	if out.Status.Leader != "" {
@@ -122,7 +128,7 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 	if n.Reason == seniority.Merged {
 		return
 	}
-	c.reigned[h.run] = w.now
+	c.reigned[h.run], c.counted[h.run] = w.now, w.now
 	// All that this host sees must have confirmed, but for the leader before;
 	// short of that time must have passed, more without a majority.
 	asked, votes, missing := 1, 1, 0
@@ -164,17 +170,17 @@ func (c *checker) led(h *host) bool {
 // as the difference is larger than what messages and clocks blur.
 func (c *checker) yielded(h *host) {
 	w := c.w
-	if w.rule.Preempts() || w.chaos || w.standsStill || !c.led(h) || w.now-c.reigned[h.run] < 2*w.timing.Lease {
+	if w.rule.Preempts() || w.chaos || w.standsStill || !c.led(h) || w.now-c.counted[h.run] < 2*w.timing.Lease {
 		return
 	}
 	// Each counts by its own clock.
-	blur := w.timing.Lease + (w.now-c.reigned[h.run])/seniority.Drift
+	blur := w.timing.Lease + (w.now-c.counted[h.run])/seniority.Drift
 	for _, o := range w.hosts {
-		if o != h && o.says() && (!c.led(o) || c.reigned[o.run] < c.reigned[h.run]+blur) {
+		if o != h && o.says() && (!c.led(o) || c.reigned[o.run] < c.counted[h.run]+blur) {
 			return
 		}
 	}
-	w.fail("%s yields though no host has led for longer than its %v", h.name, w.now-c.reigned[h.run])
+	w.fail("%s yields though no host has led for longer than its %v", h.name, w.now-c.counted[h.run])
 }
 
 // world looks at all hosts at this instant.
@@ -240,10 +246,12 @@ func (c *checker) settled() {
 	c.leader = leads[0]
 }
 
-// first is the member that the bully rule prefers, found without the core.
+// first is the member that the bully rule prefers, found without the core. One that has
+// found its own link bad in the chaos before stands aside.
 func (c *checker) first() string {
+	able := func(h *host) bool { return h.mayLead() && h.status.AsideUntil == 0 }
 	best := slices.MaxFunc(c.w.hosts, func(a, b *host) int {
-		return cmp.Or(cmp.Compare(boolInt(a.mayLead()), boolInt(b.mayLead())), cmp.Compare(a.rank, b.rank), cmp.Compare(b.name, a.name))
+		return cmp.Or(cmp.Compare(boolInt(able(a)), boolInt(able(b))), cmp.Compare(a.rank, b.rank), cmp.Compare(b.name, a.name))
 	})
 	return best.name
 }
