@@ -93,7 +93,7 @@ type Config struct {
 	// 0: 1 s.
 	ProbeInterval time.Duration
 
-	// Hook is the program run on leadership events; "": none.
+	// Hook is the program run on leadership events; "" or "off": none.
 	Hook string
 	// HookTimeout limits one run of the hook.
 	HookTimeout time.Duration
@@ -115,8 +115,8 @@ type Config struct {
 	// withdrawn in Ready. "": on if the program's main calls Init, else off.
 	Keeper string
 
-	// Health is the program whose failure makes this member no candidate; "":
-	// none. The first result counts at once; until then it is no candidate.
+	// Health is the program whose failure makes this member no candidate; "" or
+	// "off": none. The first result counts at once; until then it is no candidate.
 	Health string
 	// HealthInterval is how often it runs, and HealthTimeout limits one run.
 	HealthInterval, HealthTimeout time.Duration

@@ -40,6 +40,20 @@ func TestZeroCanMeanSomething(t *testing.T) {
 	}
 }
 
+// At the top level, as in an election, off is no program of that name.
+func TestOffIsNoHookAndNoHealthCheck(t *testing.T) {
+	s, err := Config{Hook: Off, Health: Off, Elections: map[string]ElectionConfig{"web": {}}}.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Hook != "" || s.Health != "" {
+		t.Errorf("want no hook and no health check, got %q and %q", s.Hook, s.Health)
+	}
+	if web := s.elections["web"]; web.Hook != "" || web.Health != "" {
+		t.Errorf("election web: want no hook and no health check, got %q and %q", web.Hook, web.Health)
+	}
+}
+
 func TestBullyPreemptsByDefault(t *testing.T) {
 	if s, err := (Config{Rule: "bully"}).validate(); err != nil || !s.preempt {
 		t.Errorf("want true, got %v (%v)", s.preempt, err)
@@ -166,7 +180,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	for want, c := range map[string]Config{
 		"": {Voters: []string{"a", "b", "c"}, Rule: "bully", ID: 7},
-		"with 1 voters a majority is 1, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are":  {Voters: []string{"a"}},
+		"with 1 voter a majority is 1, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are":   {Voters: []string{"a"}},
 		"with 2 voters a majority is 2, so there is a leader until 1 of them is out of reach; with 3 voters, until 2 are":  {Voters: []string{"a", "b"}},
 		"with 4 voters a majority is 3, so there is a leader until 2 of them are out of reach; with 5 voters, until 3 are": {Voters: []string{"a", "b", "c", "d"}},
 		"id of 7 has no effect with the rule seniority: it ranks members with --rule bully alone":                          {ID: 7},

@@ -117,8 +117,8 @@
 // Their renewals are due at the same instants (seniority.Config.RenewalGrid).
 //
 // Reload takes other elections over, and other hooks, addresses, health checks and
-// commands, without disturbing those that stay. Rule, id, role and preempt of an
-// election count from the next start on.
+// commands, without disturbing those that stay. Rule, role, preempt and preempt-delay
+// of an election count from the next start on.
 //
 // # Standing aside
 //

@@ -38,7 +38,8 @@ func checkHealth(s *settings) (err error) {
 		return fmt.Errorf("health-rise of %d is negative", s.HealthRise)
 	case s.HealthFall < 0:
 		return fmt.Errorf("health-fall of %d is negative", s.HealthFall)
-	case s.Health == "":
+	case s.Health == "" || s.Health == Off:
+		s.Health = ""
 		return nil
 	}
 	if s.Health, err = filepath.Abs(s.Health); err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -119,6 +120,7 @@ func hookFinding(member, hook string, r *keeper.Report) Finding {
 	}
 	return Finding{
 		What: hookFailed, Member: member, Evidence: evidence, Degrades: true,
-		Advice: "Run " + hook + " " + r.Event + " by hand on that member; its output is in the log.",
+		// The hook of a release may have been taken away by then.
+		Advice: "Run " + cmp.Or(hook, "the former hook as") + " " + r.Event + " by hand on that member; its output is in the log.",
 	}
 }

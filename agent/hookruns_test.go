@@ -57,6 +57,15 @@ func TestOnlyTheChangeOfACheckIsLogged(t *testing.T) {
 	})
 }
 
+// The release of a hook that a reload took away may fail when no hook is configured.
+func TestTheAdviceAboutAHookThatWasTakenAway(t *testing.T) {
+	for hook, want := range map[string]string{"/h": "Run /h release by hand", "": "Run the former hook as release by hand"} {
+		if got := hookFinding("m0", hook, &keeper.Report{Event: "release", Exit: 1}).Advice; !strings.HasPrefix(got, want) {
+			t.Errorf("hook %q: want %q…, got %q", hook, want, got)
+		}
+	}
+}
+
 // Between the decision of the core and the sending of its messages this process
 // may be stopped. What it decided is then no longer true and must not be sent.
 func TestMessagesDecidedBeforeAPauseAreNotSent(t *testing.T) {

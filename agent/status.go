@@ -219,7 +219,8 @@ type Answer struct {
 
 // Event is one entry of the live stream.
 type Event struct {
-	// Kind is state, leader, member, election, hook, command, health or maintenance.
+	// Kind is state, leader, member, election, hook, command, address, health or
+	// maintenance.
 	Kind string `json:"kind"`
 	// Time is when it happened, by this member's wall clock.
 	Time time.Time `json:"time"`

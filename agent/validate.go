@@ -217,7 +217,8 @@ func checkHook(s *settings) (err error) {
 	if len(s.Run) > 0 && s.Run[0] == "" {
 		return errors.New("run: the command has no name")
 	}
-	if s.Hook == "" {
+	if s.Hook == "" || s.Hook == Off {
+		s.Hook = ""
 		return nil
 	}
 	if s.Hook, err = filepath.Abs(s.Hook); err != nil {

@@ -256,7 +256,7 @@ func (a *api) index(w http.ResponseWriter, r *http.Request) {
 		var text bytes.Buffer
 		fmt.Fprintf(&text, "doyen %s\n\n", agent.Version)
 		for _, c := range a.calls {
-			fmt.Fprintf(&text, "%-4s  %-17s  %s\n", c.Method, c.Path, c.Summary)
+			fmt.Fprintf(&text, "%-7s  %-17s  %s\n", c.Method, c.Path, c.Summary)
 		}
 		setHeaders(w, textType)
 		w.Write(text.Bytes())

@@ -84,6 +84,7 @@ func (d *description) checkStream(stream string) {
 	node, place := d.at("paths", "/events", "get", "responses", "200", "x-events")
 	missing := maps.Clone(node.(map[string]any))
 	delete(missing, "address") // it takes an interface of the host's
+	delete(missing, "store")   // it has a stream of its own
 	kind := ""
 	for line := range strings.Lines(stream) {
 		if name, ok := strings.CutPrefix(line, "event: "); ok {

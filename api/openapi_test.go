@@ -168,6 +168,7 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		"Lease": agent.Lease{}, "Member": agent.MemberInfo{}, "Leadership": agent.Leadership{}, "Readiness": agent.Readiness{},
 		"Result": agent.Result{}, "LeaderEvent": agent.LeaderEvent{}, "MemberEvent": agent.MemberEvent{},
 		"ElectionEvent": agent.ElectionEvent{}, "MaintenanceEvent": agent.MaintenanceEvent{},
+		"AddressEvent": agent.AddressEvent{}, "Held": Held{},
 		"StoreResult": store.Result{}, "StoreValue": store.Value{}, "StoreChange": store.Change{},
 		"Verdict": diagnosis.Verdict{}, "Diagnosis": diagAnswer{},
 	} {

@@ -115,7 +115,10 @@ func (l *Log) leader(s Step, n *seniority.Note) {
 		l.to.Info("following a leader", append([]any{"leader", n.Peer}, l.beginning(s, n)...)...)
 	default:
 		reason := history.EndReason(n.Reason)
-		attrs := []any{"previous", previous, "reason", reason, "why", l.endWords(reason, false)}
+		attrs := []any{"previous", previous, "reason", reason}
+		if why := l.endWords(reason, false); why != "" {
+			attrs = append(attrs, "why", why)
+		}
 		if heard := s.Track.HeardAt(previous); n.Reason == seniority.LeaderSilent && heard != 0 {
 			attrs = append(attrs, "last_heard", words.Ago(s.Now.Boot-heard))
 		}

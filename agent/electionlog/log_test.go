@@ -92,6 +92,21 @@ func TestTimeWithoutALeader(t *testing.T) {
 	}
 }
 
+// A reason that has no words has no empty ones, and a leader that hears nothing has some.
+func TestWhyThereIsNoLeader(t *testing.T) {
+	for reason, want := range map[seniority.Reason]string{
+		seniority.LeaderDeaf: `reason=leader-deaf why="it hears no answer, as it says itself: its messages reach others, and theirs do not reach it"`,
+		seniority.NoWatchdog: `reason=no-watchdog`,
+	} {
+		log, logged := lines()
+		note := seniority.Note{Kind: seniority.LeaderChanged, Term: 7, Reason: reason}
+		New(log, "b").Notes(Step{Status: &seniority.Status{Previous: "a"}, Track: &history.Track{}}, []seniority.Note{note})
+		if got := logged(); len(got) != 1 || !strings.HasSuffix(got[0], want) {
+			t.Errorf("want one line with %q at its end, got %q", want, got)
+		}
+	}
+}
+
 // In available mode no votes renew a lease; and a member whose settings name a further
 // election no longer departs from that, and not from the group.
 func TestWhyAMemberLeadsNoMore(t *testing.T) {

@@ -23,6 +23,8 @@ func (l *Log) endWords(reason string, retired bool) string {
 		return "it hands over; its release is under way"
 	case seniority.LeaderSilent.String():
 		return "its renewals stopped: its host is dead, cut off, or frozen"
+	case seniority.LeaderDeaf.String():
+		return "it hears no answer, as it says itself: its messages reach others, and theirs do not reach it"
 	case seniority.LeaderDied.String():
 		return "its agent has ended without a hand-over, or was too late to renew; its keeper or its host has told the others"
 	case seniority.LeaseLost.String():

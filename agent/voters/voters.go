@@ -76,12 +76,15 @@ func Wasted(n int) string {
 	}
 	majority := n/2 + 1
 	more := n + 1 + n%2
-	verb := "are"
+	verb, s := "are", "s"
 	if n-majority+1 == 1 {
 		verb = "is"
 	}
-	return fmt.Sprintf("with %d voters a majority is %d, so there is a leader until %d of them %s out of reach; with %d voters, until %d are",
-		n, majority, n-majority+1, verb, more, more-more/2)
+	if n == 1 {
+		s = ""
+	}
+	return fmt.Sprintf("with %d voter%s a majority is %d, so there is a leader until %d of them %s out of reach; with %d voters, until %d are",
+		n, s, majority, n-majority+1, verb, more, more-more/2)
 }
 
 // asDNS returns a host, with or without a port, as DNS compares names: in lower

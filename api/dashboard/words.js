@@ -29,6 +29,7 @@ const reasons = {
   "handing-over": "it hands over",
   "leader-silent": "fell silent",
   "leader-died": "its agent died",
+  "leader-deaf": "it heard no answer",
   "carrier-lost": "lost the link of its floating address",
   "alone": "no other member was there to ask",
   "outvoted": "not enough voters confirmed",

@@ -66,7 +66,7 @@ func clientCommands(settings flagValues) []*cli.Command {
 		return c
 	}
 	history := ask("history", "list past leaderships, newest first", answerTime, askHistory)
-	history.Description = "DETECTION counts from the last sign of the old leader, a renewal, which is up to a third of the lease before its end;\nCONFIRM from the claim to the win; HOOK is how long acquire took. Only the member that won knows the first two."
+	history.Description = "DETECTION counts from the last sign of the old leader, a renewal, which is up to a third of the lease before its end;\nCONFIRM from the claim to the win; HOOK is how long acquire took. Only the member that won\nknows them: - elsewhere, and where there was nothing to wait for, as after a hand-over."
 	join := tell("join", "dial more seeds until this agent ends", joinSeeds)
 	join.ArgsUsage = "HOST[:PORT]…"
 	return []*cli.Command{
@@ -76,7 +76,7 @@ func clientCommands(settings flagValues) []*cli.Command {
 		ask("elections", "list the elections over this group, and where each is led", answerTime, askElections),
 		of(ask("status", "show what this member believes", answerTime, askStatus)),
 		of(ask("diag", "ask every member and give a verdict; exit 3 if they disagree", answerTime, askDiag)),
-		of(ask("watch", "print events as they happen: leader, member, election, hook, health and maintenance", answerTime, watch)),
+		of(ask("watch", "print events as they happen: leader, member, election, hook, command, address, health and maintenance", answerTime, watch)),
 		of(history),
 		of(waiting(ask("ready", "say whether failover would work now; exit 2 if not", answerTime, askReady))),
 		of(handOver),

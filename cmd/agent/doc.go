@@ -2,9 +2,10 @@
 //
 // Without a command it is the agent itself, and runs until SIGTERM or SIGINT:
 // it then hands over, releases, leaves, and exits 0; a second signal exits at
-// once, and the keeper releases. SIGHUP reads the log level and the files with
-// secrets again. 'agent help' lists the flags and the other commands: those that ask or
-// tell a running agent over HTTP, and those that need none.
+// once, and the keeper releases. SIGHUP reads the configuration and the files with
+// secrets again; the log names what counts only from the next start on. 'agent help'
+// lists the flags and the other commands: those that ask or tell a running agent over
+// HTTP, and those that need none.
 //
 // # Settings
 //
@@ -18,10 +19,11 @@
 //
 // # Exit codes
 //
-// 0: done; for leader and status there is a leader, for diag all that answered
-// agree besides. 1: could not ask, could not be done, or could not start. 2: no
-// leader (ready: not ready), or a bad flag or configuration. 3: two leaders, or
-// members that disagree. What went wrong is one sentence on stderr.
+// 0: done; for leader and status there is a leader, for is-leader this member leads,
+// for diag all that answered agree besides. 1: could not ask, could not be done, or
+// could not start. 2: no leader (is-leader, exec: this member does not lead; ready: not
+// ready), or a bad flag or configuration. 3: two leaders, or members that disagree
+// (exec: the lead was lost); else exec has the exit code of its command. What went wrong is one sentence on stderr.
 //
 // # Under systemd
 //

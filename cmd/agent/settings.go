@@ -80,7 +80,7 @@ var settings = []setting{
 	{name: "probe-interval", text: "1s", usage: "how often (`DURATION`) gossip probes one other member; the leader is watched by its renewals instead",
 		set: positive(func(o *options) *time.Duration { return &o.ProbeInterval })},
 
-	{name: "hook", usage: "`PROGRAM` run as 'PROGRAM EVENT' on release, acquire, check and change",
+	{name: "hook", usage: "`PROGRAM` run as 'PROGRAM EVENT' on release, acquire, check and change; off: none",
 		set: text(func(o *options) *string { return &o.Hook })},
 	{name: "hook-timeout", text: agent.DefaultHookTimeout.String(), usage: "limit (`DURATION`) of one run of the hook",
 		set: positive(func(o *options) *time.Duration { return &o.HookTimeout })},
@@ -98,7 +98,7 @@ var settings = []setting{
 	{name: "watchdog", usage: "watchdog `DEVICE` such as /dev/watchdog, armed while this member leads and has a hook or a command: a host whose agent and keeper are both dead or frozen restarts",
 		set: text(func(o *options) *string { return &o.Watchdog })},
 
-	{name: "health", usage: "`PROGRAM` whose failure makes this member no candidate, and a leader hand over",
+	{name: "health", usage: "`PROGRAM` whose failure makes this member no candidate, and a leader hand over; off: none",
 		set: text(func(o *options) *string { return &o.Health })},
 	{name: "health-interval", text: agent.DefaultHealthInterval.String(), usage: "how often (`DURATION`) the health check runs",
 		set: positive(func(o *options) *time.Duration { return &o.HealthInterval })},

@@ -55,7 +55,7 @@ func validate(c *cli.Context, values flagValues) error {
 		fmt.Fprintln(w, programs)
 	}
 	fmt.Fprintf(w, "worst failover with %d candidates: %v\n", candidates, b.WorstFailover)
-	showFailover(w, b.LeastFailover, b.UsualFailover, b.WorstFailover, o.Config.Hook != "")
+	showFailover(w, b.LeastFailover, b.UsualFailover, b.WorstFailover, o.Config.Hook != "" && o.Config.Hook != agent.Off)
 	if b.Watchdog != 0 {
 		fmt.Fprintf(w, "a leader whose agent and keeper are both dead or frozen restarts within %v, by its watchdog\n", b.Watchdog)
 	}

@@ -140,6 +140,16 @@ func TestValidateWarns(t *testing.T) {
 	}
 }
 
+// A hook adds its own time to a failover; off is none.
+func TestValidateTellsOfAHook(t *testing.T) {
+	for hook, want := range map[string]bool{"/bin/true": true, "off": false} {
+		stdout, _, code := runBinary(t, nil, "validate", "--hook", hook, "--health", "off")
+		if got := strings.Contains(stdout, "the hook's own time"); code != exitOK || got != want {
+			t.Errorf("validate --hook %s: got exit %d and %q, want the hook's own time in it: %v", hook, code, stdout, want)
+		}
+	}
+}
+
 // Validate changes nothing on the host: it makes no directory, and no table of
 // nftables, not even for a moment.
 func TestValidateChangesNothing(t *testing.T) {
