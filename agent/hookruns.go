@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"doyen/agent/floatingip"
@@ -35,6 +36,29 @@ func newRuns(pub *Election, findings ownfindings.Election) runs {
 		u.command = &CommandState{Argv0: argv[0]}
 	}
 	return u
+}
+
+// keeperDied takes back what only the keeper that told it can say is over.
+func (u *runs) keeperDied() {
+	for _, what := range floatingip.Lasting {
+		u.findings.Clear(what, u.pub.self.Name)
+	}
+}
+
+// keeperReplaced takes in that the keeper after a dead one has released all that was
+// left: it tells of nothing that had gone before it came, such as an address whose lifetime
+// had ended, so that what the dead one told last would stand for good.
+// released is the term of the leadership that the dead one acted for; 0: none.
+func (u *runs) keeperReplaced(now time.Duration, released uint64) {
+	if slices.ContainsFunc(u.addresses, func(a AddressState) bool { return a.Held }) {
+		u.noteAddress(now, &floatingip.Event{What: floatingip.GivenUp, Addresses: floatingip.States(u.pub.cfg().floating)})
+	}
+	if c := u.command; c != nil && c.PID != nil {
+		u.noteCommand(now, &keeper.Report{Term: released, Command: &keeper.CommandReport{
+			Argv0: c.Argv0, PID: *c.PID, Restarts: c.Restarts, Exit: -1, Err: "its keeper has died", Stopped: true,
+			Ran: time.UnixMilli(u.pub.cfg().now().Wall).Sub(*c.Since),
+		}})
+	}
 }
 
 // noteHook tells of a run of the hook.

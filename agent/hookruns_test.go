@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"doyen/agent/floatingip"
 	"doyen/agent/keeper"
 	"doyen/seniority"
 )
@@ -204,6 +205,43 @@ func TestElectionThatTheKeeperRefusesIsNotLed(t *testing.T) {
 		a.executor.reports <- keeper.Report{Election: "web", StartupDone: true}
 		g.await(10*time.Second, "it leads web again", leads)
 		if got := a.findingsOf(keeperRefused); len(got) != 0 {
+			t.Errorf("want the finding ended, got %+v", got)
+		}
+	})
+}
+
+// What a dead keeper held and what its lasting findings told of ends with it, also where the
+// next one finds nothing left of it and so tells nothing: the kernel may have taken the
+// address off meanwhile.
+func TestNothingOfADeadKeeperStands(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a := g.add(nil)
+		time.Sleep(5 * time.Second)
+		address := floatingip.State{Address: "192.0.2.10/24", Interface: "eth0", Held: true, Since: time.Now()}
+		for _, ev := range []floatingip.Event{
+			{What: floatingip.Taken, Addresses: []floatingip.State{address}},
+			{What: floatingip.NotAnnounced, Evidence: "no buffer space", Addresses: []floatingip.State{address}},
+		} {
+			a.executor.reports <- keeper.Report{Address: &ev}
+		}
+		a.executor.reports <- keeper.Report{Command: &keeper.CommandReport{Argv0: "/bin/job", PID: 4711, Running: true}}
+		time.Sleep(time.Second)
+		if s := a.State(); len(s.Addresses) != 1 || !s.Addresses[0].Held || s.Command == nil || s.Command.PID == nil || len(a.findingsOf(floatingip.NotAnnounced)) != 1 {
+			t.Fatalf("got %+v, %+v, %+v", s.Addresses, s.Command, s.Findings)
+		}
+		a.executor.reports <- keeper.Report{KeeperDied: true, Err: "signal: killed"}
+		a.executor.reports <- keeper.Report{StartupDone: true}
+		time.Sleep(time.Second)
+		s := a.State()
+		for _, address := range s.Addresses {
+			if address.Held {
+				t.Errorf("want nothing held, got %+v", address)
+			}
+		}
+		if s.Command == nil || s.Command.PID != nil || s.Command.LastExit == nil {
+			t.Errorf("want the command ended, got %+v", s.Command)
+		}
+		if got := a.findingsOf(floatingip.NotAnnounced); len(got) != 0 {
 			t.Errorf("want the finding ended, got %+v", got)
 		}
 	})

@@ -141,12 +141,13 @@ func (l *loop) startup(ctx context.Context) bool {
 			unchecked = 0
 		case r := <-l.executor.Reports():
 			if e := l.electionOf(&r); e != nil {
-				e.runs.noteHook(l.agent.cfg.now().Boot, &r)
-				e.runs.noteAddress(l.agent.cfg.now().Boot, r.Address)
+				now := l.agent.cfg.now().Boot
+				e.runs.noteHook(now, &r)
+				e.runs.noteAddress(now, r.Address)
 				if r.StartupDone || r.Refused != "" {
 					delete(unreleased, e.pub.name)
 				}
-				e.noteRefused(&r)
+				e.noteRefused(now, &r)
 			}
 		case n := <-l.news:
 			first := n.election.pub.health.Load() == nil

@@ -93,6 +93,7 @@ func (l *loop) report(r *keeper.Report) {
 		}
 		l.findings.Set(now, findingsKept, f)
 		for _, e := range l.elections {
+			e.runs.keeperDied()
 			e.fitness.keeperless = true
 			e.fire()
 			e.judgeFitness()
@@ -113,7 +114,7 @@ func (l *loop) electionOf(r *keeper.Report) *election {
 const keeperRefused = "keeper-refused"
 
 // noteRefused takes in that the keeper cannot act for the election, or can again.
-func (e *election) noteRefused(r *keeper.Report) {
+func (e *election) noteRefused(now time.Duration, r *keeper.Report) {
 	switch {
 	case r.Refused != "":
 		e.fitness.keeperless = true
@@ -123,6 +124,9 @@ func (e *election) noteRefused(r *keeper.Report) {
 			Advice:   "Mend that and have the agent read its configuration again.",
 		})
 	case r.StartupDone:
+		if e.fitness.keeperless {
+			e.runs.keeperReplaced(now, r.Released)
+		}
 		e.fitness.keeperless = false
 		e.findings.Clear(keeperRefused, e.self.Name)
 	}
@@ -133,7 +137,7 @@ func (e *election) report(now time.Duration, r *keeper.Report) {
 	e.runs.noteHook(now, r)
 	e.runs.noteCommand(now, r)
 	e.runs.noteAddress(now, r.Address)
-	e.noteRefused(r)
+	e.noteRefused(now, r)
 	switch {
 	case r.Address != nil:
 		e.step(seniority.Input{Kind: seniority.Tick}) // publishes it

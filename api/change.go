@@ -80,12 +80,14 @@ func (a *api) change(what string, read func(Election, *http.Request, []byte) (de
 		patience(w, changeTimeout)
 		ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
 		defer cancel()
-		a.result(w, do, ctx)
+		if err := a.result(w, do, ctx); errors.Is(err, agent.ErrRefused) {
+			a.log.Info("refused to "+what, append(attrs, "why", printable(err.Error(), maxText))...)
+		}
 	}
 }
 
-// result carries a change out and answers how it went.
-func (a *api) result(w http.ResponseWriter, do deed, ctx context.Context) {
+// result carries a change out, answers how it went, and returns its error.
+func (a *api) result(w http.ResponseWriter, do deed, ctx context.Context) error {
 	result, err := do(ctx)
 	switch {
 	case err == nil:
@@ -101,6 +103,7 @@ func (a *api) result(w http.ResponseWriter, do deed, ctx context.Context) {
 		a.log.Error("a requested change failed", "err", err)
 		a.fail(w, http.StatusInternalServerError, printable(err.Error(), maxText))
 	}
+	return err
 }
 
 // permit answers a call that is refused; it reports whether the call may go on.

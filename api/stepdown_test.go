@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -61,6 +63,24 @@ func TestStepDownFor(t *testing.T) {
 			wantError(t, w, http.StatusBadRequest, test.problem)
 		} else if w.Code != http.StatusOK {
 			t.Errorf("%q %q: want 200, got %d: %s", test.query, test.body, w.Code, w.Body)
+		}
+	}
+}
+
+// What the member was asked and did not do is in its log with the reason, beside the line
+// that it was asked: a reader of the log did not see the answer.
+func TestRefusalIsLogged(t *testing.T) {
+	var text strings.Builder
+	f := newFake()
+	f.change = func(context.Context, string) (agent.Result, error) {
+		return agent.Result{}, fmt.Errorf("%w: no member is called x", agent.ErrRefused)
+	}
+	c := quiet(f)
+	c.Log = slog.New(slog.NewTextHandler(&text, nil))
+	ask(t, New(c), "POST", "/step-down?to=x")
+	for _, want := range []string{"INFO msg=\"asked to step down\" by=", "INFO msg=\"refused to step down\" by=", "why=\"refused: no member is called x\""} {
+		if strings.Count(text.String(), want) != 1 {
+			t.Errorf("want one line with %s, got\n%s", want, &text)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (l *Log) endWords(reason string, retired bool) string {
 	case seniority.Requested.String():
 		return "it was asked to hand over"
 	case seniority.Preempted.String():
-		return "the rule prefers another member"
+		return "the rule, or the placement, prefers another member"
 	case seniority.HookFailed.String():
 		return "the hook failed to acquire"
 	case seniority.CommandFailed.String():

@@ -49,7 +49,7 @@ func (s *Set) change(addrs []Address) error {
 		return nil
 	}
 	if len(addrs) == 0 {
-		s.event(Event{What: GivenUp})
+		s.event(Event{What: GivenUp, Gone: States(gone)})
 		return nil
 	}
 	err := s.refused()
@@ -66,7 +66,7 @@ func (s *Set) change(addrs []Address) error {
 		return err
 	}
 	s.setHeld(true)
-	s.event(Event{What: Taken})
+	s.event(Event{What: Taken, Gone: States(gone)})
 	s.announce()
 	return nil
 }

@@ -2,6 +2,7 @@ package floatingip
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,10 @@ const (
 	NotAnnounced  = "floating-ip-not-announced"
 )
 
+// Lasting are the findings that last until an Event says that they are over. Of a Set that
+// is no more none does.
+var Lasting = []string{NoNftables, NotWatched, NotRestored, NotProlonged, NotAnnounced}
+
 // Event is one thing that happened to the floating addresses.
 type Event struct {
 	// What is one of the constants above.
@@ -39,6 +44,8 @@ type Event struct {
 	Over bool `json:",omitempty"`
 	// Addresses are all addresses of the Set as they are after the event.
 	Addresses []State
+	// Gone are those that were held and are no part of the Set any more.
+	Gone []State `json:",omitempty"`
 }
 
 // State is one floating address at one instant.
@@ -68,22 +75,16 @@ func (e *Event) Finding(member string) findings.Finding {
 
 // Lasts reports whether the finding that e tells of lasts until another event
 // says that it is over.
-func (e *Event) Lasts() bool {
-	switch e.What {
-	case NoNftables, NotWatched, NotRestored, NotProlonged, NotAnnounced:
-		return true
-	}
-	return false
-}
+func (e *Event) Lasts() bool { return slices.Contains(Lasting, e.What) }
 
-// Log writes e as one line.
+// Log writes e as one line, or as two if another configuration has taken addresses away.
 func (e *Event) Log(log *slog.Logger) {
-	var names []string
-	for _, a := range e.Addresses {
-		names = append(names, a.Address+"@"+a.Interface)
+	if len(e.Gone) > 0 {
+		log.Info("floating addresses given up", names(e.Gone))
 	}
-	attrs := []any{slog.String("addresses", strings.Join(names, ","))}
+	attrs := []any{names(e.Addresses)}
 	switch {
+	case len(e.Gone) > 0 && len(e.Addresses) == 0: // that was all
 	case e.Evidence != "":
 		attrs = append(attrs, slog.String("what", e.What), slog.String("evidence", e.Evidence), slog.String("advice", e.Advice))
 		log.Warn("floating address: a finding begins", attrs...)
@@ -96,4 +97,13 @@ func (e *Event) Log(log *slog.Logger) {
 	case e.What == GivenUp:
 		log.Info("floating addresses given up", attrs...)
 	}
+}
+
+// names is what the log has of addresses.
+func names(states []State) slog.Attr {
+	var list []string
+	for _, s := range states {
+		list = append(list, s.Address+"@"+s.Interface)
+	}
+	return slog.String("addresses", strings.Join(list, ","))
 }

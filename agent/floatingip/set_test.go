@@ -4,6 +4,7 @@ package floatingip
 
 import (
 	"errors"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -493,8 +494,26 @@ func TestChangeTouchesOnlyWhatChanges(t *testing.T) {
 	if kept, there := a.addrs()[float4Held]; !there || kept.Flags != before.Flags {
 		t.Errorf("want %s left alone, got %+v, was %+v", float4Held, kept, before)
 	}
+	logged := func(want ...string) {
+		t.Helper()
+		var text strings.Builder
+		events := s.events()
+		events[len(events)-1].Log(slog.New(slog.NewTextHandler(&text, nil)))
+		lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+		if len(lines) != len(want) {
+			t.Fatalf("want %d lines, got\n%s", len(want), &text)
+		}
+		for i := range want {
+			if !strings.HasSuffix(lines[i], want[i]) {
+				t.Errorf("want a line with %s, got %s", want[i], lines[i])
+			}
+		}
+	}
+	logged("taken and announced\" addresses=" + float4Net + "@eth0," + float6Net + "@eth0")
 	change([]netip.Addr{float6}, float6Net+"@eth0")
+	logged("given up\" addresses="+float4Net+"@eth0", "taken and announced\" addresses="+float6Net+"@eth0")
 	change(nil)
+	logged("given up\" addresses=" + float6Net + "@eth0")
 	change([]netip.Addr{float4}, float4Net+"@eth0")
 	if err := s.Drop(); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"doyen/agent/words"
@@ -23,9 +22,9 @@ type List struct {
 	own       map[string]noticed         // by their word and the member they are about
 	shared    map[string]map[string]bool // by their word, the elections that have them
 	published []findings.Finding
-	began     map[string]time.Duration // when those that stand began, by key
-	lines     int                      // the log's lines of beginnings in a minute
-	linesTill time.Duration            // when that minute ends
+	began     map[string]begun // those that stand, by key
+	lines     int              // the log's lines of beginnings in a minute
+	linesTill time.Duration    // when that minute ends
 	stale     bool
 	due       time.Duration // boot time at which others must be published again
 }
@@ -33,6 +32,12 @@ type List struct {
 type noticed struct {
 	finding findings.Finding
 	until   time.Duration // boot time; 0: until it is cleared
+}
+
+// begun is a finding that stands, and since when.
+type begun struct {
+	finding findings.Finding
+	at      time.Duration
 }
 
 // Set adds a finding, or replaces the one of the same name about the same
@@ -111,20 +116,20 @@ const maxLines = 20
 // log logs which findings have begun and which are over. It is the only place that
 // does, for all that find them.
 func (f *List) log(now time.Duration, current []findings.Finding) {
-	standing := make(map[string]time.Duration, len(current))
+	standing := make(map[string]begun, len(current))
 	for _, x := range current {
 		k := key(x.Election, x.What, x.Member)
-		began, stands := f.began[k]
+		b, stands := f.began[k]
 		if !stands {
-			began = now
+			b = begun{x, now}
 			f.logBegin(now, &x)
 		}
 		delete(f.began, k)
-		standing[k] = began
+		standing[k] = b
 	}
 	for _, k := range slices.Sorted(maps.Keys(f.began)) {
-		if what, about, _ := strings.Cut(k, " "); what != f.Quiet {
-			f.Log.Info("finding is over", "what", what, "about", about, "lasted", words.Round(now-f.began[k]))
+		if b := f.began[k]; b.finding.What != f.Quiet {
+			f.logOf(&b.finding).Info("finding is over", "what", b.finding.What, "about", b.finding.Member, "lasted", words.Round(now-b.at))
 		}
 	}
 	f.began = standing
@@ -140,8 +145,17 @@ func (f *List) logBegin(now time.Duration, x *findings.Finding) {
 	}
 	switch f.lines++; {
 	case f.lines <= maxLines:
-		f.Log.Warn("finding", "what", x.What, "about", x.Member, "evidence", x.Evidence, "advice", x.Advice)
+		f.logOf(x).Warn("finding", "what", x.What, "about", x.Member, "evidence", x.Evidence, "advice", x.Advice)
 	case f.lines == maxLines+1:
 		f.Log.Warn("more findings are held back for a minute; agent diag lists them")
 	}
+}
+
+// logOf is the log for lines about a finding: of an election they name it first, as all
+// its lines do.
+func (f *List) logOf(x *findings.Finding) *slog.Logger {
+	if x.Election == "" {
+		return f.Log
+	}
+	return f.Log.With("election", x.Election)
 }

@@ -84,3 +84,25 @@ func TestLogOfFindings(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 }
+
+// What one host has for three elections are three findings with the same words: only the
+// election tells their lines apart, of the beginning as of the end.
+func TestLogOfFindingsNamesTheElection(t *testing.T) {
+	var text strings.Builder
+	f := List{Log: slog.New(slog.NewTextHandler(&text, nil))}
+	x := findings.Finding{What: "no-link", Member: "a", Evidence: "eth0"}
+	f.Set(0, 0, x)
+	f.Of("web").Set(0, 0, x)
+	f.Publish(time.Second, 0, nil)
+	f.Clear("no-link", "a")
+	f.Of("web").ClearAll("a")
+	f.Publish(2*time.Second, 0, nil)
+	for _, want := range []string{
+		"msg=finding what=no-link about=a ", "msg=finding election=web what=no-link about=a ",
+		`msg="finding is over" what=no-link about=a `, `msg="finding is over" election=web what=no-link about=a `,
+	} {
+		if strings.Count(text.String(), want) != 1 {
+			t.Errorf("want one line with %s, got\n%s", want, &text)
+		}
+	}
+}

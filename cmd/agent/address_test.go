@@ -151,6 +151,37 @@ func TestFloatingAddressRemovedComesBack(t *testing.T) {
 	})
 }
 
+// TestAddressOfAKeeperThatHungIsNotHeld stops the leader's keeper, which the agent
+// replaces, and takes the address off meanwhile, as the kernel does at the end of a
+// lifetime: the member must not go on saying that it has the address.
+func TestAddressOfAKeeperThatHungIsNotHeld(t *testing.T) {
+	l := startFloating(t, "--voters", "seeds")
+	h := l.holder()
+	before := h.state()
+	if before.KeeperPID == nil {
+		t.Fatal("keeper_pid: got null, want the keeper's")
+	}
+	if err := syscall.Kill(*before.KeeperPID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ip(t, "-n", h.ns, "addr", "del", floating+"/24", "dev", "eth0")
+	l.eventually(func() error {
+		if s := h.state(); s.KeeperPID == nil || *s.KeeperPID == *before.KeeperPID {
+			return fmt.Errorf("want another keeper, got %v", s.KeeperPID)
+		}
+		return nil
+	})
+	l.eventually(func() error {
+		for _, h := range l.hosts {
+			s := h.state()
+			if len(s.Addresses) != 1 || s.Addresses[0].Held != h.holds() {
+				return fmt.Errorf("%s: has the address %v, and says %+v; log:\n%s", h.name, h.holds(), s.Addresses, h.log())
+			}
+		}
+		return nil
+	})
+}
+
 // TestCleanStopLeavesNothing stops a leader in good order, again and again: its
 // keeper must live to take the address and the tables away.
 func TestCleanStopLeavesNothing(t *testing.T) {

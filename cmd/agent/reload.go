@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -47,7 +48,10 @@ type reloader struct {
 // and does not keep the rest from being read.
 func (r *reloader) reload() {
 	o, err := load(r.values, os.Getenv)
-	if err == nil {
+	_, programs := o.checkPrograms()
+	if err = errors.Join(err, programs); err != nil {
+		err = errors.Join(err, o.Config.CheckHost())
+	} else {
 		err = r.takeSettings(&o)
 	}
 	if err != nil {
@@ -80,9 +84,6 @@ const reloadLimit = 10 * time.Second
 // takeSettings has the agent take over what may change, which it logs by election,
 // and names what has changed and may not.
 func (r *reloader) takeSettings(o *options) error {
-	if _, err := o.checkPrograms(); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), reloadLimit)
 	defer cancel()
 	later, err := r.agent.Reload(ctx, o.Config)

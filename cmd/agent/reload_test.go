@@ -204,10 +204,10 @@ func TestReloadOfTheConfiguration(t *testing.T) {
 	path := g.secretFile("doyen.yaml", "log-level: info\n")
 	a.start("--lone-wait", "0s", "--config", path)
 	g.checkLeader(a, a)
-	g.secretFile("doyen.yaml", "log-level: loud\nprofil: wan\nelections: {web: {rule: none}, mail: {}}\n")
+	g.secretFile("doyen.yaml", "log-level: loud\nprofil: wan\nelections: {web: {rule: none}, mail: {hook: /missing-hook, run: [/missing-job]}}\n")
 	a.reload("the configuration is bad, so that nothing of it counts: all settings stay as they were")
 	log := a.log()
-	for _, fault := range []string{"log-level", "profil", "election web"} {
+	for _, fault := range []string{"log-level", "profil", "election web", "/missing-hook", "/missing-job"} {
 		if line := lineWith(log, "the configuration is bad"); !strings.Contains(line, fault) {
 			t.Errorf("want the line about a bad file to name %s, got %q", fault, line)
 		}
