@@ -90,7 +90,7 @@ var mutants = []mutant{
 		[]edit{{"agent/fitness.go", "e.fitness.quorum = votes > 1 && votes >= others; e.fitness.quorum && e.last.Leading", "false"}},
 		"./cmd/agent", "TestMemberWithoutVotersBesideAQuorum"},
 	{"a member that was handed the lead gives it up when its check fails",
-		[]edit{{"seniority/view.go", "c.unfit == Unhealthy && c.heir", "false"}},
+		[]edit{{"seniority/view.go", "c.unfit == Unhealthy && c.mustLead", "false"}},
 		"./cmd/agent", "TestHealthFailsEverywhere"},
 	{"a term is written over the newest record",
 		[]edit{{"agent/termfile.go", "int64(f.sequence+1)%2*int64(f.size)", "0"}},

@@ -2,7 +2,7 @@ package seniority
 
 import "time"
 
-// Reach is which voters hear this node and are heard by it. In quorum mode only
+// reach is which voters hear this node and are heard by it. In quorum mode only
 // a node that reaches a majority can lead, and gossip cannot tell: its view
 // holds all that are connected over others too. So
 //
@@ -36,10 +36,14 @@ type echo struct {
 const (
 	// maxLost is the most leases that a claimant waits which reaches no majority.
 	maxLost = 8
-	// reachKept is for how many half leases an echo counts: one lost round of
-	// probes, a lease apart, changes nothing.
-	reachKept = 5
+	// unknownLeases is how many leases a leader waits for a member to say how far it
+	// reaches: members of older versions never do.
+	unknownLeases = 5
 )
+
+// echoLife is how long an echo counts: one lost round of probes, a lease apart, changes
+// nothing.
+func echoLife(lease time.Duration) time.Duration { return 5 * lease / 2 }
 
 // lose notes a claim that too few voters have answered, and returns how long
 // to wait before the next.
@@ -77,7 +81,7 @@ func (c *Core) probe(now Now) {
 // inVain reports whether the leader has asked for so long that who has not said
 // how far it reaches never will: members of older versions do not.
 func (r *reach) inVain(now Now, lease time.Duration) bool {
-	return r.since != 0 && now.Boot-r.since >= reachKept*lease
+	return r.since != 0 && now.Boot-r.since >= unknownLeases*lease
 }
 
 // known reports whether a member has said lately how far it reaches.
@@ -99,7 +103,7 @@ func (c *Core) onProbe(now Now, m *Message) {
 	}
 	answer := Message{Kind: Echo, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq}
 	if c.led.name == m.From {
-		c.reach.asked, c.reach.answer = now.Boot+reachKept*c.timing.Lease/2, answer
+		c.reach.asked, c.reach.answer = now.Boot+echoLife(c.timing.Lease), answer
 	}
 	c.echo(now, answer)
 }
@@ -189,7 +193,7 @@ func (e *quorum) hears(now Now) int {
 	}
 	n := 0
 	for _, v := range e.cfg.Voters {
-		if at, ok := e.reach.heard[v]; v == e.self.Voter || ok && now.Boot-at <= reachKept*e.timing.Lease/2 {
+		if at, ok := e.reach.heard[v]; v == e.self.Voter || ok && now.Boot-at <= echoLife(e.timing.Lease) {
 			n++
 		}
 	}
@@ -212,6 +216,6 @@ func (e *quorum) reached() bool {
 // whether a majority can hear it.
 func (e *quorum) reaches(now Now, m *Member) (known, can bool) {
 	r, ok := e.reach.echoes[m.Voter]
-	known = ok && now.Boot-r.at <= reachKept*e.timing.Lease/2
+	known = ok && now.Boot-r.at <= echoLife(e.timing.Lease)
 	return known, known && r.can
 }

@@ -40,5 +40,5 @@
 // anything else.
 //
 // As the first process of a container it runs itself once more, as its child,
-// and only passes on signals, reaps, and waits for agent and keeper; see first.go.
+// and only passes on signals, reaps, and waits for agent and keeper; see first_linux.go.
 package main
