@@ -236,7 +236,7 @@ var mutants = []mutant{
 		[]edit{{"agent/keeper/command.go", "c.startAt = e.now() + e.node.cfg.backoff(c.quick)", "c.startAt = e.now()"}},
 		"./agent/keeper", "TestCommandIsStartedAgainAfterAPause"},
 	{"a lock of another user is waited for without end",
-		[]edit{{"agent/keeper/lock_linux.go", "	if stranger {\n", "	if false {\n"}},
+		[]edit{{"agent/keeper/lock_linux.go", "until = time.Now().Add(patience)", "until = time.Time{}"}},
 		"./agent/keeper", "TestLockOfAStrangerIsNotWaitedForForEver"},
 	{"the parent that collects orphans is taken for the agent",
 		[]edit{{"agent/keeper/lock_linux.go", "|| own != theirs {", "|| own != theirs && false {"}},
