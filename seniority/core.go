@@ -117,13 +117,13 @@ func New(cfg Config, now Now) (*Core, error) {
 	c.claim.ballots = map[string]ballot{}
 	c.voter.floor, c.voter.floorOf = cfg.Highest, cfg.HighestOf
 	if len(cfg.Voters) > 0 {
-		q := &quorum{Core: c, names: map[string]string{}, lists: map[string][]string{}}
+		q := &quorum{core: c, names: map[string]string{}, lists: map[string][]string{}}
 		c.electorate = q
 		if cfg.Self.Voter != "" {
 			c.voter.abstain(now, cfg.Timing.Lease, cfg.KeptLease)
 		}
 	} else {
-		c.electorate = &available{Core: c}
+		c.electorate = &available{core: c}
 	}
 	c.setView(nil, false)
 	c.await(now, 0)

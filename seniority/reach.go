@@ -160,17 +160,17 @@ func (c *Core) forgetFailures() {
 func (e *quorum) probes(now Now) []string {
 	e.probed = e.probed[:0]
 	switch {
-	case e.phase == Holding:
-		unwilling := e.unwilling() != None
-		for i := range e.view.members {
-			m := &e.view.members[i]
-			if m.Name == e.self.Name {
+	case e.core.phase == Holding:
+		unwilling := e.core.unwilling() != None
+		for i := range e.core.view.members {
+			m := &e.core.view.members[i]
+			if m.Name == e.core.self.Name {
 				if unwilling {
 					continue
 				}
 				break
 			}
-			if !e.contends(m) || !unwilling && !e.cfg.Preempt {
+			if !e.core.contends(m) || !unwilling && !e.core.cfg.Preempt {
 				continue
 			}
 			e.probed = append(e.probed, m.Name)
@@ -178,8 +178,8 @@ func (e *quorum) probes(now Now) []string {
 				break
 			}
 		}
-	case !e.seats(&e.self) || e.self.Role != Candidate:
-	case e.phase == Waiting && e.reach.lost > 0, e.phase == Following && now.Boot < e.reach.asked:
+	case !e.seats(&e.core.self) || e.core.self.Role != Candidate:
+	case e.core.phase == Waiting && e.core.reach.lost > 0, e.core.phase == Following && now.Boot < e.core.reach.asked:
 		e.probed = append(e.probed, e.asked...)
 	}
 	return e.probed
@@ -188,12 +188,12 @@ func (e *quorum) probes(now Now) []string {
 // hears is how many voters of the list answer this node, itself included; 0: it
 // has not asked.
 func (e *quorum) hears(now Now) int {
-	if e.reach.at == 0 || e.phase == Holding {
+	if e.core.reach.at == 0 || e.core.phase == Holding {
 		return 0
 	}
 	n := 0
-	for _, v := range e.cfg.Voters {
-		if at, ok := e.reach.heard[v]; v == e.self.Voter || ok && now.Boot-at <= echoLife(e.timing.Lease) {
+	for _, v := range e.core.cfg.Voters {
+		if at, ok := e.core.reach.heard[v]; v == e.core.self.Voter || ok && now.Boot-at <= echoLife(e.core.timing.Lease) {
 			n++
 		}
 	}
@@ -204,18 +204,18 @@ func (e *quorum) hears(now Now) int {
 // objection, shows that this node could win.
 func (e *quorum) reached() bool {
 	n := 0
-	for _, v := range e.cfg.Voters {
-		if _, ok := e.claim.ballots[v]; ok {
+	for _, v := range e.core.cfg.Voters {
+		if _, ok := e.core.claim.ballots[v]; ok {
 			n++
 		}
 	}
-	return n > len(e.cfg.Voters)/2
+	return n > len(e.core.cfg.Voters)/2
 }
 
 // reaches reports whether a member has said lately how far it reaches, and
 // whether a majority can hear it.
 func (e *quorum) reaches(now Now, m *Member) (known, can bool) {
-	r, ok := e.reach.echoes[m.Voter]
-	known = ok && now.Boot-r.at <= echoLife(e.timing.Lease)
+	r, ok := e.core.reach.echoes[m.Voter]
+	known = ok && now.Boot-r.at <= echoLife(e.core.timing.Lease)
 	return known, known && r.can
 }
