@@ -399,7 +399,7 @@ var mutants = []mutant{
 		[]edit{{"gossip/transport/limit.go", "		delete(g.open, c)\n		g.weight -= c.weight\n", "		delete(g.open, c)\n"}},
 		"./gossip/transport", "TestGuestsMakeRoomForNewcomers"},
 	{"a name clash that is over keeps a member out",
-		[]edit{{"gossip/conflict.go", "	if rival == nil {\n		d.members.clashed(false)", "	if rival == nil {"}},
+		[]edit{{"gossip/conflict.go", "	if rival == nil {\n		d.gossip.members.clashed(false)", "	if rival == nil {"}},
 		"./gossip", "TestNamesakeStaysOutUntilTheFirstIsGone"},
 	{"connections that say nothing are not bounded",
 		[]edit{{"gossip/transport/accept.go", "if m.undecided.Len() >= maxUndecided {", "if false {"}},
