@@ -33,6 +33,12 @@
 // and why it signals as it does, is in examples/systemd; 'agent man' prints the
 // manual page for packages.
 //
+// # agent exec
+//
+// It runs a command under one leadership of the member that it asks (exec_linux.go). An
+// open connection holds a planned hand-over back, and the lease is asked for again and
+// again; a command that it cannot confirm any more is killed in time (hold_linux.go).
+//
 // # The keeper
 //
 // The agent starts this program a second time, as its keeper; see
