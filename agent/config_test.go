@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -104,6 +105,9 @@ func TestBadConfigIsASentenceThatNamesTheFlag(t *testing.T) {
 		"with profile lan, lease of 500ms is shorter than":                      {Voters: []string{"a"}, Timing: seniority.Timing{Lease: 500 * time.Millisecond}},
 		"preempt-delay of -1s is negative":                                      {PreemptDelay: -time.Second},
 		"hook-timeout of -1s is negative":                                       {HookTimeout: -time.Second},
+		"hook-timeout of 2562047h47m16.854775807s is longer than 100 years":     {HookTimeout: math.MaxInt64},
+		"lone-wait of 2562047h47m16.854775807s is longer than 100 years":        {LoneWait: new(time.Duration(math.MaxInt64))},
+		"election web: check-interval of 876000h0m0.000000001s is longer":       {Elections: map[string]ElectionConfig{"web": {CheckInterval: maxDuration + 1}}},
 		"health-interval of -1s is negative":                                    {HealthInterval: -time.Second},
 		"health-timeout of -1s is negative":                                     {HealthTimeout: -time.Second},
 		"health-rise of -1 is negative":                                         {HealthRise: -1},

@@ -27,7 +27,8 @@
 // passing of time — becomes one input of the core, and what the core answers is
 // carried out before the next, in this order:
 //
-//  1. the highest term is stored, if there is a state directory;
+//  1. what a voter has promised is stored: the highest term, if there is a state
+//     directory (termfile.go), and the longest lease (leaserecord.go);
 //  2. the deadline is extended, by compare-and-swap against the keeper;
 //  3. messages are sent, with several elections at the end of the loop's turn;
 //  4. the new state is published, and the keeper is told what is wanted.

@@ -169,7 +169,7 @@ func (s *settings) forElection(c ElectionConfig) (*settings, error) {
 	if e.floating, floatErr = floatingip.ParseAll(e.FloatingIPs); floatErr != nil {
 		floatErr = fmt.Errorf("floating-ip: %w", floatErr)
 	}
-	err := errors.Join(checkRule(&e), checkHook(&e), checkHealth(&e), floatErr)
+	err := errors.Join(checkDurations(&e), checkRule(&e), checkHook(&e), checkHealth(&e), floatErr)
 	if s.placement != seniority.ByRule {
 		e.preempt = false
 	}

@@ -254,3 +254,27 @@ func TestPacketsOfManyElections(t *testing.T) {
 		})
 	}
 }
+
+// A member that leaves waits for the release of each election as long as that election's
+// hook may take, also where its own hook-timeout is longer than the group's.
+func TestAMemberThatLeavesWaitsForTheLongestHookTimeout(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		for range 2 {
+			g.add(func(c *Config, h *fakeExecutor) {
+				c.HookTimeout = time.Second
+				c.Elections = map[string]ElectionConfig{"web": {HookTimeout: time.Minute, Prefer: []string{"m0"}}}
+				if c.Name == "m0" {
+					h.takes = 20 * time.Second
+				}
+			})
+		}
+		a, b := g.members[0], g.members[1]
+		g.await(10*time.Second, "m0 leads web", a.Election("web").IsLeader)
+		began := time.Now()
+		a.leave()
+		g.await(time.Minute, "m1 leads web", b.Election("web").IsLeader)
+		if took := time.Since(began); took < 20*time.Second {
+			t.Errorf("m1 leads web after %v, want that m0's release, which takes 20 s, has ended before", took)
+		}
+	})
+}

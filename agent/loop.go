@@ -343,8 +343,12 @@ func (l *loop) depart() {
 	}
 	l.departing = true
 	close(l.agent.leaving)
-	l.departBy = l.agent.cfg.now().Boot + l.agent.cfg.HookTimeout + leaveTimeout
 	l.agent.log.Info("leaving the group")
+	release := time.Duration(0)
+	for _, e := range l.elections {
+		release = max(release, e.cfg.HookTimeout)
+	}
+	l.departBy = l.agent.cfg.now().Boot + release + leaveTimeout
 	for _, e := range l.elections {
 		e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Departed})
 	}

@@ -84,7 +84,7 @@ func (c Config) validate() (*settings, error) {
 		s.Logger = slog.Default()
 	}
 	var faults []error
-	for _, check := range []func(*settings) error{checkNames, checkHTTP, checkRule, checkTiming, checkVoters, checkHook, checkHealth, checkElections, checkStore} {
+	for _, check := range []func(*settings) error{checkNames, checkHTTP, checkDurations, checkRule, checkTiming, checkVoters, checkHook, checkHealth, checkElections, checkStore} {
 		faults = append(faults, check(s))
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -103,6 +103,28 @@ func checkNames(s *settings) error {
 		}
 	}
 	return errors.Join(append(faults, s.gossipConfig().Check())...)
+}
+
+// maxDuration bounds the durations that Timing does not: twice one of them, added to the
+// clock, must be a time.
+const maxDuration = 100 * 365 * 24 * time.Hour
+
+// checkDurations checks that no duration is so long that its end is no time.
+func checkDurations(s *settings) error {
+	var faults []error
+	for _, f := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"hook-timeout", s.HookTimeout}, {"check-interval", s.CheckInterval}, {"lone-wait", s.loneWait},
+		{"preempt-delay", s.PreemptDelay}, {"rebalance-delay", s.RebalanceDelay},
+		{"health-interval", s.HealthInterval}, {"health-timeout", s.HealthTimeout},
+	} {
+		if f.value > maxDuration {
+			faults = append(faults, fmt.Errorf("%s of %v is longer than 100 years (%v)", f.flag, f.value, maxDuration))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // checkHTTP checks that HTTP names an address that can be listened on.

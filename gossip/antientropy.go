@@ -35,15 +35,15 @@ func (j *joiner) compareViews() {
 		select {
 		case <-j.ctx.Done():
 			return
-		case q := <-j.questions:
+		case q := <-j.gossip.questions:
 			j.answerQuestion(q)
 		case <-next.C:
 			pause := compareInterval
-			for _, p := range j.members.some(1) {
+			for _, p := range j.gossip.members.some(1) {
 				if !j.sameView(&p) && j.acquire() {
 					_, _ = j.dial(p.Addr) // if it fails, memberlist is about to notice
 					j.release()
-					pause = max(pause, retryLimit(j.members.size()))
+					pause = max(pause, retryLimit(j.gossip.members.size()))
 				}
 			}
 			next.Reset(jitter(pause))
@@ -53,17 +53,17 @@ func (j *joiner) compareViews() {
 
 // sameView asks a member whether its view is this member's.
 func (j *joiner) sameView(p *Peer) bool {
-	digest := j.members.digest()
-	j.sendTo(p.Name, p.Addr, append(binary.BigEndian.AppendUint64([]byte{questionByte}, digest), j.cfg.Name...))
+	digest := j.gossip.members.digest()
+	j.gossip.sendTo(p.Name, p.Addr, append(binary.BigEndian.AppendUint64([]byte{questionByte}, digest), j.gossip.cfg.Name...))
 	limit := time.NewTimer(compareLimit)
 	defer limit.Stop()
 	for {
 		select {
 		case <-j.ctx.Done():
 			return true
-		case q := <-j.questions:
+		case q := <-j.gossip.questions:
 			j.answerQuestion(q)
-		case same := <-j.agreed:
+		case same := <-j.gossip.agreed:
 			if same == digest {
 				return true
 			}
@@ -77,8 +77,8 @@ func (j *joiner) sameView(p *Peer) bool {
 // an answer: who asked exchanges states then, and can be reached or would not
 // be in the view.
 func (j *joiner) answerQuestion(q question) {
-	if p, ok := j.members.member(q.from); ok && q.digest == j.members.digest() {
-		j.sendTo(p.Name, p.Addr, binary.BigEndian.AppendUint64([]byte{agreedByte}, q.digest))
+	if p, ok := j.gossip.members.member(q.from); ok && q.digest == j.gossip.members.digest() {
+		j.gossip.sendTo(p.Name, p.Addr, binary.BigEndian.AppendUint64([]byte{agreedByte}, q.digest))
 	}
 }
 

@@ -63,7 +63,7 @@ func TestNewcomersAreBoundedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n simnet.Network
 		g := newMember(t, Config{Transport: n.Host()})
-		d := &delegate{Gossip: g}
+		d := &delegate{gossip: g}
 		taken := 0
 		come := func(times int) {
 			for range times {

@@ -37,7 +37,7 @@ func olderNamesake(self, other *Peer, selfMet, otherMet bool) int {
 // NotifyMerge implements memberlist.MergeDelegate: it is told of everyone that
 // the other side of a join knows.
 func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
-	self := d.members.own()
+	self := d.gossip.members.own()
 	var rival *Peer
 	met := 0
 	for _, n := range nodes {
@@ -53,7 +53,7 @@ func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
 		}
 	}
 	if rival == nil {
-		d.members.clashed(false)
+		d.gossip.members.clashed(false)
 		return nil
 	}
 	if !d.conflict(&self, rival, met > 0) {
@@ -66,11 +66,11 @@ func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
 // that is taken has been heard of. memberlist keeps the one it has.
 func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	now := addrOf(other)
-	d.findings.Count("name-clash")
+	d.gossip.findings.Count("name-clash")
 	d.findConflict(existing.Name, addrOf(existing), now)
 	// A merge has told more of the namesake, and judged it before. One that only
 	// gossip tells of is in the group by way of others, and so has met some.
-	if self := d.members.own(); existing.Name == self.Name && !d.members.judged(now) {
+	if self := d.gossip.members.own(); existing.Name == self.Name && !d.gossip.members.judged(now) {
 		if p, err := parseMeta(other.Name, now, other.Meta); err == nil {
 			d.conflict(&self, &p, true)
 		}
@@ -79,27 +79,27 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 
 // findConflict notes that a member is refused because its name is taken.
 func (d *delegate) findConflict(name string, was, now netip.AddrPort) {
-	d.findings.Find(findings.NameClash, name, "the name belongs to "+was.String()+"; "+now.String()+" has it, too, and is refused")
+	d.gossip.findings.Find(findings.NameClash, name, "the name belongs to "+was.String()+"; "+now.String()+" has it, too, and is refused")
 }
 
 // conflict notes a namesake of this member and reports whether this one stays.
 func (d *delegate) conflict(self, rival *Peer, rivalMet bool) bool {
-	stays := olderNamesake(self, rival, d.members.size() > 0, rivalMet) < 0
+	stays := olderNamesake(self, rival, d.gossip.members.size() > 0, rivalMet) < 0
 	verdict := "this member was there first and stays"
 	if !stays {
 		verdict = "that one was there first, so this member stays out of the group"
 	}
-	d.findings.Find(findings.NameClash, self.Name, "both "+self.Addr.String()+" (this member) and "+rival.Addr.String()+" have the name; "+verdict)
-	d.members.rival(rival.Addr, !stays)
+	d.gossip.findings.Find(findings.NameClash, self.Name, "both "+self.Addr.String()+" (this member) and "+rival.Addr.String()+" have the name; "+verdict)
+	d.gossip.members.rival(rival.Addr, !stays)
 	return stays
 }
 
 // twin notices a second process with this member's name and address, which
 // would else look like endless news of a predecessor.
 func (d *delegate) twin(p *Peer) {
-	self := d.members.own()
+	self := d.gossip.members.own()
 	if p.Addr == self.Addr && p.Incarnation != self.Incarnation && time.Since(d.started) > settleRestart {
-		d.findings.Find(findings.NameClash, self.Name, "another process has both the name and the address "+self.Addr.String()+" of this member")
+		d.gossip.findings.Find(findings.NameClash, self.Name, "another process has both the name and the address "+self.Addr.String()+" of this member")
 	}
 }
 

@@ -147,7 +147,7 @@ func TestHostileMembersAreRefusedByReason(t *testing.T) {
 					g.members.members[string(rune(i+1000))] = Peer{}
 				}
 			}
-			d := &delegate{Gossip: g}
+			d := &delegate{gossip: g}
 			err := d.NotifyAlive(&tc.node)
 			got := ""
 			if err != nil {

@@ -14,7 +14,7 @@ import (
 // delegate is what memberlist calls. It does so under its own lock, so every
 // method copies, marks and returns: none blocks, none calls memberlist.
 type delegate struct {
-	*Gossip
+	gossip    *Gossip
 	started   time.Time
 	newcomers bucket
 }
@@ -42,7 +42,7 @@ func addrOf(n *memberlist.Node) netip.AddrPort {
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	err := d.admit(n)
 	if err != nil {
-		d.findings.Count(err.Error())
+		d.gossip.findings.Count(err.Error())
 	}
 	return err
 }
@@ -59,11 +59,11 @@ func (d *delegate) admit(n *memberlist.Node) error {
 	if err != nil {
 		return err
 	}
-	if n.Name == d.cfg.Name {
+	if n.Name == d.gossip.cfg.Name {
 		d.twin(&p)
 		return nil
 	}
-	if old, ok := d.members.member(n.Name); ok {
+	if old, ok := d.gossip.members.member(n.Name); ok {
 		// A namesake may have got the address that this member had before: only
 		// its meta tells the two apart, so memberlist cannot.
 		if p.Addr != old.Addr && p.Incarnation != old.Incarnation && old.Addr != old.home {
@@ -74,7 +74,7 @@ func (d *delegate) admit(n *memberlist.Node) error {
 	}
 	// memberlist keeps the dead for half a minute, so their number is bounded by
 	// how fast the living may come.
-	if d.members.size() >= maxMembers || !d.newcomers.take(maxMembers, newcomerRate) {
+	if d.gossip.members.size() >= maxMembers || !d.newcomers.take(maxMembers, newcomerRate) {
 		return errTooMany
 	}
 	return nil
@@ -86,30 +86,30 @@ func (d *delegate) NotifyJoin(n *memberlist.Node) { d.NotifyUpdate(n) }
 // NotifyUpdate implements memberlist.EventDelegate.
 func (d *delegate) NotifyUpdate(n *memberlist.Node) {
 	if p, err := parseMeta(n.Name, addrOf(n), n.Meta); err == nil {
-		d.members.put(p)
+		d.gossip.members.put(p)
 	}
 }
 
 // NotifyLeave implements memberlist.EventDelegate.
-func (d *delegate) NotifyLeave(n *memberlist.Node) { d.members.remove(n.Name) }
+func (d *delegate) NotifyLeave(n *memberlist.Node) { d.gossip.members.remove(n.Name) }
 
 // NodeMeta implements memberlist.Delegate.
 func (d *delegate) NodeMeta(int) []byte {
-	self := d.members.own()
+	self := d.gossip.members.own()
 	return appendMeta(nil, &self)
 }
 
 // NotifyMsg implements memberlist.Delegate.
-func (d *delegate) NotifyMsg(b []byte) { d.receive(b) }
+func (d *delegate) NotifyMsg(b []byte) { d.gossip.receive(b) }
 
 // GetBroadcasts implements memberlist.Delegate.
 func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
-	return d.queue.GetBroadcasts(overhead, limit)
+	return d.gossip.queue.GetBroadcasts(overhead, limit)
 }
 
 // LocalState implements memberlist.Delegate: the greeting.
 func (d *delegate) LocalState(bool) []byte {
-	if g := d.greeting.Load(); g != nil {
+	if g := d.gossip.greeting.Load(); g != nil {
 		return *g
 	}
 	return nil
@@ -123,11 +123,11 @@ func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	}
 	m, err := seniority.ParseMessage(b)
 	if err != nil {
-		d.findings.Count(errMalformed.Error())
+		d.gossip.findings.Count(errMalformed.Error())
 		return
 	}
 	m.Gossiped = true
-	d.inbox.put(ElectionMessage{Message: m})
+	d.gossip.inbox.put(ElectionMessage{Message: m})
 }
 
 // AckPayload implements memberlist.PingDelegate.
@@ -136,5 +136,5 @@ func (d *delegate) AckPayload() []byte { return nil }
 // NotifyPingComplete implements memberlist.PingDelegate: a packet to that member was
 // answered by one. A probe that falls into the end of a cut can find TCP alone to work.
 func (d *delegate) NotifyPingComplete(n *memberlist.Node, _ time.Duration, _ []byte) {
-	d.findings.End(findings.UDPBlocked, n.Name)
+	d.gossip.findings.End(findings.UDPBlocked, n.Name)
 }

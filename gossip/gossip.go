@@ -243,7 +243,7 @@ func (g *Gossip) parseSeeds() ([]seed, error) {
 
 // listConfig is memberlist's LAN profile with this member's parts.
 func (g *Gossip) listConfig() *memberlist.Config {
-	d := &delegate{Gossip: g, started: time.Now()}
+	d := &delegate{gossip: g, started: time.Now()}
 	c := memberlist.DefaultLANConfig()
 	c.Name, c.Label, c.Transport, c.Keyring = g.cfg.Name, g.mux.Label(), g.mux, g.keyring
 	c.BindPort, c.AdvertisePort = int(g.port), int(g.port)

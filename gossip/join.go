@@ -67,11 +67,11 @@ const (
 
 // joiner dials seeds and missing members until its context ends.
 type joiner struct {
-	*Gossip
-	ctx   context.Context
-	slots chan struct{}
-	again chan struct{} // capacity one: the others are to be asked again
-	wg    sync.WaitGroup
+	gossip *Gossip
+	ctx    context.Context
+	slots  chan struct{}
+	again  chan struct{} // capacity one: the others are to be asked again
+	wg     sync.WaitGroup
 
 	mu    sync.Mutex
 	seeds []*seedState
@@ -93,7 +93,7 @@ type seedState struct {
 }
 
 func newJoiner(ctx context.Context, g *Gossip, seeds []seed) *joiner {
-	j := &joiner{Gossip: g, ctx: ctx, slots: make(chan struct{}, dialSlots), again: make(chan struct{}, 1)}
+	j := &joiner{gossip: g, ctx: ctx, slots: make(chan struct{}, dialSlots), again: make(chan struct{}, 1)}
 	for _, s := range seeds {
 		j.seeds = append(j.seeds, newSeedState(s))
 	}
@@ -138,8 +138,8 @@ func (j *joiner) keepSeed(s *seedState) {
 	delay := firstRetry
 	for {
 		// Members that vanish may be at other addresses now, and a name knows them.
-		if at.IsZero() || delay > firstRetry || time.Since(at) > recheck || j.members.misses() {
-			fresh, err := s.resolve(j.ctx, j.cfg.Resolver, j.bound)
+		if at.IsZero() || delay > firstRetry || time.Since(at) > recheck || j.gossip.members.misses() {
+			fresh, err := s.resolve(j.ctx, j.gossip.cfg.Resolver, j.gossip.bound)
 			j.resolved(s, len(fresh), err)
 			if err == nil || len(fresh) > 0 {
 				addrs, at = fresh, time.Now()
@@ -148,9 +148,9 @@ func (j *joiner) keepSeed(s *seedState) {
 		}
 		// A name that stands for this member alone may not have got the others'
 		// addresses yet.
-		if j.trySeed(s, addrs, !at.IsZero()) && !at.IsZero() && j.members.size() > 0 {
+		if j.trySeed(s, addrs, !at.IsZero()) && !at.IsZero() && j.gossip.members.size() > 0 {
 			delay = firstRetry
-			if !j.pause(jitter(retryLimit(j.members.size())), nil) {
+			if !j.pause(jitter(retryLimit(j.gossip.members.size())), nil) {
 				return
 			}
 			continue
@@ -158,7 +158,7 @@ func (j *joiner) keepSeed(s *seedState) {
 		if !j.pause(jitter(delay), nil) {
 			return
 		}
-		delay = min(2*delay, retryLimit(j.members.size()))
+		delay = min(2*delay, retryLimit(j.gossip.members.size()))
 	}
 }
 
@@ -195,7 +195,7 @@ func (j *joiner) trySeed(s *seedState, addrs []netip.AddrPort, resolved bool) bo
 	var wg sync.WaitGroup
 	all := true
 	for _, a := range addrs {
-		if j.isSelf(a) || j.members.handles(a) && !j.starting(s, a) {
+		if j.gossip.isSelf(a) || j.gossip.members.handles(a) && !j.starting(s, a) {
 			j.answer(s, a, joined, nil)
 			continue
 		}
@@ -275,7 +275,7 @@ func (j *joiner) settle(s *seedState, addrs []netip.AddrPort) {
 		}
 	}
 	s.done = true
-	j.members.seedDone()
+	j.gossip.members.seedDone()
 }
 
 // seedFindings tells of the seeds that have never been reached, by a dial or otherwise,
@@ -287,7 +287,7 @@ func (j *joiner) seedFindings() []findings.Finding {
 	for _, s := range j.seeds {
 		// A member that has just started may be in the view before it answers a dial.
 		// One that was there may have another address since.
-		s.met = s.met || slices.ContainsFunc(s.stands, j.members.handles)
+		s.met = s.met || slices.ContainsFunc(s.stands, j.gossip.members.handles)
 		if !s.reached && !s.met && time.Since(s.since) > unreachedAfter {
 			f := findings.New(findings.SeedUnreached, s.text, s.evidence)
 			f.Advice = cmp.Or(s.advice, f.Advice)
@@ -322,9 +322,9 @@ func (j *joiner) seeks(host string) bool {
 func (j *joiner) keepMembers() {
 	defer j.wg.Done()
 	for {
-		name, addr, wait := j.members.nextMissing(time.Now())
+		name, addr, wait := j.gossip.members.nextMissing(time.Now())
 		if wait > 0 {
-			if !j.pause(wait, j.members.lost) {
+			if !j.pause(wait, j.gossip.members.lost) {
 				return
 			}
 			continue
@@ -335,7 +335,7 @@ func (j *joiner) keepMembers() {
 		j.wg.Go(func() {
 			defer j.release()
 			o, _ := j.dial(addr)
-			j.members.dialled(name, o)
+			j.gossip.members.dialled(name, o)
 		})
 		if !j.pause(jitter(dialPace), nil) {
 			return
@@ -357,8 +357,8 @@ func (j *joiner) release() { <-j.slots }
 
 // dial exchanges states with the member that answers at an address.
 func (j *joiner) dial(a netip.AddrPort) (outcome, error) {
-	_, err := j.list.Join([]string{a.String()})
-	cause := j.mux.LastDial(a.String())
+	_, err := j.gossip.list.Join([]string{a.String()})
+	cause := j.gossip.mux.LastDial(a.String())
 	switch {
 	case err == nil:
 		return joined, nil
@@ -366,10 +366,10 @@ func (j *joiner) dial(a netip.AddrPort) (outcome, error) {
 		return refused, fmt.Errorf("%s refuses connections: no agent listens there", a)
 	case cause != nil:
 		return silent, fmt.Errorf("%s does not answer: %w", a, cause)
-	case j.members.isClashing():
+	case j.gossip.members.isClashing():
 		return refused, errClash
 	case wrongKey.MatchString(err.Error()):
-		j.findings.Undecryptable(transport.HostOf(a.String()))
+		j.gossip.findings.Undecryptable(transport.HostOf(a.String()))
 		return refused, fmt.Errorf("%s %w", a, errNoKey)
 	}
 	return silent, fmt.Errorf("%s %w", a, errOther)

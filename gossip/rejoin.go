@@ -62,7 +62,7 @@ func (j *joiner) keepTogether() {
 				return
 			}
 		}
-		j.members.setApart(false)
+		j.gossip.members.setApart(false)
 	}
 }
 
@@ -98,7 +98,7 @@ func (j *joiner) rejoined() bool {
 // and of all seeds.
 func (j *joiner) allMembers() []netip.AddrPort {
 	all := map[netip.AddrPort]bool{}
-	for _, a := range j.members.addresses() {
+	for _, a := range j.gossip.members.addresses() {
 		all[a] = true
 	}
 	ctx, cancel := context.WithTimeout(j.ctx, rejoinLookup)
@@ -114,7 +114,7 @@ func (j *joiner) allMembers() []netip.AddrPort {
 	}
 	var targets []netip.AddrPort
 	for a := range all {
-		if !j.isSelf(a) {
+		if !j.gossip.isSelf(a) {
 			targets = append(targets, a)
 		}
 	}
@@ -124,7 +124,7 @@ func (j *joiner) allMembers() []netip.AddrPort {
 // lookAgain returns what a seed stands for now, as far as that can be told soon.
 func (j *joiner) lookAgain(ctx context.Context, s *seedState) []netip.AddrPort {
 	if s.kind != seedExec {
-		if addrs, err := s.resolve(ctx, j.cfg.Resolver, j.bound); err == nil {
+		if addrs, err := s.resolve(ctx, j.gossip.cfg.Resolver, j.gossip.bound); err == nil {
 			return addrs
 		}
 	}

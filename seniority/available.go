@@ -16,7 +16,7 @@ const welcomes = 32
 // available is the electorate of available mode: the live voting members of
 // this node's view.
 type available struct {
-	*Core
+	core    *Core
 	targets []string
 	voting  int // members of the view that vote
 }
@@ -26,24 +26,26 @@ func (e *available) merges() bool { return true }
 
 // farAhead: a member whose clock is wrong may have led alone under a term of
 // any height, and its terms may not fall; so the others follow it up.
-func (e *available) farAhead(_ Now, term uint64) bool      { return term > maxTerm }
-func (e *available) heard(Now, *Message)                   {}
-func (e *available) seats(*Member) bool                    { return true }
-func (e *available) seat() uint64                          { return placeOf(e.self.Name) }
-func (e *available) ballot(m *Message) string              { return m.From }
-func (e *available) counts(*Message) Reason                { return None }
-func (e *available) blocks(*Message) bool                  { return true }
-func (e *available) releaseBy() time.Duration              { return 0 }
-func (e *available) reached() bool                         { return true }
-func (e *available) probes(Now) []string                   { return nil }
-func (e *available) hears(Now) int                         { return 0 }
-func (e *available) reaches(Now, *Member) (bool, bool)     { return true, true }
-func (e *available) confirmedBy(name string) time.Duration { return e.claim.ballots[name].confirmed }
+func (e *available) farAhead(_ Now, term uint64) bool  { return term > maxTerm }
+func (e *available) heard(Now, *Message)               {}
+func (e *available) seats(*Member) bool                { return true }
+func (e *available) seat() uint64                      { return placeOf(e.core.self.Name) }
+func (e *available) ballot(m *Message) string          { return m.From }
+func (e *available) counts(*Message) Reason            { return None }
+func (e *available) blocks(*Message) bool              { return true }
+func (e *available) releaseBy() time.Duration          { return 0 }
+func (e *available) reached() bool                     { return true }
+func (e *available) probes(Now) []string               { return nil }
+func (e *available) hears(Now) int                     { return 0 }
+func (e *available) reaches(Now, *Member) (bool, bool) { return true, true }
+func (e *available) confirmedBy(name string) time.Duration {
+	return e.core.claim.ballots[name].confirmed
+}
 
 func (e *available) saw() {
 	e.voting = 0
-	for i := range e.view.members {
-		if e.view.members[i].Votes() {
+	for i := range e.core.view.members {
+		if e.core.view.members[i].Votes() {
 			e.voting++
 		}
 	}
@@ -57,7 +59,7 @@ func (e *available) belongs(m *Message) Reason {
 }
 
 func (e *available) admits(_ Now, m *Message) Reason {
-	if e.self.Role == Observer {
+	if e.core.self.Role == Observer {
 		return NotAVoter
 	}
 	return e.belongs(m)
@@ -72,24 +74,24 @@ const leastApart = 10 * time.Second
 // that has just started and is alone. A node that is alone waits as configured; a group that has never had
 // a leader waits for its seeds, so that the member that started first is there.
 func (e *available) ready(now Now) (time.Duration, bool) {
-	if e.view.apart {
-		return e.view.apartAt + max(e.cfg.LoneWait, leastApart), e.cfg.LoneWait >= 0
+	if e.core.view.apart {
+		return e.core.view.apartAt + max(e.core.cfg.LoneWait, leastApart), e.core.cfg.LoneWait >= 0
 	}
-	if e.alone() {
-		if e.metAt == 0 && e.cfg.LoneWait < 0 {
+	if e.core.alone() {
+		if e.core.metAt == 0 && e.core.cfg.LoneWait < 0 {
 			return 0, false
 		}
-		if e.metAt == 0 {
-			return e.started + e.cfg.LoneWait, true
+		if e.core.metAt == 0 {
+			return e.core.started + e.core.cfg.LoneWait, true
 		}
 		return 0, true
 	}
-	if e.everLed || e.skipSettle {
+	if e.core.everLed || e.core.skipSettle {
 		return 0, true
 	}
-	settle := e.metAt + e.timing.Settle
-	if e.view.settled {
-		settle = min(settle, max(e.view.settledAt, e.metAt))
+	settle := e.core.metAt + e.core.timing.Settle
+	if e.core.view.settled {
+		settle = min(settle, max(e.core.view.settledAt, e.core.metAt))
 	}
 	return settle, true
 }
@@ -104,31 +106,31 @@ const successors = 2
 func (e *available) ask(stand Stand) []string {
 	e.targets = e.targets[:0]
 	watch, welcome, nextInLine := 0, 0, 0
-	if e.silence > e.timing.Lease {
+	if e.core.silence > e.core.timing.Lease {
 		watch = -welcomes // perhaps the watchers are dead, and others hear
 	}
-	for i := range e.view.members {
-		m := &e.view.members[i]
-		next := m.Name != e.self.Name && nextInLine < successors && e.contends(m)
+	for i := range e.core.view.members {
+		m := &e.core.view.members[i]
+		next := m.Name != e.core.self.Name && nextInLine < successors && e.core.contends(m)
 		if next {
 			nextInLine++
 		}
 		switch {
-		case m.Name == e.self.Name:
+		case m.Name == e.core.self.Name:
 		case stand == Asking:
 			if m.Votes() {
 				e.targets = append(e.targets, m.Name)
 			}
-		case m.Votes() && e.isSuspect(m):
+		case m.Votes() && e.core.isSuspect(m):
 			e.targets = append(e.targets, m.Name) // only an answer absolves it
 		case m.Votes() && watch < watchers:
 			watch++
 			e.targets = append(e.targets, m.Name)
-		case stand == Leading && e.claim.watched[m.Name] != 0:
+		case stand == Leading && e.core.claim.watched[m.Name] != 0:
 			e.targets = append(e.targets, m.Name) // it expects renewals until it has heard that none follow
-		case next, stand == Leaving && m.Name == e.claim.successor, m.Name == e.claim.courted:
+		case next, stand == Leaving && m.Name == e.core.claim.successor, m.Name == e.core.claim.courted:
 			e.targets = append(e.targets, m.Name)
-		case stand == Leading && welcome < welcomes && e.numbers.pending(m).Number != 0:
+		case stand == Leading && welcome < welcomes && e.core.numbers.pending(m).Number != 0:
 			welcome++
 			e.targets = append(e.targets, m.Name)
 		}
@@ -137,19 +139,19 @@ func (e *available) ask(stand Stand) []string {
 }
 
 func (e *available) watches(name string) bool {
-	switch m := e.view.member(name); {
+	switch m := e.core.view.member(name); {
 	case m == nil || !m.Votes():
 		return false
-	case e.isSuspect(m):
+	case e.core.isSuspect(m):
 		return true
 	}
 	n := 0
-	for i := range e.view.members {
-		m := &e.view.members[i]
+	for i := range e.core.view.members {
+		m := &e.core.view.members[i]
 		switch {
 		case m.Name == name:
 			return true
-		case m.Name == e.self.Name || !m.Votes() || e.isSuspect(m):
+		case m.Name == e.core.self.Name || !m.Votes() || e.core.isSuspect(m):
 		case n == watchers-1:
 			return false
 		default:
@@ -163,11 +165,11 @@ func (e *available) watches(name string) bool {
 // counted; one silent past the confirm time-out does not block once a majority
 // has answered; after three time-outs no silent member blocks.
 func (e *available) elects(now Now) bool {
-	if e.claim.asks == 0 && len(e.claim.ballots) < e.voting-1 {
+	if e.core.claim.asks == 0 && len(e.core.claim.ballots) < e.voting-1 {
 		return false // counting after each answer would cost a crowd its square
 	}
 	granted, total := e.votes()
-	switch e.claim.asks {
+	switch e.core.claim.asks {
 	case 0:
 		return granted == total
 	case 1, 2:
@@ -178,13 +180,13 @@ func (e *available) elects(now Now) bool {
 
 // votes counts the members that have confirmed the claim, and all whose vote counts.
 func (e *available) votes() (granted, total int) {
-	for i := range e.view.members {
-		m := &e.view.members[i]
-		if !m.Votes() || m.Name == e.lapsed && e.isSuspect(m) || e.claim.ballots[m.Name].excused {
+	for i := range e.core.view.members {
+		m := &e.core.view.members[i]
+		if !m.Votes() || m.Name == e.core.lapsed && e.core.isSuspect(m) || e.core.claim.ballots[m.Name].excused {
 			continue
 		}
 		total++
-		if e.claim.ballots[m.Name].granted {
+		if e.core.claim.ballots[m.Name].granted {
 			granted++
 		}
 	}
@@ -203,16 +205,16 @@ const head = 10
 // lease: the silence of others does not depose a leader; what carries it is that it
 // runs, and renews.
 func (e *available) lease(Now) (deadline, end time.Duration) {
-	end = e.claim.round + e.timing.Lease
-	return end - e.timing.Lease/head, end
+	end = e.core.claim.round + e.core.timing.Lease
+	return end - e.core.timing.Lease/head, end
 }
 
 func (e *available) unreached(now Now) bool {
 	targets := e.ask(Leading)
-	if len(targets) < len(e.view.members)-1 {
+	if len(targets) < len(e.core.view.members)-1 {
 		return true
 	}
 	return slices.ContainsFunc(targets, func(name string) bool {
-		return now.Boot-e.confirmedBy(name) > e.timing.Lease
+		return now.Boot-e.confirmedBy(name) > e.core.timing.Lease
 	})
 }

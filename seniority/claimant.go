@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The times a claimant asks before silence no longer blocks it (available
+// maxAsks is how often a claimant asks before silence no longer blocks it (available
 // mode) or before it gives the claim up (quorum mode).
 const maxAsks = 3
 
@@ -13,9 +13,9 @@ const maxAsks = 3
 // has answered, though not for it.
 const maxBackoff = 4
 
-// hurry is into how many parts a confirm time-out is divided to ask a voter
-// again that is about to hear of the end of a leadership.
-const hurry = 20
+// reasksPerConfirm is how often a confirm time-out a voter is asked again that is about
+// to hear of the end of a leadership.
+const reasksPerConfirm = 20
 
 // sentRing is how many rounds of claims back a confirm may refer to.
 const sentRing = 16
@@ -327,7 +327,7 @@ func (c *Core) consider(now Now, m *Message) {
 	case AnotherPreferred:
 		if p := c.view.member(m.Leader); p == nil || !c.contends(p) || c.compare(p, &c.self) > 0 {
 			// That voter's view is older than this node's; it says so once.
-			c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/hurry)
+			c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/reasksPerConfirm)
 			return
 		}
 		c.abandon(now, AnotherPreferred)
@@ -350,7 +350,7 @@ func (c *Core) considerHeld(now Now, m *Message) {
 		return
 	case c.deposed != "" && m.Leader == c.deposed && m.From != c.deposed && now.Boot < c.claim.at+c.timing.Confirm:
 		// Its leader has ended its term, but that voter has not heard yet.
-		c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/hurry)
+		c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+c.timing.Confirm/reasksPerConfirm)
 		return
 	case m.Leader != m.From && m.Held <= c.timing.Confirm:
 		c.claim.reaskAt = min(c.claim.reaskAt, now.Boot+max(m.Held, time.Millisecond))

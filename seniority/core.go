@@ -16,7 +16,7 @@ type Core struct {
 	electorate electorate
 	self       Member
 	unfit      Reason // why this node may not lead; None: it may
-	heir       bool   // it was handed the lead, or has found no member to hand it to
+	mustLead   bool   // it was handed the lead, or has found no member to hand it to
 	asideUntil time.Duration
 	choice     Choice // the placement of this election
 	log        Log    // where this node's log ends
@@ -26,8 +26,8 @@ type Core struct {
 	claim claim
 	led   followed
 
-	// former is the leadership followed last, after its end was noticed and
-	// until its own last word on it comes, which may be later.
+	// former is the leadership that just ended. It is kept until its release message
+	// arrives, which may be after its end was noticed.
 	former followed
 
 	phase     Phase
@@ -63,7 +63,7 @@ type Core struct {
 	shownTerm   uint64
 	ended       uint64 // the term of the last leadership followed that was released
 
-	lapsed string // the leader that lapsed last: no vote of its is waited for
+	lapsed string // the leader that lapsed last, whose vote is not waited for
 	// handedTill is when a successor that says nothing is passed over; 0: there is
 	// none, or it has been heard.
 	handedTill time.Duration
@@ -117,13 +117,13 @@ func New(cfg Config, now Now) (*Core, error) {
 	c.claim.ballots, c.claim.watched = map[string]ballot{}, map[string]uint64{}
 	c.voter.floor, c.voter.floorOf = cfg.Highest, cfg.HighestOf
 	if len(cfg.Voters) > 0 {
-		q := &quorum{Core: c, names: map[string]string{}, lists: map[string][]string{}}
+		q := &quorum{core: c, names: map[string]string{}, lists: map[string][]string{}}
 		c.electorate = q
 		if cfg.Self.Voter != "" {
 			c.voter.abstain(now, cfg.Timing.Lease, cfg.KeptLease)
 		}
 	} else {
-		c.electorate = &available{Core: c}
+		c.electorate = &available{core: c}
 	}
 	c.setView(nil, false)
 	c.await(now, 0)

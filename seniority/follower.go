@@ -89,7 +89,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	c.everLed, c.met = true, true
 	c.forgetFailures()
 	c.clearSuspect(m)
-	c.deposed, c.handedTill, c.heir = "", 0, false
+	c.deposed, c.handedTill, c.mustLead = "", 0, false
 	clear(c.courtesy)
 }
 
@@ -313,7 +313,7 @@ func (c *Core) succeed(now Now, m *Message) {
 			c.renumber(Join{Group: m.Term, Number: c.self.Join.Number})
 		}
 		head = c.timing.Lease
-	case m.Leader == c.self.Name && c.inherits():
+	case m.Leader == c.self.Name && c.acceptLead():
 		c.phase = Waiting
 		c.startClaim(now)
 		return
@@ -325,9 +325,9 @@ func (c *Core) succeed(now Now, m *Message) {
 	}
 }
 
-// inherits makes this node the heir, and reports whether it may claim.
-func (c *Core) inherits() bool {
-	c.heir = true
+// acceptLead notes that this node was handed the lead, and reports whether it may claim.
+func (c *Core) acceptLead() bool {
+	c.mustLead = true
 	return c.mayClaim()
 }
 

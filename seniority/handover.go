@@ -210,7 +210,7 @@ func (c *Core) released(now Now, term uint64) {
 		cl := &c.claim
 		if s := cl.successor; s != "" && !c.stillSuits(now, s) {
 			cl.successor = c.successor(now, doubtful)
-			c.heir = cl.successor == "" && cl.ending == Unhealthy
+			c.mustLead = cl.successor == "" && cl.ending == Unhealthy
 		}
 		cl.live = false
 		if mine {

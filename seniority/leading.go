@@ -6,11 +6,11 @@ import "time"
 // voters that have not answered it, a confirm time-out apart.
 const resendLimit = 2
 
-// urgency is into how many parts a confirm time-out is divided to repeat a
-// round that does not carry the lease yet, once it is over. With three voters,
-// 30 % loss and the profile fast, some 20 tries fit into what is left of the
-// lease, and all fail once in a million million renewals.
-const urgency = 8
+// resendsPerConfirm is how often a confirm time-out a round is repeated that does not
+// carry the lease yet, once the first time-out is over. With three voters, 30 % loss and
+// the profile fast, some 20 tries fit into what is left of the lease, and all fail once
+// in a million million renewals.
+const resendsPerConfirm = 8
 
 // win turns the claim into a leadership.
 func (c *Core) win(now Now) {
@@ -25,7 +25,7 @@ func (c *Core) win(now Now) {
 		c.penalise(now, named, cl.term, maxLost*c.timing.Lease/2) // it was handed the lead and has not taken it
 	}
 	c.led, c.former, c.handedTill = followed{}, followed{}, 0
-	c.everLed, c.heir, c.reach.since = true, false, 0
+	c.everLed, c.mustLead, c.reach.since = true, false, 0
 	c.forgetFailures()
 	c.met = c.met || len(cl.ballots) > 1
 	cl.minority = c.electorate.minority()
@@ -124,7 +124,7 @@ func (c *Core) resendAt() time.Duration {
 	cl := &c.claim
 	switch again := time.Duration(cl.resends); {
 	case cl.leaseEnd < cl.round+c.timing.Lease:
-		return cl.round + c.timing.Confirm + again*c.timing.Confirm/urgency
+		return cl.round + c.timing.Confirm + again*c.timing.Confirm/resendsPerConfirm
 	case cl.resends < resendLimit && cl.awaited > 0:
 		return cl.round + (again+1)*c.timing.Confirm
 	}

@@ -12,7 +12,7 @@ import (
 // about. A claim needs a majority of its own list and of the list of each
 // voter that confirms it, so any two sets of votes that suffice share a voter.
 type quorum struct {
-	*Core
+	core   *Core
 	names  map[string]string   // entry → the member that is it, last heard of
 	lists  map[string][]string // entry → the list that this voter goes by
 	asked  []string
@@ -26,16 +26,18 @@ type quorum struct {
 func (e *quorum) merges() bool             { return false }
 func (e *quorum) minority() bool           { return false }
 func (e *quorum) ballot(m *Message) string { return m.Voter }
-func (e *quorum) releaseBy() time.Duration { return e.claim.leaseEnd }
+func (e *quorum) releaseBy() time.Duration { return e.core.claim.leaseEnd }
 func (e *quorum) seats(m *Member) bool {
-	return m.Voter != "" && slices.Contains(e.cfg.Voters, m.Voter)
+	return m.Voter != "" && slices.Contains(e.core.cfg.Voters, m.Voter)
 }
 func (e *quorum) seat() uint64 {
-	return uint64(slices.Index(e.cfg.Voters, e.self.Voter)) + 1
+	return uint64(slices.Index(e.core.cfg.Voters, e.core.self.Voter)) + 1
 }
 
 // farAhead: a voter whose clock is a day or more ahead is not followed there.
-func (e *quorum) farAhead(now Now, term uint64) bool { return tooFarAhead(term, e.highest, now.Wall) }
+func (e *quorum) farAhead(now Now, term uint64) bool {
+	return tooFarAhead(term, e.core.highest, now.Wall)
+}
 
 func (e *quorum) belongs(m *Message) Reason {
 	if len(m.Voters) == 0 {
@@ -46,9 +48,9 @@ func (e *quorum) belongs(m *Message) Reason {
 
 func (e *quorum) admits(now Now, m *Message) Reason {
 	switch {
-	case e.self.Voter == "":
+	case e.core.self.Voter == "":
 		return NotAVoter
-	case now.Boot < e.farTill || m.Voter == "" || !slices.Contains(m.Voters, m.Voter) || distance(e.cfg.Voters, m.Voters) > 1:
+	case now.Boot < e.farTill || m.Voter == "" || !slices.Contains(m.Voters, m.Voter) || distance(e.core.cfg.Voters, m.Voters) > 1:
 		return WrongElectorate
 	}
 	return None
@@ -59,7 +61,7 @@ func (e *quorum) counts(m *Message) Reason {
 	switch {
 	case m.Voter == "":
 		return NotAVoter
-	case distance(e.cfg.Voters, m.Voters) > 1:
+	case distance(e.core.cfg.Voters, m.Voters) > 1:
 		return WrongElectorate
 	}
 	return None
@@ -71,8 +73,8 @@ func (e *quorum) heard(now Now, m *Message) {
 	if m.Voter == "" || m.Gossiped {
 		return
 	}
-	if distance(e.cfg.Voters, m.Voters) > 1 {
-		e.farTill = now.Boot + silentLeases*e.timing.Lease
+	if distance(e.core.cfg.Voters, m.Voters) > 1 {
+		e.farTill = now.Boot + silentLeases*e.core.timing.Lease
 		return
 	}
 	if e.names[m.Voter] != m.From || !same(e.lists[m.Voter], m.Voters) {
@@ -84,8 +86,8 @@ func (e *quorum) heard(now Now, m *Message) {
 // saw learns from the view which member is which voter. What was learnt stays
 // when a member leaves the view: gossip has no say in who votes.
 func (e *quorum) saw() {
-	for i := range e.view.members {
-		if m := &e.view.members[i]; m.Voter != "" && e.names[m.Voter] != m.Name {
+	for i := range e.core.view.members {
+		if m := &e.core.view.members[i]; m.Voter != "" && e.names[m.Voter] != m.Name {
 			e.regard(m.Voter, m.Name)
 		}
 	}
@@ -94,7 +96,7 @@ func (e *quorum) saw() {
 // regard brings the derived fields up to date.
 func (e *quorum) regard(entry, name string) {
 	e.names[entry] = name
-	entries := slices.Clone(e.cfg.Voters)
+	entries := slices.Clone(e.core.cfg.Voters)
 	for _, l := range e.lists {
 		for _, v := range l {
 			if !slices.Contains(entries, v) {
@@ -105,7 +107,7 @@ func (e *quorum) regard(entry, name string) {
 	slices.Sort(entries)
 	e.asked = e.asked[:0]
 	for _, v := range entries {
-		if n := e.names[v]; n != "" && n != e.self.Name && !slices.Contains(e.asked, n) {
+		if n := e.names[v]; n != "" && n != e.core.self.Name && !slices.Contains(e.asked, n) {
 			e.asked = append(e.asked, n)
 		}
 	}
@@ -118,10 +120,10 @@ func (e *quorum) watches(name string) bool { return slices.Contains(e.asked, nam
 
 // ready: a voter that has just started abstains, for itself too.
 func (e *quorum) ready(now Now) (time.Duration, bool) {
-	if e.self.Voter == "" {
+	if e.core.self.Voter == "" {
 		return 0, false
 	}
-	return max(e.voter.abstainTill, e.farTill), true
+	return max(e.core.voter.abstainTill, e.farTill), true
 }
 
 func (e *quorum) elects(now Now) bool {
@@ -134,14 +136,14 @@ func (e *quorum) blocks(m *Message) bool {
 	if m.Voter == "" {
 		return false
 	}
-	e.claim.ballots[m.Voter] = ballot{excused: true, voters: m.Voters}
+	e.core.claim.ballots[m.Voter] = ballot{excused: true, voters: m.Voters}
 	left := 0
-	for _, v := range e.cfg.Voters {
-		if !e.claim.ballots[v].excused {
+	for _, v := range e.core.cfg.Voters {
+		if !e.core.claim.ballots[v].excused {
 			left++
 		}
 	}
-	return left <= len(e.cfg.Voters)/2
+	return left <= len(e.core.cfg.Voters)/2
 }
 
 // lease: the majority-th newest confirmed time of sending, plus the lease, of
@@ -152,12 +154,12 @@ func (e *quorum) lease(now Now) (deadline, end time.Duration) {
 	if !ok {
 		return 0, 0
 	}
-	end = sent + e.timing.Lease
-	return end - e.timing.ReleaseBudget, end
+	end = sent + e.core.timing.Lease
+	return end - e.core.timing.ReleaseBudget, end
 }
 
 func (e *quorum) raised() bool {
-	_, ok := e.carried(e.claim.asked)
+	_, ok := e.carried(e.core.claim.asked)
 	return ok
 }
 
@@ -165,12 +167,12 @@ func (e *quorum) raised() bool {
 // node's list, and of the list of everyone who confirmed, has confirmed a
 // claim sent then or later, of that term at least.
 func (e *quorum) carried(term uint64) (time.Duration, bool) {
-	sent, ok := e.majority(e.cfg.Voters, term)
+	sent, ok := e.majority(e.core.cfg.Voters, term)
 	if !ok {
 		return 0, false
 	}
-	for _, b := range e.claim.ballots {
-		if !b.granted || b.term < term || same(b.voters, e.cfg.Voters) {
+	for _, b := range e.core.claim.ballots {
+		if !b.granted || b.term < term || same(b.voters, e.core.cfg.Voters) {
 			continue
 		}
 		t, ok := e.majority(b.voters, term)
@@ -186,7 +188,7 @@ func (e *quorum) carried(term uint64) (time.Duration, bool) {
 func (e *quorum) majority(list []string, term uint64) (time.Duration, bool) {
 	e.times = e.times[:0]
 	for _, v := range list {
-		if b := e.claim.ballots[v]; b.granted && b.term >= term {
+		if b := e.core.claim.ballots[v]; b.granted && b.term >= term {
 			e.times = append(e.times, b.confirmed)
 		}
 	}
@@ -201,7 +203,7 @@ func (e *quorum) majority(list []string, term uint64) (time.Duration, bool) {
 func (e *quorum) confirmedBy(name string) time.Duration {
 	for entry, n := range e.names {
 		if n == name {
-			return e.claim.ballots[entry].confirmed
+			return e.core.claim.ballots[entry].confirmed
 		}
 	}
 	return 0
@@ -211,8 +213,8 @@ func (e *quorum) confirmedBy(name string) time.Duration {
 // that have not answered for some leases but are in the view.
 func (e *quorum) unreached(now Now) bool {
 	const long = silentLeases
-	return len(e.view.members) > len(e.asked)+1 || e.held > long*e.timing.Lease && slices.ContainsFunc(e.asked, func(name string) bool {
-		return e.view.member(name) != nil && now.Boot-e.confirmedBy(name) > long*e.timing.Lease
+	return len(e.core.view.members) > len(e.asked)+1 || e.core.held > long*e.core.timing.Lease && slices.ContainsFunc(e.asked, func(name string) bool {
+		return e.core.view.member(name) != nil && now.Boot-e.confirmedBy(name) > long*e.core.timing.Lease
 	})
 }
 

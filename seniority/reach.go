@@ -2,7 +2,7 @@ package seniority
 
 import "time"
 
-// Reach is which voters hear this node and are heard by it. In quorum mode only
+// reach is which voters hear this node and are heard by it. In quorum mode only
 // a node that reaches a majority can lead, and gossip cannot tell: its view
 // holds all that are connected over others too. So
 //
@@ -36,10 +36,14 @@ type echo struct {
 const (
 	// maxLost is the most leases that a claimant waits which reaches no majority.
 	maxLost = 8
-	// reachKept is for how many half leases an echo counts: one lost round of
-	// probes, a lease apart, changes nothing.
-	reachKept = 5
+	// unknownLeases is how many leases a leader waits for a member to say how far it
+	// reaches: members of older versions never do.
+	unknownLeases = 5
 )
+
+// echoLife is how long an echo counts: one lost round of probes, a lease apart, changes
+// nothing.
+func echoLife(lease time.Duration) time.Duration { return 5 * lease / 2 }
 
 // lose notes a claim that too few voters have answered, and returns how long
 // to wait before the next.
@@ -77,7 +81,7 @@ func (c *Core) probe(now Now) {
 // inVain reports whether the leader has asked for so long that who has not said
 // how far it reaches never will: members of older versions do not.
 func (r *reach) inVain(now Now, lease time.Duration) bool {
-	return r.since != 0 && now.Boot-r.since >= reachKept*lease
+	return r.since != 0 && now.Boot-r.since >= unknownLeases*lease
 }
 
 // known reports whether a member has said lately how far it reaches.
@@ -99,7 +103,7 @@ func (c *Core) onProbe(now Now, m *Message) {
 	}
 	answer := Message{Kind: Echo, To: m.From, Incarnation: m.Incarnation, Term: m.Term, Seq: m.Seq}
 	if c.led.name == m.From {
-		c.reach.asked, c.reach.answer = now.Boot+reachKept*c.timing.Lease/2, answer
+		c.reach.asked, c.reach.answer = now.Boot+echoLife(c.timing.Lease), answer
 	}
 	c.echo(now, answer)
 }
@@ -156,17 +160,17 @@ func (c *Core) forgetFailures() {
 func (e *quorum) probes(now Now) []string {
 	e.probed = e.probed[:0]
 	switch {
-	case e.phase == Holding:
-		unwilling := e.unwilling() != None
-		for i := range e.view.members {
-			m := &e.view.members[i]
-			if m.Name == e.self.Name {
+	case e.core.phase == Holding:
+		unwilling := e.core.unwilling() != None
+		for i := range e.core.view.members {
+			m := &e.core.view.members[i]
+			if m.Name == e.core.self.Name {
 				if unwilling {
 					continue
 				}
 				break
 			}
-			if !e.contends(m) || !unwilling && !e.cfg.Preempt {
+			if !e.core.contends(m) || !unwilling && !e.core.cfg.Preempt {
 				continue
 			}
 			e.probed = append(e.probed, m.Name)
@@ -174,8 +178,8 @@ func (e *quorum) probes(now Now) []string {
 				break
 			}
 		}
-	case !e.seats(&e.self) || e.self.Role != Candidate:
-	case e.phase == Waiting && e.reach.lost > 0, e.phase == Following && now.Boot < e.reach.asked:
+	case !e.seats(&e.core.self) || e.core.self.Role != Candidate:
+	case e.core.phase == Waiting && e.core.reach.lost > 0, e.core.phase == Following && now.Boot < e.core.reach.asked:
 		e.probed = append(e.probed, e.asked...)
 	}
 	return e.probed
@@ -184,12 +188,12 @@ func (e *quorum) probes(now Now) []string {
 // hears is how many voters of the list answer this node, itself included; 0: it
 // has not asked.
 func (e *quorum) hears(now Now) int {
-	if e.reach.at == 0 || e.phase == Holding {
+	if e.core.reach.at == 0 || e.core.phase == Holding {
 		return 0
 	}
 	n := 0
-	for _, v := range e.cfg.Voters {
-		if at, ok := e.reach.heard[v]; v == e.self.Voter || ok && now.Boot-at <= reachKept*e.timing.Lease/2 {
+	for _, v := range e.core.cfg.Voters {
+		if at, ok := e.core.reach.heard[v]; v == e.core.self.Voter || ok && now.Boot-at <= echoLife(e.core.timing.Lease) {
 			n++
 		}
 	}
@@ -200,18 +204,18 @@ func (e *quorum) hears(now Now) int {
 // objection, shows that this node could win.
 func (e *quorum) reached() bool {
 	n := 0
-	for _, v := range e.cfg.Voters {
-		if _, ok := e.claim.ballots[v]; ok {
+	for _, v := range e.core.cfg.Voters {
+		if _, ok := e.core.claim.ballots[v]; ok {
 			n++
 		}
 	}
-	return n > len(e.cfg.Voters)/2
+	return n > len(e.core.cfg.Voters)/2
 }
 
 // reaches reports whether a member has said lately how far it reaches, and
 // whether a majority can hear it.
 func (e *quorum) reaches(now Now, m *Member) (known, can bool) {
-	r, ok := e.reach.echoes[m.Voter]
-	known = ok && now.Boot-r.at <= reachKept*e.timing.Lease/2
+	r, ok := e.core.reach.echoes[m.Voter]
+	known = ok && now.Boot-r.at <= echoLife(e.core.timing.Lease)
 	return known, known && r.can
 }

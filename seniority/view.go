@@ -182,10 +182,10 @@ const lastResort = 4
 
 // mayClaim reports whether this node may claim at all: not while something that
 // a leader needs is missing, nor while the release of its last term runs, which
-// would hold back what a new leadership takes. An heir may although its health check has
-// failed since: where the checks fail everywhere the lead stays, and it can be handed on.
+// would hold back what a new leadership takes. One that must lead (Core.mustLead) may although
+// its health check fails: where the checks fail everywhere the lead stays, and can be handed on.
 func (c *Core) mayClaim() bool {
-	fit := c.unfit == None || c.unfit == Unhealthy && c.heir
+	fit := c.unfit == None || c.unfit == Unhealthy && c.mustLead
 	return c.self.Role == Candidate && fit && c.releasing == 0 && c.electorate.seats(&c.self)
 }
 
@@ -193,7 +193,7 @@ func (c *Core) mayClaim() bool {
 // If no other member is there to do it, it may claim: a hook that is broken
 // everywhere must not leave the group without a leader.
 func (c *Core) givesWay() bool {
-	return !c.self.Eligible && !c.heir && slices.ContainsFunc(c.view.members, func(m Member) bool { return c.contends(&m) })
+	return !c.self.Eligible && !c.mustLead && slices.ContainsFunc(c.view.members, func(m Member) bool { return c.contends(&m) })
 }
 
 // place is how many others come before this node when the next leader is

@@ -97,7 +97,8 @@ type Result struct {
 	Unusable bool
 	Duration time.Duration
 	// Left names the processes that the program left running when it exited, each
-	// with its number. They have been killed, unless the run says otherwise.
+	// with its number; of many the first are named, and the last entry counts the others.
+	// They have been killed, unless the run says otherwise.
 	Left []string
 	// Output is the beginning of what the program printed.
 	Output string

@@ -298,6 +298,14 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
+func TestOfManyProcessesLeftSomeAreNamed(t *testing.T) {
+	r := Runner{Owner: Owner{"c", t.Name(), "group", 0}, Path: script(t, "for i in $(seq 60); do sleep 1000 & done; exit 1")}
+	res := r.Run(t.Context(), Env{Event: Acquire})
+	if len(res.Left) != maxLeft+1 || res.Left[maxLeft] != "and 10 more" {
+		t.Errorf("want %d processes named and 10 counted, got %q", maxLeft, res.Left)
+	}
+}
+
 func TestFugitiveIsCaught(t *testing.T) {
 	// Every process of this chain starts the next in a session of its own and
 	// ends, so that none lives for long.

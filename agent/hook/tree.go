@@ -2,6 +2,7 @@ package hook
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
@@ -57,13 +58,22 @@ func (t *tree) forget(pid int) {
 	}
 }
 
+// maxLeft is how many of the processes left running are named: a keeper tells of all that
+// is known of a run in one message of bounded size.
+const maxLeft = 50
+
 // left names what lives besides the program. Without a Reaper it kills it as well,
 // since only a look at all processes finds it.
-func (t *tree) left() ([]string, error) {
+func (t *tree) left() (names []string, err error) {
 	if t.reaper == nil {
-		return sweepClass(t)
+		names, err = sweepClass(t)
+	} else {
+		names = t.reaper.list(t)
 	}
-	return t.reaper.list(t), nil
+	if more := len(names) - maxLeft; more > 0 {
+		names = append(names[:maxLeft], fmt.Sprintf("and %d more", more))
+	}
+	return names, err
 }
 
 // signal sends sig to what lives besides the program and has left its group.

@@ -97,8 +97,8 @@ func (b *orders) forget(election string) {
 const maxReports = 256
 
 // outbox holds the reports that were not taken yet, in order. Adding never
-// blocks: when too many wait, the oldest that only tells of a run is dropped.
-// The others are few, since only the agent's own doing brings them about.
+// blocks: when too many wait, the oldest that is droppable is dropped.
+// The others are few: each follows from an order, or from a change that lasts.
 type outbox struct {
 	mu     sync.Mutex
 	filled *sync.Cond
@@ -117,7 +117,7 @@ func (o *outbox) add(r Report) {
 	defer o.mu.Unlock()
 	if len(o.queue) >= maxReports {
 		for i := range o.queue {
-			if o.queue[i].newsless() {
+			if o.queue[i].droppable() {
 				o.queue = append(o.queue[:i], o.queue[i+1:]...)
 				break
 			}

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"testing"
 
+	"doyen/agent/floatingip"
 	"doyen/agent/hook"
 )
 
@@ -11,6 +12,7 @@ import (
 func TestReportsThatChangeSomethingAreKept(t *testing.T) {
 	for _, r := range []Report{
 		{Seen: 1}, {Fired: 1}, {Released: 1}, {StartupDone: true}, {Refused: "why"}, {KeeperDied: true}, {AcquireFailures: 1},
+		{Address: &floatingip.Event{What: floatingip.GivenUp}}, {Address: &floatingip.Event{What: floatingip.NotAnnounced, Over: true}},
 		{Command: &CommandReport{}}, {Watchdog: &WatchdogReport{}}, {Event: string(hook.Acquire), Held: true},
 	} {
 		o := newOutbox()

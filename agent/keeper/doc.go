@@ -89,7 +89,7 @@
 //     TestAgentAndKeeperKilledDuringAcquire.)
 //  2. A release that ends a leadership never starts while anything of an acquire or of
 //     the command lives:
-//     the same rule, overtake kills an acquire at once, and releaseNext waits for
+//     the same rule, overtake (runs.go) kills an acquire at once, and releaseNext waits for
 //     the command and ends what acquire has left. (TestAgentKilledDuringAcquire,
 //     TestAcquireOvertakenIsKilledAtOnce, TestKeeperKilled,
 //     TestWhatAcquireLeavesRunning, TestCommandIsDeadBeforeTheRelease.)

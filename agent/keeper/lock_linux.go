@@ -115,9 +115,10 @@ func agentOf(pid int) int {
 // ends, its scope is the network namespace, as the scope of addresses is, and a process that
 // waits is woken by the connection's end. Any user can take any name there; so
 // one who is neither root nor this user is waited for only as long as a hook
-// may take.
+// may take, also if it hangs up or writes, and so is one that does not listen.
 func lock(ctx context.Context, name, busy string, patience time.Duration, say func(error)) (io.Closer, error) {
 	addr := &net.UnixAddr{Name: name, Net: "unix"}
+	var until time.Time // the end of the patience; zero: the owner is a keeper
 	for said := false; ; {
 		lock, err := net.ListenUnix("unix", addr)
 		if err == nil {
@@ -126,54 +127,68 @@ func lock(ctx context.Context, name, busy string, patience time.Duration, say fu
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return nil, fmt.Errorf("taking the lock %s: %w", name, err)
 		}
-		owner, conn := lockOwner(addr)
+		owner, conn, err := lockOwner(addr)
 		// One that another election of this process gives up is no news.
 		if conn != nil && !said && int(owner.Pid) != os.Getpid() {
 			said = true
 			say(&busyError{owner.Pid, busy})
 		}
-		if err := awaitEnd(ctx, conn, owner, patience); err != nil {
+		switch silent := errors.Is(err, syscall.ECONNREFUSED); {
+		case conn != nil && !owner.stranger():
+			until = time.Time{}
+		case conn != nil && until.IsZero(), silent && until.IsZero():
+			until = time.Now().Add(patience)
+		}
+		if err := awaitEnd(ctx, conn, until); err != nil {
 			return nil, err
+		}
+		if !until.IsZero() && !time.Now().Before(until) {
+			return nil, fmt.Errorf("%s keeps the lock %s; going on without it", owner, name)
 		}
 	}
 }
 
+// lockUser is the process that has a lock; the zero value is one that does not listen.
+type lockUser struct{ unix.Ucred }
+
+func (u lockUser) stranger() bool { return u.Uid != 0 && int(u.Uid) != os.Geteuid() }
+
+func (u lockUser) String() string {
+	if u.Pid == 0 {
+		return "a process that does not listen"
+	}
+	return fmt.Sprintf("process %d of user %d", u.Pid, u.Uid)
+}
+
 // lockOwner connects to the owner of the lock; nil if it is being taken or given
-// back at this moment.
-func lockOwner(addr *net.UnixAddr) (owner unix.Ucred, conn *net.UnixConn) {
-	conn, err := net.DialUnix("unix", nil, addr)
+// back at this moment, or its owner does not listen (ECONNREFUSED in both cases) or does
+// not accept.
+func lockOwner(addr *net.UnixAddr) (owner lockUser, conn *net.UnixConn, err error) {
+	conn, err = net.DialUnix("unix", nil, addr)
 	if err != nil {
-		return owner, nil
+		return owner, nil, err
 	}
 	if raw, err := conn.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) {
 			if c, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-				owner = *c
+				owner.Ucred = *c
 			}
 		})
 	}
-	return owner, conn
+	return owner, conn, nil
 }
 
-// awaitEnd waits until the owner of the lock has gone; the error says why that
-// is not worth waiting for.
-func awaitEnd(ctx context.Context, conn *net.UnixConn, owner unix.Ucred, patience time.Duration) error {
-	if conn == nil {
-		time.Sleep(time.Millisecond)
-		return context.Cause(ctx)
+// awaitEnd waits until the owner of the lock may have gone, or until the time given, if
+// one is. The error is that of ctx.
+func awaitEnd(ctx context.Context, conn *net.UnixConn, until time.Time) error {
+	if conn != nil {
+		defer conn.Close()
+		defer context.AfterFunc(ctx, func() { conn.Close() })()
+		conn.SetReadDeadline(until)
+		conn.Read(make([]byte, 1)) // a keeper never writes
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	stranger := owner.Uid != 0 && int(owner.Uid) != os.Geteuid()
-	if stranger {
-		conn.SetReadDeadline(time.Now().Add(patience))
+	if conn == nil || !until.IsZero() {
+		time.Sleep(time.Millisecond) // a stranger may hang up again and again
 	}
-	_, err := conn.Read(make([]byte, 1)) // nothing is ever written
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case stranger && errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("process %d of user %d keeps the node-wide lock; going on without it", owner.Pid, owner.Uid)
-	}
-	return nil
+	return context.Cause(ctx)
 }

@@ -5,6 +5,7 @@ package keeper
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -41,24 +42,59 @@ func asStranger(t *testing.T, f func()) {
 }
 
 // Any user can take any lock, and must not keep the keeper of another from its release
-// at start: that one waits no longer than a hook may take.
+// at start: that one waits no longer than a hook may take, whether the stranger listens,
+// hangs up, writes, or does not even listen.
 func TestLockOfAStrangerIsNotWaitedForForEver(t *testing.T) {
-	name := fmt.Sprintf("@doyen-test-%d", os.Getpid())
-	var stranger *net.UnixListener
-	asStranger(t, func() {
-		var err error
-		if stranger, err = net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"}); err != nil {
-			t.Error(err)
+	listen := func(serve func(net.Conn)) func(*net.UnixAddr) (io.Closer, error) {
+		return func(at *net.UnixAddr) (io.Closer, error) {
+			l, err := net.ListenUnix("unix", at)
+			if err != nil || serve == nil {
+				return l, err
+			}
+			go func() {
+				for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+					serve(c)
+					c.Close()
+				}
+			}()
+			return l, nil
 		}
-	})
-	if t.Failed() {
-		return
 	}
-	defer stranger.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), limit/3)
-	defer cancel()
-	if l, err := lock(ctx, name, "tests", 50*ms, func(error) {}); l != nil || err == nil || !strings.Contains(err.Error(), "of user 65534 keeps the node-wide lock") {
-		t.Errorf("want the stranger named, got %v, %v", l, err)
+	bound := func(at *net.UnixAddr) (io.Closer, error) {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), at.Name), unix.Bind(fd, &unix.SockaddrUnix{Name: at.Name})
+	}
+	for name, test := range map[string]struct {
+		take func(*net.UnixAddr) (io.Closer, error)
+		want string
+	}{
+		"listens":       {listen(nil), "of user 65534 keeps the lock @"},
+		"hangs up":      {listen(func(net.Conn) {}), "of user 65534 keeps the lock @"},
+		"writes":        {listen(func(c net.Conn) { c.Write([]byte{0}) }), "of user 65534 keeps the lock @"},
+		"never listens": {bound, "a process that does not listen keeps the lock @"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := &net.UnixAddr{Name: fmt.Sprintf("@doyen-test-%d", os.Getpid()), Net: "unix"}
+			var stranger io.Closer
+			asStranger(t, func() {
+				var err error
+				if stranger, err = test.take(at); err != nil {
+					t.Error(err)
+				}
+			})
+			if t.Failed() {
+				return
+			}
+			defer stranger.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), limit/3)
+			defer cancel()
+			if l, err := lock(ctx, at.Name, "tests", 50*ms, func(error) {}); l != nil || err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("want the stranger named, got %v, %v", l, err)
+			}
+		})
 	}
 }
 

@@ -149,8 +149,12 @@ type Report struct {
 	Seen uint64 `json:",omitempty"`
 }
 
-// newsless reports whether r only tells of a run: losing it changes nothing.
-func (r *Report) newsless() bool {
+// droppable reports whether r only tells of a run, or that an address was removed and put
+// back: losing it changes nothing.
+func (r *Report) droppable() bool {
+	if a := r.Address; a != nil {
+		return a.What == floatingip.Removed || a.What == floatingip.PutBack
+	}
 	return r.Seen == 0 && r.Fired == 0 && r.Released == 0 && !r.StartupDone && r.Refused == "" && r.Command == nil && r.Watchdog == nil && !r.KeeperDied && r.AcquireFailures == 0 &&
 		(r.Event != string(hook.Acquire) || r.Running)
 }

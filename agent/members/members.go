@@ -16,6 +16,9 @@ const (
 	lostKept = 10 * time.Minute
 	// lostLimit bounds how many of them are.
 	lostLimit = 64
+	// endsLimit bounds the members of which the end of a run is known. It is as many as
+	// gossip remembers, for all of a large group may leave at once.
+	endsLimit = 4096
 )
 
 // Info is one member in the line of succession, or one that was lost lately.
@@ -147,7 +150,7 @@ func (l *Line) lose(now time.Duration, order []seniority.Member) {
 // Ended takes note that a run of a member is known to have ended: as it has
 // announced, so that it is not missed, or as its keeper says.
 func (l *Line) Ended(g gossip.Gone) {
-	if l.ends == nil || len(l.ends) > lostLimit {
+	if l.ends == nil || len(l.ends) >= endsLimit {
 		l.ends = map[string]gossip.Gone{}
 	}
 	l.ends[g.Name] = g

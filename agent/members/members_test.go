@@ -111,3 +111,31 @@ func TestLostMembersAreBounded(t *testing.T) {
 		t.Errorf("want %d, got %d", 1+lostLimit, len(l.Infos))
 	}
 }
+
+// A large group may be stopped at once; none of its members is missed.
+func TestManyMembersThatLeaveAreNotLost(t *testing.T) {
+	var l Line
+	var all []seniority.Member
+	for i := range 4 * lostLimit {
+		all = append(all, seniority.Member{Name: fmt.Sprint(i), Incarnation: 1})
+	}
+	l.Update(1, all, &gossip.View{}, nil)
+	for _, m := range all[1:] {
+		l.Ended(gossip.Gone{Name: m.Name, Incarnation: 1})
+	}
+	for _, e := range l.Update(2, all[:1], &gossip.View{}, nil) {
+		if e.Reason == Lost {
+			t.Fatalf("%s has said that it leaves, and is reported as lost", e.Member.Name)
+		}
+	}
+}
+
+func TestEndsAreBounded(t *testing.T) {
+	var l Line
+	for i := range 2*endsLimit + 1 {
+		l.Ended(gossip.Gone{Name: fmt.Sprint(i)})
+	}
+	if len(l.ends) > endsLimit {
+		t.Errorf("want at most %d, got %d", endsLimit, len(l.ends))
+	}
+}

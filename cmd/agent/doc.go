@@ -35,6 +35,12 @@
 // and why it signals as it does, is in examples/systemd; 'agent man' prints the
 // manual page for packages.
 //
+// # agent exec
+//
+// It runs a command under one leadership of the member that it asks (exec_linux.go). An
+// open connection holds a planned hand-over back, and the lease is asked for again and
+// again; a command that it cannot confirm any more is killed in time (hold_linux.go).
+//
 // # The keeper
 //
 // The agent starts this program a second time, as its keeper; see
@@ -42,5 +48,5 @@
 // anything else.
 //
 // As the first process of a container it runs itself once more, as its child,
-// and only passes on signals, reaps, and waits for agent and keeper; see first.go.
+// and only passes on signals, reaps, and waits for agent and keeper; see first_linux.go.
 package main
