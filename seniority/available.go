@@ -178,7 +178,6 @@ func (e *available) elects(now Now) bool {
 	return true
 }
 
-// votes counts the members that have confirmed the claim, and all whose vote counts.
 func (e *available) votes() (granted, total int) {
 	for i := range e.core.view.members {
 		m := &e.core.view.members[i]
@@ -191,11 +190,6 @@ func (e *available) votes() (granted, total int) {
 		}
 	}
 	return granted, total
-}
-
-func (e *available) minority() bool {
-	granted, total := e.votes()
-	return 2*granted <= total
 }
 
 // head is the part of the lease that a leader which hangs stops before the

@@ -33,9 +33,8 @@ type claim struct {
 	asks        int
 	round       time.Duration // when the last round to all was sent
 	silent      time.Duration // the first round without an answer since; 0: none
-	unheard     int           // of how many members the last round awaited an answer
 	patchy      bool          // answers come seldom, from all members; see deaf.go
-	unheardFor  time.Duration // how long it had lasted when it was last deaf or patchy
+	ahead       time.Duration // how much longer than since it was won it counts where two meet
 	resends     int
 	awaited     int // members asked in the round that have not confirmed it
 	reaskAt     time.Duration
@@ -61,8 +60,9 @@ type claim struct {
 	ballots     map[string]ballot
 	watched     map[string]uint64 // who was told that renewals follow: the last claim that said so
 	sent        [sentRing]struct {
-		seq uint64
-		at  time.Duration
+		seq   uint64
+		at    time.Duration
+		stand Stand
 	}
 }
 
@@ -204,6 +204,7 @@ func (c *Core) askSelf(now Now, stand Stand) bool {
 	c.seq++
 	c.claim.sent[c.seq%sentRing].seq = c.seq
 	c.claim.sent[c.seq%sentRing].at = now.Boot
+	c.claim.sent[c.seq%sentRing].stand = stand
 	c.own = c.claimMessage(stand)
 	if r := c.judge(now, &c.own); r != None {
 		return false
@@ -221,7 +222,10 @@ func (c *Core) claimMessage(stand Stand) Message {
 		Voter: c.self.Voter, Voters: c.cfg.Voters,
 	}
 	if stand != Asking {
-		m.Held = c.lasted()
+		m.Held = c.held
+		if c.claim.ahead != 0 && c.electorate.merges() {
+			m.Lasted = max(c.lasted(), 1)
+		}
 	} else {
 		m.Log = c.log
 	}

@@ -48,6 +48,8 @@ type Core struct {
 	skewed    bool          // voters say that the wall clock is far ahead
 
 	held       time.Duration // how long this node has led
+	inherits   time.Duration // from when on the leadership counts that this node may go on from
+	mayInherit bool          // there is one
 	vacant     time.Duration // since when it has known no leader
 	silence    time.Duration // for how long its claims have had no answer
 	skipSettle bool          // others have settled already

@@ -69,14 +69,13 @@ func (c *Core) hearsPatchily() bool {
 // with the first round that somebody should have answered and ends when there
 // is no member left that should; of those taken for dead no answer is expected.
 func (c *Core) expect(now Now, names []string) {
-	c.claim.unheard = 0
+	awaited := false
 	for _, name := range names {
-		if m := c.view.member(name); m != nil && !c.isSuspect(m) {
-			c.claim.unheard++
-		}
+		m := c.view.member(name)
+		awaited = awaited || m != nil && !c.isSuspect(m)
 	}
 	switch {
-	case c.claim.unheard == 0:
+	case !awaited:
 		c.claim.silent = 0
 	case c.claim.silent == 0:
 		c.claim.silent = now.Boot
@@ -90,13 +89,6 @@ func (c *Core) answered(now Now, m *Message) {
 	}
 }
 
-// lasted is how long this leadership has lasted, as it counts when another is met. The
-// members leave a leader that does not hear them, or whom they hardly hear, so it counts
-// from when they confirm again: it would otherwise take the lead back, and lose it again.
-func (c *Core) lasted() time.Duration {
-	return c.held - c.claim.unheardFor
-}
-
 // dropDeafLeader ends the following of a leader that says it is deaf. The answer is for
 // the case that it can hear again, and tells it who leads now.
 func (c *Core) dropDeafLeader(now Now, m *Message) {
@@ -105,6 +97,7 @@ func (c *Core) dropDeafLeader(now Now, m *Message) {
 			c.ignore(m, Outdated)
 			return
 		}
+		c.inherit(c.led.since - c.timing.Lease) // so that it counts for longer than the deaf one's
 		c.lapse(now, LeaderDeaf)
 		c.deposed = m.From
 	}

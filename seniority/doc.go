@@ -49,9 +49,7 @@
 //
 // A leadership that met no majority says so (Message.Minority): members that have a
 // leader keep it. A leader whose link loses most packets, as its answers show, hands
-// over. And of two leaderships that meet, one that was deaf to two members or more, or
-// whose link was that bad, counts from then on: what it led before, its members have left.
-// See deaf.go.
+// over. See deaf.go.
 //
 // Quorum mode: a majority of a fixed list of voters must confirm,
 // independent of gossip. While the list is being changed, a claim needs a majority of its
@@ -175,7 +173,8 @@
 // who claim to have started after itself. Every other member gets the next number;
 // its clock does not matter. When two led groups meet, one that never met another
 // yields; else the leadership that has lasted longer stays, and the members of
-// the other follow it in their own order. Of two leaders the one with the lower
+// the other follow it in their own order. One goes on from the one before it that ended by
+// its own word or was deaf, and counts for as long as both. Of two leaders the one with the lower
 // name decides, on an answer that echoes its own last round; two that compared
 // for themselves could both win, and an old claim could depose either. A verdict
 // stands for the terms it was given on.

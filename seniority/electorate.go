@@ -44,8 +44,9 @@ type electorate interface {
 	confirmedBy(name string) time.Duration
 	// unreached reports whether members depend on gossip to hear of the leader.
 	unreached(now Now) bool
-	// minority reports whether half of the votes, or more, are missing.
-	minority() bool
+	// votes counts, in available mode, the members that have confirmed the claim, this
+	// node included, and all whose vote counts.
+	votes() (granted, total int)
 	// reached reports whether the claim was answered by as many as it needs.
 	reached() bool
 	// probes returns the voters that a round of probes goes to; hears is how many voters

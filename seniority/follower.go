@@ -1,6 +1,7 @@
 package seniority
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"time"
 )
@@ -19,6 +20,7 @@ type followed struct {
 	leaving     bool          // the leader has stopped leading, its release runs
 	said        Message       // its last claim, to greet newcomers with
 	successor   string        // after it ended: who is to claim first
+	since       time.Duration // from when on it leads, as it said last
 }
 
 func (f *followed) is(name string, incarnation, term uint64) bool {
@@ -81,7 +83,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	}
 	c.led = followed{
 		name: m.From, incarnation: m.Incarnation, term: m.Term, seq: m.Seq,
-		until: until, direct: direct, said: *m,
+		until: until, direct: direct, said: *m, since: now.Boot - cmp.Or(m.Lasted, m.Held),
 	}
 	c.led.said.Gossiped, c.led.said.To, c.led.said.Given = true, "", Join{}
 	c.former = followed{}
@@ -89,7 +91,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	c.everLed, c.met = true, true
 	c.forgetFailures()
 	c.clearSuspect(m)
-	c.deposed, c.handedTill, c.mustLead = "", 0, false
+	c.deposed, c.handedTill, c.mustLead, c.mayInherit = "", 0, false, false
 	clear(c.courtesy)
 }
 
@@ -255,7 +257,7 @@ func (c *Core) onRelease(now Now, m *Message) {
 	c.holdBack(now, m, inVain)
 	switch {
 	case leads:
-		c.leaderReleased(now, m, will)
+		c.leaderReleased(now, led, m, will)
 	case promised && c.phase != Holding && c.phase != Claiming:
 		c.await(now, c.timing.Confirm)
 	case !promised:
@@ -264,8 +266,9 @@ func (c *Core) onRelease(now Now, m *Message) {
 }
 
 // leaderReleased goes on after the leader's last message: its own, or its will.
-func (c *Core) leaderReleased(now Now, m *Message, will bool) {
+func (c *Core) leaderReleased(now Now, led *followed, m *Message, will bool) {
 	c.deposed = m.From
+	c.inherit(led.since)
 	switch {
 	case will && c.led.name != "":
 		c.lapse(now, LeaderDied)

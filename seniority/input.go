@@ -151,6 +151,8 @@ type Status struct {
 	Releasing uint64
 	ReleaseBy time.Duration
 	Successor string
+	// Lasted is how long the leadership has lasted, as it counts where two meet.
+	Lasted time.Duration
 	// Join is this node's join number, to be published in its meta.
 	Join Join
 	// Eligible is what to publish in its meta: it may lead, does not stand aside,

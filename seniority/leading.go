@@ -28,7 +28,12 @@ func (c *Core) win(now Now) {
 	c.everLed, c.mustLead, c.reach.since = true, false, 0
 	c.forgetFailures()
 	c.met = c.met || len(cl.ballots) > 1
-	cl.minority = c.electorate.minority()
+	granted, total := c.electorate.votes()
+	cl.minority = 2*granted <= total
+	if c.mayInherit && granted > 1 {
+		cl.ahead = now.Boot - c.inherits
+	}
+	c.mayInherit = false
 	clear(c.courtesy)
 	c.settleTerm(now, c.reason)
 }
@@ -102,8 +107,13 @@ func (c *Core) hold(now Now) {
 
 // renew sends a round of renewals.
 func (c *Core) renew(now Now) {
-	c.claim.minority = c.claim.minority && c.electorate.minority()
-	c.claim.patchy = c.electorate.merges() && c.hearsPatchily()
+	if c.claim.minority {
+		granted, total := c.electorate.votes()
+		c.claim.minority = 2*granted <= total
+	}
+	if c.claim.patchy = c.electorate.merges() && c.hearsPatchily(); c.claim.patchy {
+		c.claim.ahead = -c.held
+	}
 	if !c.ask(now, Leading) {
 		panic("seniority: a leader's own vote is not its own")
 	}

@@ -1,5 +1,7 @@
 package seniority
 
+import "time"
+
 // defend takes in an objection to a running leadership.
 func (c *Core) defend(now Now, m *Message) {
 	c.note(Note{Kind: Objected, Peer: m.From, Term: m.Term, Reason: m.Reason})
@@ -20,7 +22,8 @@ func (c *Core) defend(now Now, m *Message) {
 	case LeadsToo:
 		c.decide(now, m)
 	case AnotherPreferred:
-		if m.Leader == m.From && m.From < c.self.Name && c.fresh(now, m) {
+		// Not the late answer of a voter to the election.
+		if m.Leader == m.From && m.From < c.self.Name && c.fresh(now, m) && c.claim.sent[m.Seq%sentRing].stand == Leading {
 			c.yield(now, m.From)
 		}
 	}
@@ -69,6 +72,16 @@ func (c *Core) meetsLeader(now Now) {
 
 // hearsOther notes a sign of a leadership that this node does not follow.
 func (c *Core) hearsOther(now Now) { c.otherTill = now.Boot + silentLeases*c.timing.Lease }
+
+// lasted is how long this leadership has lasted, as it counts when another is met. If
+// another member has confirmed it, it goes on from one that ended by its own word or was
+// deaf: else a member that had been alone, cut off, could take the lead from the
+// successor, and a deaf one take it back and lose it again. One whose link loses most
+// packets counts from then on.
+func (c *Core) lasted() time.Duration { return c.held + c.claim.ahead }
+
+// inherit notes from when on a leadership counts that has ended by its own word.
+func (c *Core) inherit(since time.Duration) { c.inherits, c.mayInherit = since, true }
 
 // fresh reports whether an answer echoes a round of the last lease.
 func (c *Core) fresh(now Now, m *Message) bool {

@@ -93,6 +93,9 @@ type Message struct {
 	// the sender's leadership has lasted by its own clock; of an Object that says
 	// HeldByAnother or JustStarted, how long until the vote may be free.
 	Held time.Duration
+	// Lasted, of a Claim that leads in available mode, is for how long the leadership counts
+	// where two meet; 0: for as long as Held.
+	Lasted time.Duration
 	// Met, of a Claim and of an Object that says LeadsToo, is false of a leader that has never met another member.
 	Met bool
 	// Watch, of a Claim that leads, says that renewals follow: if they stop, the

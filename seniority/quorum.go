@@ -24,7 +24,7 @@ type quorum struct {
 }
 
 func (e *quorum) merges() bool             { return false }
-func (e *quorum) minority() bool           { return false }
+func (e *quorum) votes() (int, int)        { return 1, 1 }
 func (e *quorum) ballot(m *Message) string { return m.Voter }
 func (e *quorum) releaseBy() time.Duration { return e.core.claim.leaseEnd }
 func (e *quorum) seats(m *Member) bool {

@@ -71,9 +71,6 @@ func (c *Core) detectPause(now Now) {
 	if c.claim.silent != 0 {
 		c.silence = now.Boot - c.claim.silent
 	}
-	if c.deaf() && c.claim.unheard > 1 || c.claim.patchy {
-		c.claim.unheardFor = c.held
-	}
 	late := c.wake != 0 && now.Boot > c.wake+c.timing.Lease
 	if c.phase == Holding && now.Boot >= c.claim.deadline {
 		reason := LeaseLost

@@ -63,6 +63,9 @@ func AppendMessage(b []byte, m *Message) []byte {
 		if m.Minority {
 			flags |= 16
 		}
+		if m.Lasted != 0 {
+			flags |= 32
+		}
 		b = append(b, byte(m.Stand), flags)
 		b = binary.AppendUvarint(b, uint64(m.Held))
 		b = appendJoin(b, m.Join)
@@ -70,6 +73,9 @@ func AppendMessage(b []byte, m *Message) []byte {
 		b = append(b, m.Will[:]...)
 		if m.Log != (Log{}) {
 			b = binary.AppendUvarint(binary.AppendUvarint(b, m.Log.Term), m.Log.Index)
+		}
+		if m.Lasted != 0 {
+			b = binary.AppendUvarint(b, uint64(m.Lasted))
 		}
 	case Object:
 		met := byte(0)
@@ -127,6 +133,9 @@ func ParseMessage(b []byte) (Message, error) {
 		d.hash(&m.Will)
 		if flags&8 != 0 {
 			m.Log = Log{Term: d.uint(), Index: d.uint()}
+		}
+		if flags&32 != 0 {
+			m.Lasted = d.duration()
 		}
 		if d.err == nil && int(m.Stand) >= len(standNames) {
 			return Message{}, fmt.Errorf("claim with stand %d", m.Stand)

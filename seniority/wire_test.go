@@ -21,6 +21,7 @@ func samples() []Message {
 		{Kind: Probe, From: "a:4000", To: "b:4000", Incarnation: 7, Term: 3, Seq: 2, Voter: "a:4000", Voters: voters},
 		{Kind: Echo, From: "b:4000", To: "a:4000", Incarnation: 7, Term: 3, Seq: 2, Voter: "b:4000", Voters: voters, Hears: 3},
 		{Kind: Claim, From: "a:4000", Incarnation: 7, Term: 1, Lease: time.Second, Log: Log{3, 1 << 40}},
+		{Kind: Claim, From: "a:4000", Incarnation: 7, Term: 1, Lease: time.Second, Stand: Leading, Minority: true, Held: time.Second, Lasted: time.Hour},
 	}
 }
 
@@ -52,7 +53,7 @@ func TestNewerMessagesAreRead(t *testing.T) {
 		flags := len(AppendMessage(nil, &Message{Kind: Confirm, From: m.From, To: m.To, Incarnation: m.Incarnation, Term: m.Term,
 			Seq: m.Seq, Lease: m.Lease, Voter: m.Voter, Voters: m.Voters})) + 1
 		if m.Kind == Claim || m.Kind == Object {
-			b[flags] |= 0xe0
+			b[flags] |= 0xc0
 			if got, err := ParseMessage(b); err != nil || !reflect.DeepEqual(got, m) {
 				t.Errorf("%v with flags added: got %+v, %v; want %+v", m.Kind, got, err, m)
 			}

@@ -35,8 +35,8 @@ type checker struct {
 	confirms map[vote]bool
 	claimed  map[vote]time.Duration   // when a claim was first made, by that host's clock
 	met      map[uint64]time.Duration // run → when it first had to do with another, global
-	reigned  map[uint64]time.Duration // run → when it began to lead, global
-	counted  map[uint64]time.Duration // the same, or when it was deaf last, as it says
+	counted  map[uint64]time.Duration // run → from when on it says that its leadership counts
+	atMost   map[uint64]time.Duration // run → the earliest that it has said of this leadership: a verdict may rest on that
 	quiet    bool
 	leader   string
 }
@@ -45,7 +45,7 @@ type checker struct {
 func newChecker(w *World) checker {
 	return checker{
 		w: w, leaders: map[uint64]uint64{}, shown: map[uint64]uint64{}, confirms: map[vote]bool{},
-		claimed: map[vote]time.Duration{}, reigned: map[uint64]time.Duration{}, counted: map[uint64]time.Duration{}, met: map[uint64]time.Duration{},
+		claimed: map[vote]time.Duration{}, counted: map[uint64]time.Duration{}, atMost: map[uint64]time.Duration{}, met: map[uint64]time.Duration{},
 	}
 }
 
@@ -80,10 +80,9 @@ func (c *checker) notes(h *host, in seniority.Input, out *seniority.Output) {
 			c.yielded(h)
 		}
 	}
-	for i := range out.Messages {
-		if m := &out.Messages[i]; m.Kind == seniority.Claim && m.Stand == seniority.Leading {
-			c.counted[h.run] = max(c.counted[h.run], h.clock.global(h.clock.boot(w.now)-m.Held))
-		}
+	if out.Status.Leading {
+		c.counted[h.run] = w.now - out.Status.Lasted
+		c.atMost[h.run] = min(c.atMost[h.run], c.counted[h.run])
 	}
 	if out.Status.Leader != "" {
 		if out.Status.Term < c.shown[h.run] {
@@ -128,7 +127,9 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 	if n.Reason == seniority.Merged {
 		return
 	}
-	c.reigned[h.run], c.counted[h.run] = w.now, w.now
+	if n.Reason != seniority.Merged {
+		c.counted[h.run], c.atMost[h.run] = w.now, w.now
+	}
 	// All that this host sees must have confirmed, but for the leader before;
 	// short of that time must have passed, more without a majority.
 	asked, votes, missing := 1, 1, 0
@@ -176,7 +177,7 @@ func (c *checker) yielded(h *host) {
 	// Each counts by its own clock.
 	blur := w.timing.Lease + (w.now-c.counted[h.run])/seniority.Drift
 	for _, o := range w.hosts {
-		if o != h && o.says() && (!c.led(o) || c.reigned[o.run] < c.counted[h.run]+blur) {
+		if o != h && o.says() && (!c.led(o) || c.atMost[o.run] < c.counted[h.run]+blur) {
 			return
 		}
 	}
