@@ -64,7 +64,7 @@ func TestGreyMembers(t *testing.T) {
 			}
 		}
 	}
-	t.Log("\n| members | grey | changes of the leader | nobody led | heard by all again |\n|---|---|---|---|---|\n" + strings.Join(rows, "\n"))
+	t.Log("\n| members | grey | changes of the leader | without a leader | heard by all again |\n|---|---|---|---|---|\n" + strings.Join(rows, "\n"))
 }
 
 // TestStartAndDeath measures how long a group needs to know all its members, beside

@@ -232,7 +232,11 @@ func (e *election) whyNot(name string) string {
 		case !m.Alive:
 			return name + " is not alive"
 		case m.Role != seniority.Candidate:
-			return name + " is no candidate but " + m.Role.String()
+			why := name + " is no candidate but " + m.Role.String()
+			if e != e.member.group() && m.Role == seniority.Witness {
+				why += ": its settings do not name this election, or make it one"
+			}
+			return why
 		case !m.Eligible:
 			return name + " may not lead: " + cmp.Or(m.Unfit, "not eligible")
 		default:

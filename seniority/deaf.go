@@ -111,12 +111,12 @@ func (c *Core) dropDeafLeader(now Now, m *Message) {
 	c.object(now, m, r)
 }
 
-// A member that hears nothing, or little, takes a leader that is well for dead, and is
-// elected by nobody's answer: silence blocks no election of available mode for ever. Most
-// members hear of a leader by gossip only, and would take the higher term for the next
-// leader's. So it says in its claims that it has won without a majority, and a member that
-// has a leader keeps it until that one is silent or yields. The two leaders settle between
-// themselves who stays.
+// A member that hears nothing, or little, takes a leader that is well for dead, and wins
+// without an answer, for silence does not block a claim of available mode for ever. Most
+// members hear of a leader by gossip only, and would take the higher term for that of the
+// next leader. So it says in its claims that it has won without a majority, and a member
+// that has a leader keeps it until that one is silent or yields. The two leaders settle
+// between themselves who stays.
 
 // keepsLeader reports whether this node stays with its leader although another says, in
 // m, that it leads.

@@ -54,7 +54,8 @@
 // Quorum mode: a majority of a fixed list of voters must confirm,
 // independent of gossip. While the list is being changed, a claim needs a majority of its
 // own list and of the list of everyone who confirms it; a node that sees a
-// voter whose list is more than one entry away neither claims nor confirms.
+// voter whose list is more than one entry away begins no claim and confirms none. A
+// leader goes on: a voter whose settings are wrong must not end it.
 //
 // # Voters
 //

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -48,6 +49,9 @@ type reloader struct {
 // and does not keep the rest from being read.
 func (r *reloader) reload() {
 	o, err := load(r.values, os.Getenv)
+	if info, failed := os.Stat(o.configFile); failed == nil && info.Size() == 0 {
+		err = errors.Join(err, fmt.Errorf("--config: %s is empty, as while it is being written", o.configFile))
+	}
 	_, programs := o.checkPrograms()
 	if err = errors.Join(err, programs); err != nil {
 		err = errors.Join(err, o.Config.CheckHost())

@@ -215,6 +215,8 @@ func TestReloadOfTheConfiguration(t *testing.T) {
 	if all, err := a.elections(); err != nil || len(all) != 1 {
 		t.Errorf("of a bad file an election is taken: %v, %v", all, err)
 	}
+	g.secretFile("doyen.yaml", "")
+	a.reload("doyen.yaml is empty")
 	g.secretFile("doyen.yaml", "log-level: debug\nprofile: wan\nrule: bully\nid: 7\nlog-format: json\nlease: 9s\nelections: {mail: {}}\n")
 	a.reload(`settings="profile, lease, id, rule, log-format"`)
 	g.eventually(func() error {
