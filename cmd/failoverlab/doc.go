@@ -64,6 +64,14 @@
 // the consent of all within the time that the table states after each heal. The
 // status is 1 if something did not hold.
 //
+// A crowd is one large group on the loopback interface, without a floating address:
+//
+//	failoverlab -crowd 300 [-calm 10m] [-runs 5]
+//
+// It shows what a member costs at rest, how long a failover takes until all follow the
+// next leader, and whether a leader that is well stays while a quarter of the others are
+// stopped for up to 32 s at a time.
+//
 // The programs that observe run with real-time priority, so that a busy machine
 // delays what is measured and not the measuring.
 //

@@ -65,6 +65,9 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	if o.idle > 0 {
 		return measureIdle(ctx, o, stdout)
 	}
+	if o.crowd > 0 {
+		return measureCrowd(ctx, o, stdout)
+	}
 	report := newReport(o)
 	results, errs := make([][]result, len(o.subjects)), make([]error, len(o.subjects))
 	eachSubject(o, func(i int, s *subject) { results[i], errs[i] = measureSubject(ctx, o, s, stderr) })
@@ -127,6 +130,7 @@ type options struct {
 	seed      uint64
 	dir       string // for files, in the sandbox
 
+	crowd     int           // 0: none
 	idle      time.Duration // 0: measure failovers
 	idleCases []idleCase
 }
@@ -144,6 +148,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.DurationVar(&o.calm, "calm", 10*time.Minute, "how long each run of a calm or grey scenario lasts")
 	f.DurationVar(&o.nemesis, "nemesis", 0, "instead of the scenarios, let faults come and go at random for at least so long, and check what must hold (0: not)")
 	f.DurationVar(&o.slack, "slack", 0, "what the nemesis adds to the times that are promised, for a busy machine")
+	f.IntVar(&o.crowd, "crowd", 0, "instead of the scenarios, measure one group of so many agents: at rest for -calm, -runs failovers, and members stopped again and again for -calm (0: not)")
 	f.StringVar(&o.agent, "agent", "", "agent binary (default: built from ./cmd/agent)")
 	f.StringVar(&o.hook, "hook", "examples/hooks/floating-ip.sh", "hook of the subjects that use one")
 	f.StringVar(&o.json, "json", "", "file to write everything measured to")
@@ -166,7 +171,10 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if err = idle(o); err != nil {
 		return nil, err
 	}
-	if o.idle > 0 {
+	if o.crowd != 0 && (o.crowd < 5 || o.crowd > 1000) {
+		return nil, fmt.Errorf("-crowd is %d, and must be 5 to 1000", o.crowd)
+	}
+	if o.idle > 0 || o.crowd > 0 {
 		*subjectNames = "doyen-lan" // which has the agent built
 	}
 	if o.subjects, err = pick("subjects", *subjectNames, subjects, func(s *subject) string { return s.name }, nil); err != nil {
