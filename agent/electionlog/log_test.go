@@ -95,7 +95,7 @@ func TestTimeWithoutALeader(t *testing.T) {
 // A reason that has no words has no empty ones, and a leader that hears nothing has some.
 func TestWhyThereIsNoLeader(t *testing.T) {
 	for reason, want := range map[seniority.Reason]string{
-		seniority.LeaderDeaf: `reason=leader-deaf why="it hears no answer, as it says itself: its messages reach others, and theirs do not reach it"`,
+		seniority.LeaderDeaf: `reason=leader-deaf why="it hears no answer, or few, as it says itself: most packets from or to it are lost"`,
 		seniority.NoWatchdog: `reason=no-watchdog`,
 	} {
 		log, logged := lines()

@@ -24,7 +24,7 @@ func (l *Log) endWords(reason string, retired bool) string {
 	case seniority.LeaderSilent.String():
 		return "its renewals stopped: its host is dead, cut off, or frozen"
 	case seniority.LeaderDeaf.String():
-		return "it hears no answer, as it says itself: its messages reach others, and theirs do not reach it"
+		return "it hears no answer, or few, as it says itself: most packets from or to it are lost"
 	case seniority.LeaderDied.String():
 		return "its agent has ended without a hand-over, or was too late to renew; its keeper or its host has told the others"
 	case seniority.LeaseLost.String():

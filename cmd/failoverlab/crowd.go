@@ -44,8 +44,11 @@ type crowdMember struct {
 }
 
 const (
+	// startEvery is how long after a member the next is started: all at once, they would
+	// keep each other from the processors for minutes.
+	startEvery = 200 * time.Millisecond
 	// crowdEvery is how often all members are asked who leads.
-	crowdEvery = 250 * time.Millisecond
+	crowdEvery = 500 * time.Millisecond
 	// longestStop is the longest that a member is stopped for.
 	longestStop = 32 * time.Second
 	// crowdPatience is how long a crowd may take to follow one leader.
@@ -69,13 +72,16 @@ func measureCrowd(ctx context.Context, o *options, stdout io.Writer) error {
 		if err := c.start(m); err != nil {
 			return err
 		}
+		if err := sleep(ctx, startEvery); err != nil {
+			return err
+		}
 	}
 	all := func(*crowdMember) bool { return true }
 	leader, _, err := c.followed(ctx, all, "")
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%d members: all follow one %.1f s after the first was started\n", o.crowd, (now() - began).Seconds())
+	fmt.Fprintf(stdout, "%d members: started %v apart, all follow one %.1f s after the first was started\n", o.crowd, startEvery, (now() - began).Seconds())
 	if err := c.known(ctx); err != nil {
 		return err
 	}
