@@ -124,7 +124,7 @@ func (c *Core) overhear(now Now, m *Message) {
 		c.overhearOwn(m, until)
 	case !c.led.direct && c.led.is(m.From, m.Incarnation, c.led.term) && m.Term > max(c.led.term, c.ended):
 		// The leader has raised its term. That this voter has confirmed or seen released a later
-		// one, of a claimant that did not win, says nothing of whom to follow.
+		// one, of a claimant that did not win, does not count against it.
 		c.learn(now, m.Term, true)
 		c.adopt(now, m, until, false)
 	case m.Term < c.shownTerm || c.voter.refuses(m.Term) && !c.voter.promisedTo(m.From, m.Incarnation, m.Term) && !c.knewBefore(now, m):

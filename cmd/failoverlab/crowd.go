@@ -132,7 +132,7 @@ func (c *crowd) ask(ctx context.Context, m *crowdMember, path string, into any) 
 	return json.NewDecoder(resp.Body).Decode(into)
 }
 
-// leaders is whom each of these members names, at most eight asked at a time; "" for one
+// leaders are the leaders that these members name, at most eight asked at a time; "" for one
 // that names none or does not answer.
 func (c *crowd) leaders(ctx context.Context, members []*crowdMember) []string {
 	names := make([]string, len(members))
@@ -272,7 +272,7 @@ func (c *crowd) failOver(ctx context.Context, leader *crowdMember) (next *crowdM
 	return next, at - began, sleep(ctx, settleIdle)
 }
 
-// stops stops a quarter of the members, not the leader, again and again, and counts whom
+// stops stops a quarter of the members, not the leader, again and again, and counts which leader
 // the others name.
 func (c *crowd) stops(ctx context.Context, leader *crowdMember, stdout io.Writer) error {
 	random := rand.New(rand.NewPCG(c.o.seed, 1))
