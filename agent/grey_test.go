@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -96,10 +95,7 @@ func greySizes(t *testing.T) (sizes []int) {
 
 // crowd starts n members and waits until all know each other and follow one.
 func (g *group) crowd(n int) (leader *member) {
-	g.net.Latency = 500 * time.Microsecond
-	for range n {
-		g.add(func(c *Config, _ *fakeExecutor) { c.Logger = slog.New(slog.DiscardHandler) })
-	}
+	g.addQuiet(n)
 	g.settled(g.members, 5*time.Minute)
 	l, _ := g.members[n-1].Leader()
 	return g.byName(l.Leader)
@@ -189,10 +185,7 @@ func changes(members []*member) (n []uint64) {
 
 // startAndDeath starts n members at once, and has ten of them die at once.
 func (g *group) startAndDeath(n int) string {
-	g.net.Latency = 500 * time.Microsecond
-	for range n {
-		g.add(func(c *Config, _ *fakeExecutor) { c.Logger = slog.New(slog.DiscardHandler) })
-	}
+	g.addQuiet(n)
 	sizes := map[int]bool{}
 	took, ok := allKnow(n, sizes, func(i int) int { return len(g.members[i].group.snap.Load().names) })
 	if !ok {
@@ -201,7 +194,7 @@ func (g *group) startAndDeath(n int) string {
 	g.settled(g.members, 5*time.Minute)
 	time.Sleep(time.Minute)
 	leader, _ := g.members[0].Leader()
-	at := slices.IndexFunc(g.members, func(m *member) bool { return m.Name() == leader.Leader })
+	at := slices.Index(g.members, g.byName(leader.Leader))
 	g.members[0], g.members[at] = g.members[at], g.members[0]
 	dead := min(10, n/4)
 	left := g.members[dead:]

@@ -373,7 +373,7 @@ var mutants = []mutant{
 		[]edit{{"gossip/findings/record.go", "if time.Since(s.at) > TTL {", "if false {"}},
 		"./gossip/findings", "TestFindingsEnd"},
 	{"an answer of old is taken for the one to this question",
-		[]edit{{"gossip/query.go", "seal(g.keyring, (*f)(first), append([]byte(\"answer\"), question...))", "seal(g.keyring, (*f)(first), []byte(\"answer\"))"},
+		[]edit{{"gossip/query.go", "seal(g.keyring, (*f)(old), append([]byte(\"answer\"), question...))", "seal(g.keyring, (*f)(old), []byte(\"answer\"))"},
 			{"gossip/query.go", "open(g.keyring, frame, append([]byte(\"answer\"), question...))", "open(g.keyring, frame, []byte(\"answer\"))"}},
 		"./gossip", "TestAnswerIsBoundToItsQuestion"},
 	{"a frame of a stream is taken twice",

@@ -65,12 +65,9 @@ func TestScale(t *testing.T) {
 // measure starts n members at once and kills the host of their leader.
 func (g *group) measure(n int) figures {
 	f := figures{members: n}
-	g.net.Latency = 500 * time.Microsecond
 	heap, stack, goroutines := inUse()
 	began := time.Now()
-	for range n {
-		g.add(func(c *Config, _ *fakeExecutor) { c.Logger = slog.New(slog.DiscardHandler) })
-	}
+	g.addQuiet(n)
 	leader := ""
 	agree := func() bool {
 		l, ok := g.members[n-1].Leader()
@@ -106,6 +103,15 @@ func (g *group) measure(n int) figures {
 	return f
 }
 
+// addQuiet starts n members at once that log nothing, on a network whose packets take a
+// while.
+func (g *group) addQuiet(n int) {
+	g.net.Latency = 500 * time.Microsecond
+	for range n {
+		g.add(func(c *Config, _ *fakeExecutor) { c.Logger = slog.New(slog.DiscardHandler) })
+	}
+}
+
 // sameLine reports whether all members show the same line of succession.
 func (g *group) sameLine() bool {
 	line := g.members[0].Members()
@@ -115,9 +121,8 @@ func (g *group) sameLine() bool {
 // failover kills the host of the leader at the worst moment, when it has just
 // renewed, and returns when the first, 99 % and all of the others name another.
 func (g *group) failover(leader string) (first, most, all time.Duration) {
-	at := slices.IndexFunc(g.members, func(m *member) bool { return m.Name() == leader })
-	victim := g.members[at]
-	others := slices.Delete(slices.Clone(g.members), at, at+1)
+	victim := g.byName(leader)
+	others := slices.DeleteFunc(slices.Clone(g.members), func(m *member) bool { return m == victim })
 	g.await(2*time.Second, "the leader renews", func() bool { return victim.State().LeaseMS >= 999 })
 	time.Sleep(5 * time.Millisecond) // the renewal has arrived
 	g.crash(victim)

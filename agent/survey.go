@@ -52,11 +52,11 @@ func (a *Agent) askMember(ctx context.Context, name string) Answer {
 	return Answer{State: state, Err: err, UDP: udp, RTT: time.Since(began)}
 }
 
-// answer is what this member says when it is asked for its state. The verdict of
-// version 0.1.0, called first, compares the voters as they are listed.
-func (a *Agent) answer(first bool) []byte {
+// answer is what this member says when it is asked for its state. old: by one of
+// version 0.1.0, whose verdict compares the voters as they are listed.
+func (a *Agent) answer(old bool) []byte {
 	s := a.State()
-	if first {
+	if old {
 		s.Voters = s.VoterEntries
 	}
 	text, err := json.Marshal(s)

@@ -47,7 +47,7 @@ type Gossip struct {
 	members    *members
 
 	greeting atomic.Pointer[[]byte]
-	onAsk    atomic.Pointer[func(first bool) []byte]
+	onAsk    atomic.Pointer[func(old bool) []byte]
 	inbox    inbox
 	relay    relay
 	detail   atomic.Pointer[[]byte]

@@ -32,9 +32,9 @@ const (
 	maxAnswer    = 1 << 20
 )
 
-// OnQuery sets what answers the questions of others; first says that a member of
+// OnQuery sets what answers the questions of others; old says that a member of
 // version 0.1.0 asks. It is called from any goroutine and must not block.
-func (g *Gossip) OnQuery(answer func(first bool) []byte) { g.onAsk.Store(&answer) }
+func (g *Gossip) OnQuery(answer func(old bool) []byte) { g.onAsk.Store(&answer) }
 
 // Query asks a member, over TCP, for what its OnQuery says, and probes meanwhile
 // whether UDP gets through to it. udp is meaningful with an error, too. A
@@ -142,8 +142,8 @@ func (g *Gossip) answer(c net.Conn) {
 		_, _ = c.Write(appendFrame(nil, nil))
 		return
 	}
-	first := !bytes.HasPrefix(question, []byte(questionMark))
-	sealed, err := seal(g.keyring, (*f)(first), append([]byte("answer"), question...))
+	old := !bytes.HasPrefix(question, []byte(questionMark))
+	sealed, err := seal(g.keyring, (*f)(old), append([]byte("answer"), question...))
 	if err != nil || len(sealed) > maxAnswer {
 		g.findings.Count("answer-too-long")
 		return

@@ -168,7 +168,7 @@ func TestMessageOfAStreamIsBounded(t *testing.T) {
 // question without the mark is one of version 0.1.0.
 func TestAnswerIsBoundToItsQuestion(t *testing.T) {
 	a := real(t, Config{KeyFile: keyFile(t, "", line(key(32, 1)))})
-	a.OnQuery(func(first bool) []byte { return fmt.Appendf(nil, "state %v", first) })
+	a.OnQuery(func(old bool) []byte { return fmt.Appendf(nil, "state %v", old) })
 	ask := func(question []byte) []byte {
 		c, err := net.DialTimeout("tcp", a.Addr(), patience)
 		if err != nil {

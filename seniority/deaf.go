@@ -101,6 +101,12 @@ func (c *Core) dropDeafLeader(now Now, m *Message) {
 		c.lapse(now, LeaderDeaf)
 		c.deposed = m.From
 	}
+	c.refuseLeader(now, m)
+}
+
+// refuseLeader refuses the claim of a leader that this node does not follow, and takes
+// back the promise that it may have got when it asked.
+func (c *Core) refuseLeader(now Now, m *Message) {
 	if c.voter.promisedTo(m.From, m.Incarnation, m.Term) {
 		c.voter.forget()
 	}
@@ -123,12 +129,4 @@ func (c *Core) dropDeafLeader(now Now, m *Message) {
 func (c *Core) keepsLeader(now Now, m *Message) bool {
 	name, _ := c.leader(now)
 	return m.Minority && name != "" && name != m.From
-}
-
-// refuseMinority takes back the promise that such a leader may have got when it asked.
-func (c *Core) refuseMinority(now Now, m *Message) {
-	if c.voter.promisedTo(m.From, m.Incarnation, m.Term) {
-		c.voter.forget()
-	}
-	c.object(now, m, HeldByAnother)
 }

@@ -136,7 +136,7 @@ func (c *Core) onClaim(now Now, m *Message) {
 		c.dropDeafLeader(now, m)
 		return
 	case leads && c.keepsLeader(now, m):
-		c.refuseMinority(now, m)
+		c.refuseLeader(now, m)
 		return
 	}
 	late := c.voter.refuses(m.Term) && !c.voter.again(m)

@@ -106,7 +106,7 @@ func (g *gate) install(d time.Duration) error {
 		if d >= leastTimeout {
 			open = []nftables.SetElement{{Key: guard.addr.IP().AsSlice(), Timeout: d}}
 		}
-		guard.set.ID = uint32(i + 1) // counts within the transaction; the library's own count is no goroutine's
+		guard.set.ID = uint32(i + 1) // unique within the transaction; the counter of the library is not safe for several goroutines
 		if err := g.conn.AddSet(guard.set, open); err != nil {
 			return fmt.Errorf("making a set of nftables: %w", err)
 		}

@@ -76,8 +76,7 @@ func measureCrowd(ctx context.Context, o *options, stdout io.Writer) error {
 			return err
 		}
 	}
-	all := func(*crowdMember) bool { return true }
-	leader, _, err := c.followed(ctx, all, "")
+	leader, _, err := c.followed(ctx, c.members, "")
 	if err != nil {
 		return err
 	}
@@ -152,19 +151,13 @@ func (c *crowd) leaders(ctx context.Context, members []*crowdMember) []string {
 	return names
 }
 
-// which are the members that satisfy is.
-func (c *crowd) which(is func(*crowdMember) bool) (list []*crowdMember) {
-	for _, m := range c.members {
-		if is(m) {
-			list = append(list, m)
-		}
-	}
-	return list
+// without are all members but these.
+func (c *crowd) without(these ...*crowdMember) []*crowdMember {
+	return slices.DeleteFunc(slices.Clone(c.members), func(m *crowdMember) bool { return slices.Contains(these, m) })
 }
 
 // followed waits until members follow one leader, and not the one given.
-func (c *crowd) followed(ctx context.Context, who func(*crowdMember) bool, not string) (leader *crowdMember, at time.Duration, err error) {
-	members := c.which(who)
+func (c *crowd) followed(ctx context.Context, members []*crowdMember, not string) (leader *crowdMember, at time.Duration, err error) {
 	for end := now() + crowdPatience; now() < end; {
 		names := c.leaders(ctx, members)
 		if first := names[0]; first != "" && first != not && !slices.ContainsFunc(names, func(n string) bool { return n != first }) {
@@ -259,14 +252,14 @@ func (c *crowd) failOver(ctx context.Context, leader *crowdMember) (next *crowdM
 	}
 	_ = leader.cmd.Process.Kill()
 	_ = waitChild(leader.cmd)
-	next, at, err := c.followed(ctx, func(m *crowdMember) bool { return m != leader }, leader.addr.String())
+	next, at, err := c.followed(ctx, c.without(leader), leader.addr.String())
 	if err != nil {
 		return nil, 0, err
 	}
 	if err := c.start(leader); err != nil {
 		return nil, 0, err
 	}
-	if _, _, err := c.followed(ctx, func(*crowdMember) bool { return true }, ""); err != nil {
+	if _, _, err := c.followed(ctx, c.members, ""); err != nil {
 		return nil, 0, err
 	}
 	return next, at - began, sleep(ctx, settleIdle)
@@ -276,7 +269,7 @@ func (c *crowd) failOver(ctx context.Context, leader *crowdMember) (next *crowdM
 // the others name.
 func (c *crowd) stops(ctx context.Context, leader *crowdMember, stdout io.Writer) error {
 	random := rand.New(rand.NewPCG(c.o.seed, 1))
-	candidates := c.which(func(m *crowdMember) bool { return m != leader })
+	candidates := c.without(leader)
 	random.Shuffle(len(candidates), func(i, j int) { candidates[i], candidates[j] = candidates[j], candidates[i] })
 	stopped := candidates[:len(c.members)/4]
 	until, cancel := context.WithTimeout(ctx, c.o.calm)
@@ -293,7 +286,7 @@ func (c *crowd) stops(ctx context.Context, leader *crowdMember, stdout io.Writer
 			}
 		})
 	}
-	well := c.which(func(m *crowdMember) bool { return !slices.Contains(stopped, m) })
+	well := c.without(stopped...)
 	others, none, looks := 0, 0, 0
 	for until.Err() == nil {
 		for _, name := range c.leaders(ctx, well) {

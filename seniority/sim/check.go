@@ -127,9 +127,7 @@ func (c *checker) won(h *host, n seniority.Note, out *seniority.Output) {
 	if n.Reason == seniority.Merged {
 		return
 	}
-	if n.Reason != seniority.Merged {
-		c.counted[h.run], c.atMost[h.run] = w.now, w.now
-	}
+	c.counted[h.run], c.atMost[h.run] = w.now, w.now
 	// All that this host sees must have confirmed, but for the leader before;
 	// short of that time must have passed, more without a majority.
 	asked, votes, missing := 1, 1, 0
