@@ -25,6 +25,29 @@ type mutant struct {
 type edit struct{ file, old, new string }
 
 var mutants = []mutant{
+	// Calm in available mode.
+	{"one that has led in vain leads alone as soon again",
+		[]edit{{"seniority/vain.go", "	if v.times == 0 {", "	if true {"}},
+		"./seniority", "TestScenario"},
+	{"one that has led in vain counts a vote of one round",
+		[]edit{{"seniority/vain.go", "b.confirms == c.claim.rounds", "b.confirms > 0"}},
+		"./seniority", "TestScenario"},
+	{"a majority wins before the confirm time-out",
+		[]edit{{"seniority/available.go", "return granted == total || timeout && (2*granted > total || e.core.claim.asks >= maxAsks)", "return granted == total || e.core.claim.asks > 0 && 2*granted > total || timeout && e.core.claim.asks >= maxAsks"},
+			{"seniority/available.go", "	if !timeout && len(", "	if e.core.claim.asks == 0 && len("}},
+		"./seniority", "TestScenario"},
+	{"a leadership without a majority does not say so",
+		[]edit{{"seniority/leading.go", "	cl.minority = 2*granted <= total", "	cl.minority = false"}},
+		"./seniority", "TestScenario"},
+	{"a leader that comes and goes takes the lead back",
+		[]edit{{"seniority/deaf.go", "		c.needsAll = true", "		c.mayInherit = false"}},
+		"./seniority", "TestScenario"},
+	{"a leader does not judge its link",
+		[]edit{{"seniority/deaf.go", "return patchy > 1 && !well", "return false"}},
+		"./agent", "TestGreyMembers"},
+	{"a member that is no watcher any more is not told",
+		[]edit{{"seniority/available.go", "case stand == Leading && e.core.claim.watched[m.Name] != 0:", "case false:"}},
+		"./seniority", "TestScenario"},
 	// The agent's loop.
 	{"messages decided before a pause are sent after it",
 		[]edit{{"agent/effects.go", "if durable && !e.late(now) {", "if durable {"}},

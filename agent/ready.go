@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"doyen/agent/voters"
+	"doyen/agent/words"
 	"doyen/seniority"
 )
 
@@ -163,6 +164,8 @@ func (e *Election) noLeader(s *snapshot) string {
 		return "this member is handing over"
 	case e.cfg().quorum() && voters.TooFew(len(e.cfg().Voters), len(s.missing), s.status.Answers) != "":
 		return voters.TooFew(len(e.cfg().Voters), len(s.missing), s.status.Answers)
+	case s.status.AloneAt > e.cfg().now().Boot:
+		return fmt.Sprintf("no member answers this one, which has led in vain before: it leads without an answer in %s", words.Round(s.status.AloneAt-e.cfg().now().Boot))
 	case s.status.Terms != seniority.None:
 		return termTrouble(e.cfg().now(), &s.status)
 	case voting == 0:

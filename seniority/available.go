@@ -163,19 +163,18 @@ func (e *available) watches(name string) bool {
 
 // elects: all must confirm, except that the leader taken for dead is not
 // counted; one silent past the confirm time-out does not block once a majority
-// has answered; after three time-outs no silent member blocks.
-func (e *available) elects(now Now) bool {
-	if e.core.claim.asks == 0 && len(e.core.claim.ballots) < e.voting-1 {
+// has answered; after three time-outs no silent member blocks, unless this node
+// has led in vain before (vain.go).
+func (e *available) elects(now Now, timeout bool) bool {
+	if !timeout && len(e.core.claim.ballots) < e.voting-1 {
 		return false // counting after each answer would cost a crowd its square
 	}
 	granted, total := e.votes()
-	switch e.core.claim.asks {
-	case 0:
-		return granted == total
-	case 1, 2:
-		return granted == total || 2*granted > total
+	if now.Boot < e.core.vain.till {
+		steady := e.core.steady()
+		return granted == total && total > 1 || timeout && steady > 1 && (2*steady > total || e.core.claim.asks >= maxAsks)
 	}
-	return true
+	return granted == total || timeout && (2*granted > total || e.core.claim.asks >= maxAsks)
 }
 
 func (e *available) votes() (granted, total int) {

@@ -30,6 +30,8 @@ type claim struct {
 	at, since   time.Duration // first asked; won
 	misjudged   bool          // a voter has refused its term itself
 	minority    bool          // won without a majority, and none has confirmed it since
+	doubtful    bool          // won after a leader had fallen silent, and not all have answered; see vain.go
+	rounds      int           // asked for so far
 	asks        int
 	round       time.Duration // when the last round to all was sent
 	silent      time.Duration // the first round without an answer since; 0: none
@@ -70,6 +72,7 @@ type claim struct {
 type ballot struct {
 	confirmed time.Duration // when the newest claim it confirmed was sent
 	granted   bool
+	confirms  int    // rounds of the claim that it confirmed before it was won
 	asked     int    // rounds of renewals, up to hearing
 	rounds    uint16 // which of the last were confirmed, the newest in the lowest bit
 	term      uint64 // the highest it confirmed
@@ -195,6 +198,7 @@ func (c *Core) ask(now Now, stand Stand) bool {
 		c.sendClaim(m, name)
 	}
 	c.claim.round, c.claim.resends, c.claim.awaited = now.Boot, 0, len(names)
+	c.claim.rounds++
 	return true
 }
 
@@ -270,8 +274,11 @@ func (c *Core) onConfirm(now Now, m *Message) {
 	key := c.electorate.ballot(m)
 	b := cl.ballots[key]
 	first := !b.granted
-	b.granted, b.excused, b.voters, b.term = true, false, m.Voters, max(b.term, m.Term)
 	sent := cl.sent[m.Seq%sentRing].at
+	if c.phase == Claiming && sent > b.confirmed {
+		b.confirms++
+	}
+	b.granted, b.excused, b.voters, b.term = true, false, m.Voters, max(b.term, m.Term)
 	if sent == cl.round && b.confirmed < sent {
 		cl.awaited--
 	}
@@ -381,18 +388,19 @@ func (c *Core) advanceClaim(now Now) {
 		c.abandon(now, Asleep) // after a pause its own vote is free, or another's
 		return
 	}
-	if c.electorate.elects(now) {
+	if c.electorate.elects(now, false) {
 		c.win(now)
 		return
 	}
 	if now.Boot < cl.reaskAt {
 		return
 	}
-	if now.Boot >= cl.at+time.Duration(cl.asks+1)*c.timing.Confirm {
+	timeout := now.Boot >= cl.at+time.Duration(cl.asks+1)*c.timing.Confirm
+	if timeout {
 		cl.asks++
 	}
 	switch {
-	case c.electorate.elects(now):
+	case timeout && c.electorate.elects(now, true):
 		c.win(now)
 	case cl.asks >= maxAsks:
 		c.abandon(now, Outvoted)
@@ -426,6 +434,7 @@ func (c *Core) abandon(now Now, r Reason) {
 		backoff += time.Duration(c.electorate.seat()%8) * c.timing.Stagger
 	}
 	if r == Outvoted {
+		c.sayUnanswered(now)
 		c.answers = len(cl.ballots)
 		switch {
 		case cl.misjudged: // a voter that may be free knew of a higher term; so does this node now
@@ -437,4 +446,7 @@ func (c *Core) abandon(now Now, r Reason) {
 	c.failures++
 	c.await(now, 0)
 	c.retryAt = now.Boot + backoff
+	if now.Boot < c.vain.till {
+		c.retryAt = min(c.retryAt, c.vain.till)
+	}
 }

@@ -130,3 +130,26 @@ func (c *Core) keepsLeader(now Now, m *Message) bool {
 	name, _ := c.leader(now)
 	return m.Minority && name != "" && name != m.From
 }
+
+// comesAndGoes is within what time a leader falls silent twice whose link is bad.
+const comesAndGoes = 30 * time.Second
+
+// silent is a leader that fell silent.
+type silent struct {
+	leader Holder
+	at     time.Duration
+}
+
+// leaderComesAndGoes looks, when a leader has fallen silent, whether it has done so a short
+// time before and was heard again. Then its link loses most packets, which it may find out
+// later than the members that wait for it. If they all elect this node, its leadership
+// counts for longer than that leader's, which could else take the lead back by having led
+// for longer, and lose it again.
+func (c *Core) leaderComesAndGoes(now Now) {
+	l := Holder{c.led.name, c.led.incarnation}
+	if c.silent.leader == l && now.Boot < c.silent.at+comesAndGoes {
+		c.inherit(c.led.since - c.timing.Lease)
+		c.needsAll = true
+	}
+	c.silent = silent{leader: l, at: now.Boot}
+}

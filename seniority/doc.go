@@ -49,7 +49,10 @@
 //
 // A leadership that met no majority says so (Message.Minority): members that have a
 // leader keep it. A leader whose link loses most packets, as its answers show, hands
-// over. See deaf.go.
+// over. See deaf.go. A node whose leadership without answers was in vain, since a leader
+// was there that it did not hear, waits longer the next time, or needs votes that are
+// confirmed in every round: a bad link must not move the lead, and what goes with it, to
+// and fro. See vain.go.
 //
 // Quorum mode: a majority of a fixed list of voters must confirm,
 // independent of gossip. While the list is being changed, a claim needs a majority of its

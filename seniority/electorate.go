@@ -29,8 +29,9 @@ type electorate interface {
 	ballot(m *Message) string
 	// counts says whether a confirm is of one who has a vote.
 	counts(m *Message) Reason
-	// elects reports whether the claim is won.
-	elects(now Now) bool
+	// elects reports whether the claim is won; timeout: a confirm time-out of it has just
+	// ended, so that silence counts.
+	elects(now Now, timeout bool) bool
 	// raised reports whether the votes would do to win the term asked for.
 	raised() bool
 	// blocks takes note of an objection and reports whether the claim cannot

@@ -92,6 +92,7 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	c.forgetFailures()
 	c.clearSuspect(m)
 	c.deposed, c.handedTill, c.mustLead, c.mayInherit = "", 0, false, false
+	c.vain.till = 0
 	clear(c.courtesy)
 }
 
@@ -206,6 +207,10 @@ func (c *Core) trustAgain(now Now) {
 func (c *Core) lapse(now Now, r Reason) {
 	c.suspectLeader(now)
 	c.lapsed = c.led.name
+	if r == LeaderSilent {
+		c.leaderComesAndGoes(now)
+		c.doubtSilence(now)
+	}
 	c.forgetLeader(now, r)
 }
 
@@ -272,7 +277,7 @@ func (c *Core) onRelease(now Now, m *Message) {
 
 // leaderReleased goes on after the leader's last message: its own, or its will.
 func (c *Core) leaderReleased(now Now, led *followed, m *Message, will bool) {
-	c.deposed = m.From
+	c.deposed, c.vain.till = m.From, 0
 	c.inherit(led.since)
 	switch {
 	case will && c.led.name != "":

@@ -257,7 +257,7 @@ func (c *Core) elect(now Now) Reason {
 	case c.newTerm(now) == 0:
 		return c.termTrouble(now)
 	}
-	c.waitFrom, c.retryAt, c.graceTill = now.Boot, 0, 0
+	c.waitFrom, c.retryAt, c.graceTill, c.vain.till = now.Boot, 0, 0, 0
 	return None
 }
 

@@ -134,6 +134,9 @@ type Status struct {
 	// LeaseEnd when the lease itself ends: by then release has ended or is
 	// killed. In available mode both are the same and always ahead.
 	Deadline, LeaseEnd time.Duration
+	// AloneAt is when this node, without a leader, may lead although no member answers it
+	// (boot time); 0: as soon as its claim has gone unanswered for three confirm time-outs.
+	AloneAt time.Duration
 	// Lapse is, on a member that follows Leader, when it takes it for gone
 	// unless it hears of it again (boot time).
 	Lapse time.Duration
@@ -207,6 +210,9 @@ const (
 	Awoke
 	// Stayed: a hand-over was due for Reason and no other member may lead.
 	Stayed
+	// Unanswered: this node's claim of Term had no answer. It has led in vain before, so
+	// it does not lead without one before Status.AloneAt.
+	Unanswered
 )
 
 // Note is one thing that happened in a Step.

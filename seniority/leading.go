@@ -24,13 +24,14 @@ func (c *Core) win(now Now) {
 	case named != "":
 		c.penalise(now, named, cl.term, maxLost*c.timing.Lease/2) // it was handed the lead and has not taken it
 	}
-	c.led, c.former, c.handedTill = followed{}, followed{}, 0
+	c.led, c.former, c.handedTill, c.vain.till = followed{}, followed{}, 0, 0
 	c.everLed, c.mustLead, c.reach.since = true, false, 0
 	c.forgetFailures()
 	c.met = c.met || len(cl.ballots) > 1
 	granted, total := c.electorate.votes()
 	cl.minority = 2*granted <= total
-	if c.mayInherit && granted > 1 {
+	cl.doubtful = c.electorate.merges() && c.lapsed != "" && (granted < total || granted == 1)
+	if c.mayInherit && granted > 1 && (granted == total || !c.needsAll) {
 		cl.ahead = now.Boot - c.inherits
 	}
 	c.mayInherit = false

@@ -81,7 +81,9 @@ func (c *Core) hearsOther(now Now) { c.otherTill = now.Boot + silentLeases*c.tim
 func (c *Core) lasted() time.Duration { return c.held + c.claim.ahead }
 
 // inherit notes from when on a leadership counts that has ended by its own word.
-func (c *Core) inherit(since time.Duration) { c.inherits, c.mayInherit = since, true }
+func (c *Core) inherit(since time.Duration) {
+	c.inherits, c.mayInherit, c.needsAll = since, true, false
+}
 
 // fresh reports whether an answer echoes a round of the last lease.
 func (c *Core) fresh(now Now, m *Message) bool {
@@ -155,6 +157,7 @@ func (c *Core) settleRaise(now Now) {
 // yield ends this leadership for another that stays.
 func (c *Core) yield(now Now, winner string) {
 	term := c.claim.term
+	c.countVain(now)
 	c.end(now, Merged)
 	c.met = true
 	if c.self.Join.Number != 0 {

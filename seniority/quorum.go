@@ -126,7 +126,7 @@ func (e *quorum) ready(now Now) (time.Duration, bool) {
 	return max(e.core.voter.abstainTill, e.farTill), true
 }
 
-func (e *quorum) elects(now Now) bool {
+func (e *quorum) elects(now Now, _ bool) bool {
 	deadline, _ := e.lease(now)
 	return deadline > now.Boot
 }

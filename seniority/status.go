@@ -51,6 +51,9 @@ func (c *Core) fillStatus(now Now, leader string) {
 		Join: c.self.Join, Eligible: c.self.Eligible && c.releasing == 0, Highest: c.highest, AsideUntil: c.asideUntil,
 		Answers: c.answers, Terms: c.termTrouble(now),
 	}
+	if leader == "" && now.Boot < c.vain.till {
+		s.AloneAt = c.vain.till
+	}
 	if now.Boot < c.voter.abstainTill {
 		s.AbstainTill = c.voter.abstainTill
 	}

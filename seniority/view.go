@@ -126,6 +126,7 @@ func (c *Core) meet(now Now, members []Member, settled bool) {
 		c.view.settledAt = now.Boot
 	}
 	c.setView(members, settled)
+	c.seeOthers(now)
 	if len(c.view.members) > 1 && c.metAt == 0 {
 		c.metAt = now.Boot
 	}

@@ -80,6 +80,9 @@ func (l *Log) note(s Step, n *seniority.Note) {
 		l.rival(s.Now, n)
 	case seniority.Awoke:
 		l.to.Warn("this member was paused for longer than a lease and asks before it does anything")
+	case seniority.Unanswered:
+		l.to.Warn("no member answers; this member has led in vain before, so it waits longer before it leads without an answer",
+			term, slog.Duration("wait", words.Round(s.Status.AloneAt-s.Now.Boot)))
 	case seniority.Stayed:
 		l.to.Warn("this member goes on leading because no other may", term, slog.String("reason", n.Reason.String()))
 	default:
@@ -192,5 +195,5 @@ var noteNames = map[seniority.NoteKind]string{
 	seniority.Promised: "promised", seniority.RefusedClaim: "refused-claim", seniority.Ignored: "ignored",
 	seniority.Won: "won", seniority.Lost: "lost", seniority.LeaderChanged: "leader-changed",
 	seniority.OtherLeader: "other-leader", seniority.Numbered: "numbered", seniority.Awoke: "awoke",
-	seniority.Stayed: "stayed",
+	seniority.Stayed: "stayed", seniority.Unanswered: "unanswered",
 }

@@ -31,6 +31,7 @@ func (w *World) halfCut() {
 	w.topology()
 	w.runUntil(w.now + w.halfCutBound())
 	w.passHandOver(cut)
+	w.passWait(cut)
 	w.check.deposed(cut)
 	w.runUntil(w.now + 5*w.timing.Lease)
 	w.passHandOver(cut)
@@ -47,6 +48,27 @@ func (w *World) passHandOver(cut *host) {
 			w.runUntil(w.now + w.hookLimit() + w.timing.FailoverBound(len(w.hosts)))
 			return
 		}
+	}
+}
+
+// passWait lets the last of two wait for an answer that has led in vain before. Of more
+// hosts the others answer, so they need not wait.
+func (w *World) passWait(cut *host) {
+	var last *host
+	for _, h := range w.hosts {
+		switch {
+		case h == cut || !h.running():
+		case last != nil:
+			return
+		default:
+			last = h
+		}
+	}
+	if last == nil || last.says() {
+		return
+	}
+	if wait := last.status.AloneAt - last.clock.boot(w.now); wait > 0 {
+		w.runUntil(w.now + seniority.Drifted(min(wait, 8*w.timing.Lease)) + w.timing.FailoverBound(2))
 	}
 }
 

@@ -86,7 +86,8 @@ var mutants = []mutant{
 		{"claimant.go", "ready = max(ready, c.vacant+lastResort*c.timing.Lease)", "return 0, false"}}},
 
 	{"a claimant wins without asking", "available", []edit{
-		{"available.go", "	case 0:\n		return granted == total", "	case 0:\n		return true"}}},
+		{"available.go", "return granted == total || timeout && (", "return true || timeout && ("},
+		{"available.go", "	if !timeout && len(e.core.claim.ballots) < e.voting-1 {", "	if false {"}}},
 	{"a preferred member is let in while another leads that it may not win against", "available", []edit{
 		{"merging.go", "func (c *Core) hearsOther(now Now) { c.otherTill = now.Boot + silentLeases*c.timing.Lease }", "func (c *Core) hearsOther(Now) {}"}}},
 	{"two leaders that meet both stay", "available", []edit{
