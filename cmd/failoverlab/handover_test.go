@@ -61,8 +61,8 @@ func (f *fleet) handOverPast(all bool) {
 	refused := f.post(leads, "/step-down")
 	bound := time.Duration(ready.WorstFailoverMS) * time.Millisecond
 	time.Sleep(max(0, at+2*bound+time.Second-now()))
-	said := end()
-	f.atMost("without a leader when the successor hangs", leaderless(said, at, now()), bound)
+	until := now() // the poll of the successor that hangs ends later
+	f.atMost("without a leader when the successor hangs", leaderless(end(), at, until), bound)
 	if f.shape.witness > 0 && refused == nil {
 		f.t.Logf("the leader agreed to hand over, though the only other candidate hangs")
 	}
