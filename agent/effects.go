@@ -173,6 +173,12 @@ func (l *loop) flush() {
 	l.outbox.send(l.agent.gossip)
 }
 
+// awayAfter is after how long a pause the network may have been away too, as when a host
+// was suspended, and the others may have lost this member: gossip takes some seconds to. A
+// processor that others use keeps a member waiting for less, and the last of two must not
+// wait for an answer then.
+const awayAfter = 2 * time.Second
+
 // publish shows the new state to all that look; none of them can slow it down.
 func (e *election) publish(now seniority.Now, st seniority.Status, notes []seniority.Note) {
 	a := e.member.agent
@@ -185,7 +191,7 @@ func (e *election) publish(now seniority.Now, st seniority.Status, notes []senio
 	}
 	e.last, e.everLed = st, e.everLed || st.Leader != ""
 	e.track.Follow(now, &st, notes)
-	if slices.ContainsFunc(notes, func(n seniority.Note) bool { return n.Kind == seniority.Awoke }) {
+	if slices.ContainsFunc(notes, func(n seniority.Note) bool { return n.Kind == seniority.Awoke && n.Paused >= awayAfter }) {
 		a.gossip.Rejoin() // the view is as old as the pause
 	}
 	moves := e.members.Update(now.Boot, e.core.Order(), &e.member.view, e.cfg.Voters)

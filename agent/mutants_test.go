@@ -48,6 +48,12 @@ var mutants = []mutant{
 	{"a member that is no watcher any more is not told",
 		[]edit{{"seniority/available.go", "case stand == Leading && e.core.claim.watched[m.Name] != 0:", "case false:"}},
 		"./seniority", "TestScenario"},
+	{"a short pause counts as an absence",
+		[]edit{{"agent/effects.go", " && n.Paused >= awayAfter", ""}},
+		"./agent", "TestTheLastOfTwoLeadsAfterAShortPause"},
+	{"a member that looks for the others waits for one that hangs",
+		[]edit{{"gossip/rejoin.go", "			if o == joined {\n", "			if o == joined && pending == 0 && looked == nil {\n"}},
+		"./gossip", "TestRejoinEndsWithTheFirstAnswer"},
 	// The agent's loop.
 	{"messages decided before a pause are sent after it",
 		[]edit{{"agent/effects.go", "if durable && !e.late(now) {", "if durable {"}},

@@ -14,8 +14,8 @@ import (
 // cut. So it asks again, as after a start, and says until then that it is apart.
 
 const (
-	// rejoinFanout bounds how many members one round asks: one that answers is
-	// enough, and in a crowd not all can be asked at once.
+	// rejoinFanout bounds how many members, and how many seeds, one round asks: one that
+	// answers is enough, and in a crowd not all can be asked at once.
 	rejoinFanout = 16
 	// rejoinCap is the longest pause between two rounds. It is short because a
 	// member that is apart may be the only one left, and waits to lead.
@@ -66,41 +66,55 @@ func (j *joiner) keepTogether() {
 	}
 }
 
-// rejoined asks once, and reports whether the others have been found, or are
-// known not to be there.
+// rejoined asks once, and reports whether the others have been found, or are known not to
+// be there. The first that answers ends it: one that hangs holds a connection for seconds,
+// and a name server may be out of reach.
 func (j *joiner) rejoined() bool {
-	targets := j.allMembers()
-	rand.Shuffle(len(targets), func(a, b int) { targets[a], targets[b] = targets[b], targets[a] })
-	targets = targets[:min(len(targets), rejoinFanout)]
-	outcomes := make([]outcome, len(targets))
-	var wg sync.WaitGroup
-	for i, a := range targets {
-		if !j.acquire() {
-			return false
-		}
-		wg.Go(func() {
-			defer j.release()
-			outcomes[i], _ = j.dial(a)
-		})
-	}
-	wg.Wait()
+	outcomes := make(chan outcome, 2*rejoinFanout)
+	known := j.gossip.members.addresses()
+	pending, ok := j.askEach(known, outcomes)
+	looked := make(chan []netip.AddrPort, 1)
+	j.wg.Go(func() { looked <- j.seedAddresses() })
 	all := true
-	for _, o := range outcomes {
-		if o == joined {
-			return true
+	for ok && (pending > 0 || looked != nil) {
+		select {
+		case o := <-outcomes:
+			pending--
+			if o == joined {
+				return true
+			}
+			all = all && o == refused
+		case addrs := <-looked:
+			looked = nil
+			var more int
+			more, ok = j.askEach(slices.DeleteFunc(addrs, func(a netip.AddrPort) bool { return slices.Contains(known, a) }), outcomes)
+			pending += more
 		}
-		all = all && o == refused
 	}
-	return all
+	return ok && all
 }
 
-// allMembers lists the addresses of all members that are or were in the view,
-// and of all seeds.
-func (j *joiner) allMembers() []netip.AddrPort {
-	all := map[netip.AddrPort]bool{}
-	for _, a := range j.gossip.members.addresses() {
-		all[a] = true
+// askEach begins to exchange states with some of these, and returns with how many; false:
+// this member ends.
+func (j *joiner) askEach(targets []netip.AddrPort, outcomes chan<- outcome) (n int, ok bool) {
+	targets = slices.DeleteFunc(targets, j.gossip.isSelf)
+	rand.Shuffle(len(targets), func(a, b int) { targets[a], targets[b] = targets[b], targets[a] })
+	for _, a := range targets[:min(len(targets), rejoinFanout)] {
+		if !j.acquire() {
+			return n, false
+		}
+		n++
+		j.wg.Go(func() {
+			defer j.release()
+			o, _ := j.dial(a)
+			outcomes <- o
+		})
 	}
+	return n, true
+}
+
+// seedAddresses returns what the seeds stand for now.
+func (j *joiner) seedAddresses() []netip.AddrPort {
 	ctx, cancel := context.WithTimeout(j.ctx, rejoinLookup)
 	defer cancel()
 	found := make([][]netip.AddrPort, len(j.seeds))
@@ -109,16 +123,9 @@ func (j *joiner) allMembers() []netip.AddrPort {
 		wg.Go(func() { found[i] = j.lookAgain(ctx, s) })
 	}
 	wg.Wait()
-	for _, a := range slices.Concat(found...) {
-		all[a] = true
-	}
-	var targets []netip.AddrPort
-	for a := range all {
-		if !j.gossip.isSelf(a) {
-			targets = append(targets, a)
-		}
-	}
-	return targets
+	all := slices.Concat(found...)
+	slices.SortFunc(all, netip.AddrPort.Compare)
+	return slices.Compact(all)
 }
 
 // lookAgain returns what a seed stands for now, as far as that can be told soon.

@@ -221,4 +221,5 @@ type Note struct {
 	Peer   string
 	Term   uint64
 	Reason Reason
+	Paused time.Duration // of Awoke: for how long at least
 }

@@ -82,7 +82,7 @@ func (c *Core) detectPause(now Now) {
 	if !late {
 		return
 	}
-	c.note(Note{Kind: Awoke})
+	c.note(Note{Kind: Awoke, Paused: now.Boot - c.wake})
 	c.graceTill = now.Boot + c.timing.Lease
 	if c.phase == Claiming {
 		c.abandon(now, Asleep)
