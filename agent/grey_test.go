@@ -211,7 +211,7 @@ func (g *group) startAndDeath(n int) string {
 	leader, _ := g.members[0].Leader()
 	at := slices.Index(g.members, g.byName(leader.Leader))
 	g.members[0], g.members[at] = g.members[at], g.members[0]
-	dead := min(10, n/4)
+	dead := max(1, min(10, n/4))
 	left := g.members[dead:]
 	for _, m := range g.members[:dead] {
 		g.crash(m)
