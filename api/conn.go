@@ -24,6 +24,9 @@ type conn struct {
 	limited *limited
 	host    netip.Addr
 	waits   time.Time // for the next call, since when; limited.mu guards it
+	// unclaimed: no handler has the next call yet, so what is written is net/http's own.
+	// Only the goroutine that serves the connection uses it.
+	unclaimed bool
 
 	begin sync.Once
 	head  []byte // read to tell what the connection is, not yet by its reader
@@ -97,6 +100,17 @@ func (c *unread) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *conn) Write(p []byte) (int, error) {
+	if c.unclaimed {
+		if refusal := refusedByHTTP(p); refusal != nil {
+			c.limited.server.api.refused.count(malformed)
+			_, err := c.write(refusal)
+			return len(p), err
+		}
+	}
+	return c.write(p)
+}
+
+func (c *conn) write(p []byte) (int, error) {
 	if t := c.tls.Load(); t != nil {
 		return t.Write(p)
 	}

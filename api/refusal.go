@@ -33,6 +33,8 @@ const (
 	tlsNotServed
 	// badHandshake: TLS that came to nothing.
 	badHandshake
+	// malformed: the head of a call was no HTTP, or too long.
+	malformed
 	numRefusals
 )
 
@@ -41,6 +43,7 @@ var refusalNames = [numRefusals]string{
 	tooManyConnections: "too-many-connections", tooManyFromHost: "too-many-from-host",
 	tooManyStreams: "too-many-streams", tooManySurveys: "too-many-surveys",
 	plainHTTP: "plain-http", tlsNotServed: "tls-not-served", badHandshake: "tls-handshake",
+	malformed: "malformed",
 }
 
 // String returns the name that metrics use.

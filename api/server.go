@@ -47,6 +47,7 @@ func NewServer(c Config) *Server {
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeader,
 			ConnContext:       withConn,
+			ConnState:         awaitCall,
 			// What net/http logs are faults of clients; anybody could fill a
 			// log with them.
 			ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
@@ -66,6 +67,7 @@ func NewServer(c Config) *Server {
 // another host must use it; this host's own health checks go on as before.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	c := connOf(r)
+	c.unclaimed = false
 	c.limited.note(c, time.Time{})
 	defer func() { c.limited.note(c, time.Now()) }()
 	if s.tls != nil && c.tls.Load() == nil && !c.host.IsLoopback() {

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -74,6 +76,56 @@ func TestLongHeaderIsRefused(t *testing.T) {
 			t.Errorf("want 431, got %v, %v", resp, err)
 		}
 	})
+}
+
+// TestMalformedCallsAreRefusedInJSON sends what net/http refuses before a handler has it,
+// on a new connection and behind a call that was answered.
+func TestMalformedCallsAreRefusedInJSON(t *testing.T) {
+	const good = "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, tt := range []struct {
+		send   string
+		status int
+		want   string
+	}{
+		{"GET /leader HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", maxHeader+8192) + "\r\n\r\n", 431, "longer than 16 KiB"},
+		{"GET /" + strings.Repeat("x", maxHeader+8192) + " HTTP/1.1\r\nHost: x\r\n\r\n", 431, "longer than 16 KiB"},
+		{"GET /leader HTTP/1.1\r\n\r\n", 400, "missing required Host header"},
+		{"GET /leader\r\n\r\n", 400, "this call cannot be read: bad request"},
+		{"GET /leader HTTP/3.7\r\nHost: x\r\n\r\n", 505, "unsupported protocol version"},
+		{"POST /leave HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n", 501, "transfer encoding"},
+		{"GET /leader HTTP/1.1\r\nHost: x\r\nExpect: odd\r\n\r\n", 417, "expectation failed"},
+	} {
+		for _, before := range []string{"", good} {
+			synctest.Test(t, func(t *testing.T) {
+				s, p := serve(t, newFake())
+				c := p.dial("127.0.0.1:1")
+				defer c.Close()
+				go io.WriteString(c, before+tt.send)
+				answers := bufio.NewReader(c)
+				if before != "" {
+					if resp, err := http.ReadResponse(answers, nil); err != nil || resp.StatusCode != 200 {
+						t.Fatalf("the call before: got %v, %v", resp, err)
+					} else if body, err := io.ReadAll(resp.Body); string(body) != "OK" {
+						t.Fatalf("the call before: got %q, %v", body, err)
+					}
+				}
+				resp, err := http.ReadResponse(answers, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := httptest.NewRecorder()
+				maps.Copy(w.Header(), resp.Header)
+				w.WriteHeader(resp.StatusCode)
+				if _, err := io.Copy(w, resp.Body); err != nil {
+					t.Errorf("%.30q: %v", tt.send, err)
+				}
+				wantError(t, w, tt.status, tt.want)
+				if got := s.api.refused[malformed].Load(); got != 1 {
+					t.Errorf("%.30q: want one counted as malformed, got %d", tt.send, got)
+				}
+			})
+		}
+	}
 }
 
 // TestLongCallsOutliveTheTimeouts waits longer than a read or a write may take.
