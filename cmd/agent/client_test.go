@@ -199,6 +199,8 @@ func TestUnreachable(t *testing.T) {
 		{[]string{"watch", "--addr", free}, "is the agent running?\n", exitFailed},
 		{[]string{"diag", "--addr", silent, "--timeout", "50ms"}, "agent: " + silent + " did not answer within 50ms\n", exitFailed},
 		{[]string{"watch", "--addr", silent, "--timeout", "50ms"}, "agent: " + silent + " did not answer within 50ms\n", exitFailed},
+		{[]string{"store", "watch", "--addr", silent, "--timeout", "50ms"}, "agent: " + silent + " did not answer within 50ms\n", exitFailed},
+		{[]string{"store", "save", "-", "--addr", silent, "--json"}, "--json has no meaning", exitUsage},
 		{[]string{"leader", "--addr", rude}, "closed the connection", exitFailed},
 		{[]string{"leader", "--addr", "ftp://x/"}, "--addr", exitUsage},
 		{[]string{"leader", "--addr", "::::"}, `agent: --addr: "::::" is not a host:port`, exitUsage},

@@ -29,6 +29,7 @@ const (
 func execCommand(ask func(string, string, time.Duration, func(*cli.Context, *client) error) *cli.Command) *cli.Command {
 	c := ask("exec", "run a command while this member leads, and kill all of it when it leads no more; exit 2 if it does not lead, 3 if the lead was lost", answerTime, runExec)
 	c.ArgsUsage = "-- COMMAND [ARG]…"
+	c.Description = "With --json a line of JSON on stderr says how it went: stdout is the command's own."
 	c.Flags = append(c.Flags,
 		&cli.StringFlag{Name: "api-token-file", EnvVars: []string{envName("api-token-file")}, Usage: "`FILE` with the agent's token; needed from another host"},
 		&cli.StringFlag{Name: "election", Value: agent.GroupElection, Usage: "`NAME` of the election to lead"},

@@ -35,7 +35,7 @@ var storeVerbs = map[string]struct{ least, most int }{
 // storeCommand is 'agent store VERB'. Its flags may stand before and after the verb.
 func storeCommand(tell func(string, string, func(*cli.Context, *client) error) *cli.Command) *cli.Command {
 	c := tell("store", "read and change the replicated store: put, create, append, get, delete, list, log, watch, batch or save", runStore)
-	c.ArgsUsage = "put KEY [VALUE|-] | create KEY [VALUE|-] | append KEY [TEXT|-] | get KEY | delete KEY | list [PREFIX] | log | watch [PREFIX] | batch | save FILE|-"
+	c.ArgsUsage = "put KEY [VALUE|-] | create KEY [VALUE|-] | append KEY [TEXT|-] | get KEY (or read KEY) | delete KEY | list [PREFIX] | log | watch [PREFIX] | batch | save FILE|-"
 	for _, f := range c.Flags {
 		if d, ok := f.(*cli.DurationFlag); ok && d.Name == "timeout" {
 			d.Value = storeTime
@@ -46,7 +46,7 @@ func storeCommand(tell func(string, string, func(*cli.Context, *client) error) *
 		&cli.Uint64Flag{Name: "fence", Usage: "refused once the election is led under a higher `TERM`, as DOYEN_TERM of the hook"},
 		&cli.StringFlag{Name: "fence-election", Usage: "the `ELECTION` that --fence is of; the group's own without it"},
 		&cli.StringFlag{Name: "request", Usage: "apply the change once, however often it is sent with this `ID`"},
-		&cli.BoolFlag{Name: "local", Usage: "get: this member's copy, without asking the leader"},
+		&cli.BoolFlag{Name: "local", Usage: "get, read, batch: this member's copy, without asking the leader"},
 		&cli.Uint64Flag{Name: "from", Usage: "log, watch: from this `INDEX` on"},
 	)
 	return c
@@ -112,6 +112,9 @@ func runStore(c *cli.Context, cl *client) error {
 	case "batch":
 		return storeBatch(c, cl, os.Stdin)
 	case "save":
+		if arg == "-" && cl.json {
+			return cli.Exit("store save -: --json has no meaning where stdout gets the copy itself", exitUsage)
+		}
 		return storeSave(c, cl, arg)
 	}
 	var text []byte
@@ -180,10 +183,11 @@ func storeDo(c *cli.Context, cl *client, verb, key string, text []byte) ([]byte,
 	}
 	if method == http.MethodGet {
 		if cl.json {
-			return json.Marshal(map[string]any{
+			b, err := json.Marshal(map[string]any{
 				"key": key, "value": string(a.body), "version": number(strings.Trim(header.Get("Etag"), `"`)),
 				"term": number(header.Get("Doyen-Term")), "index": number(header.Get("Doyen-Index")),
 			})
+			return append(b, '\n'), err
 		}
 		return a.body, nil
 	}
@@ -279,15 +283,13 @@ func storeWatch(c *cli.Context, cl *client, prefix string) error {
 	if from := c.Uint64("from"); from > 0 {
 		head.Set("Last-Event-ID", strconv.FormatUint(from-1, 10))
 	}
-	resp, err := cl.openWith(c.Context, cl.oneCall(), http.MethodGet, "/events?store="+url.QueryEscape(prefix), nil, head)
+	ctx, cancel := context.WithCancelCause(c.Context)
+	defer cancel(nil)
+	resp, err := cl.openStream(ctx, cancel, "/events?store="+url.QueryEscape(prefix), head)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		return cl.unexpected(resp, body)
-	}
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
@@ -339,7 +341,7 @@ func storeBatch(c *cli.Context, cl *client, r io.Reader) error {
 func storeLine(c *cli.Context, cl *client, verb, key, text string) error {
 	switch {
 	case !slices.Contains([]string{"create", "put", "append", "get", "read", "delete"}, verb):
-		return fmt.Errorf("unknown command %q: it is one of create, put, append, get and delete", clean(verb))
+		return fmt.Errorf("unknown command %q: it is one of create, put, append, get, read and delete", clean(verb))
 	case key == "":
 		return fmt.Errorf("%s: a key is missing", verb)
 	}
@@ -373,6 +375,9 @@ func storeSave(c *cli.Context, cl *client, path string) error {
 	}
 	if err := os.Rename(part, path); err != nil {
 		return fmt.Errorf("saving: %w", err)
+	}
+	if cl.json {
+		return json.NewEncoder(cl.out).Encode(map[string]any{"file": path, "size": len(a.body)})
 	}
 	fmt.Fprintf(cl.out, "saved %s to %s\n", bytesOf(len(a.body)), clean(path))
 	return nil

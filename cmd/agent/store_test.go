@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -296,8 +298,14 @@ func TestStoreOfOne(t *testing.T) {
 	if got := g.must(n, "get", "piped"); got != "from stdin" {
 		t.Errorf("want what stood on stdin, got %q", got)
 	}
+	if got, want := g.must(n, "get", "piped", "--json"), `"value":"from stdin"`; !strings.Contains(got, want) || !strings.HasSuffix(got, "}\n") {
+		t.Errorf("get --json: want a line with %s, got %q", want, got)
+	}
 	saved := filepath.Join(g.dir, "copy")
-	g.must(n, "save", saved)
+	var told struct{ File string }
+	if got := g.must(n, "save", saved, "--json"); json.Unmarshal([]byte(got), &told) != nil || told.File != saved {
+		t.Errorf("save --json: want JSON with %q, got %q", saved, got)
+	}
 	n.signal(syscall.SIGTERM)
 	n.wait()
 	n.start()
@@ -335,5 +343,29 @@ func TestStoreOfOne(t *testing.T) {
 	}
 	if after, _ := os.ReadFile(file); !bytes.Equal(after, whole) {
 		t.Error("the damaged file was written to")
+	}
+}
+
+// The help, the manual page and the README name every command of the store, and two names
+// of one command side by side.
+func TestStoreCommandsAreNamed(t *testing.T) {
+	help, _, code := command(t, "store", "--help")
+	if code != exitOK {
+		t.Fatalf("agent store --help: exit %d", code)
+	}
+	page, _, _ := command(t, "man")
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for verb := range storeVerbs {
+		for place, text := range map[string]string{"help": help, "manual page": page} {
+			if !regexp.MustCompile(`(\| |store\\fR |\[command options\] |or )` + verb + `\b`).MatchString(text) {
+				t.Errorf("the %s does not name %q", place, "store "+verb)
+			}
+		}
+		if !strings.Contains(string(readme), "`"+verb+"`") {
+			t.Errorf("the README does not name %q", "store "+verb)
+		}
 	}
 }

@@ -62,24 +62,11 @@ var errOutput = errors.New("watch")
 func watchOnce(ctx context.Context, cl *client) (opened bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// The time-out is for the beginning only: the stream itself has no end.
-	late := time.AfterFunc(cl.timeout, func() { cancel(context.DeadlineExceeded) })
-	resp, err := cl.open(ctx, http.MethodGet, "/events")
+	resp, err := cl.openStream(ctx, cancel, "/events", nil)
 	if err != nil {
-		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-			err = cl.unreachable(context.DeadlineExceeded)
-		}
 		return false, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent))
-		if err != nil {
-			return false, cl.unreachable(err)
-		}
-		return false, cl.unexpected(resp, body)
-	}
-	late.Stop()
 	quiet := time.AfterFunc(silence, func() { cancel(context.DeadlineExceeded) })
 	defer quiet.Stop()
 	err = readEvents(heard{resp.Body, quiet}, func(kind string, data json.RawMessage) error {
@@ -96,6 +83,29 @@ func watchOnce(ctx context.Context, cl *client) (opened bool, err error) {
 		return true, err
 	}
 	return true, fmt.Errorf("%s ended the stream: its agent has stopped, or is out of reach", cl.addr)
+}
+
+// openStream asks for a stream and returns it once it has begun. The time-out is for
+// that alone, as the stream itself has no end; cancel ends ctx.
+func (c *client) openStream(ctx context.Context, cancel context.CancelCauseFunc, path string, head http.Header) (*http.Response, error) {
+	late := time.AfterFunc(c.timeout, func() { cancel(context.DeadlineExceeded) })
+	resp, err := c.openWith(ctx, c.oneCall(), http.MethodGet, path, nil, head)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			err = c.unreachable(context.DeadlineExceeded)
+		}
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		late.Stop()
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent))
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	return nil, c.unexpected(resp, body)
 }
 
 // heard is a stream that puts the time of silence off with each read.
