@@ -42,7 +42,28 @@ func (e *Election) StandAside(ctx context.Context, d time.Duration) (Result, err
 		}
 		return Result{}, fmt.Errorf("%w: no other candidate is left, so this member is one again", ErrRefused)
 	}
+	if err == nil {
+		e.tellOthers(&r)
+	}
 	return e.keepAside(r, err)
+}
+
+// tellOthers adds to the result of standing aside in the group's own election which
+// further elections this member leads or is a candidate of: each has a maintenance of its
+// own, and maintenance of a machine is about all of them.
+func (e *Election) tellOthers(r *Result) {
+	if e.label() != "" {
+		return
+	}
+	for _, other := range e.agent.roll.all() {
+		switch {
+		case other == e:
+		case other.IsLeader():
+			r.StillLeads = append(r.StillLeads, other.name)
+		case slices.Contains(other.info().Candidates, e.self.Name):
+			r.MayLead = append(r.MayLead, other.name)
+		}
+	}
 }
 
 // candidateLeft asks the others whether one of them may lead, after this member
@@ -79,7 +100,15 @@ const asideSurvey = 2 * time.Second
 // Resume makes this member a candidate again that stands aside, for any
 // reason it does. Before Run has joined the group it waits for that, until ctx ends.
 func (e *Election) Resume(ctx context.Context) (Result, error) {
-	return e.keepAside(e.request(ctx, request{kind: seniority.StandAside}))
+	r, err := e.request(ctx, request{kind: seniority.StandAside})
+	if err == nil && e.label() == "" {
+		for _, other := range e.agent.roll.all() {
+			if other.maintenance.Load() != nil {
+				r.StillAside = append(r.StillAside, other.name)
+			}
+		}
+	}
+	return e.keepAside(r, err)
 }
 
 // keepAside stores what a request has changed. It is the one who asked that
@@ -170,6 +199,10 @@ func (e *election) serveAside(r request) {
 		return
 	}
 	led := e.last.Leading
+	if !led && r.to != "" {
+		r.reply <- outcome{err: e.notLeading()}
+		return
+	}
 	if led && !e.handOver(&r) {
 		return
 	}

@@ -42,11 +42,11 @@ func (e *Election) StepDown(ctx context.Context) (Result, error) {
 
 // HandOver hands the leadership over to a member, given by its name or its address
 // with or without the port, and stands aside for so long (0:
-// a minute; at most MaxAside). It returns once another leads, most likely that
-// one. The error wraps ErrRefused, and nothing has changed, if this member does
-// not lead, or that one is not there, may not lead, or has not answered this
-// member within the last lease: it is given that long to answer. Before Run has joined
-// the group it waits for that, until ctx ends.
+// a minute; at most MaxAside). It returns once a member leads, most likely that
+// one: compare Result.Leader with Result.To. The error wraps ErrRefused, and nothing has
+// changed, if this member does not lead, or that one is not there, may not lead, or has
+// not answered this member within the last lease: it is given that long to answer.
+// Before Run has joined the group it waits for that, until ctx ends.
 func (e *Election) HandOver(ctx context.Context, to string, aside time.Duration) (Result, error) {
 	if e == nil {
 		return Result{}, ErrNoElection
@@ -61,6 +61,9 @@ func (e *Election) HandOver(ctx context.Context, to string, aside time.Duration)
 	for end := time.Now().Add(e.cfg().timing.Lease); ; {
 		result, err := e.request(ctx, r)
 		if !errors.Is(err, errNotAnswering) || time.Now().After(end) {
+			if err == nil && aside != 0 {
+				e.tellOthers(&result)
+			}
 			return e.keepAside(result, err)
 		}
 		select {
@@ -114,17 +117,23 @@ func (e *Election) request(ctx context.Context, r request) (Result, error) {
 	}
 	select {
 	case o := <-r.reply:
-		return o.result, o.err
+		return e.answered(o)
 	case <-ctx.Done():
 		return Result{}, ctx.Err()
 	case <-e.agent.done:
 	}
 	select {
 	case o := <-r.reply: // Run may end right after it has answered
-		return o.result, o.err
+		return e.answered(o)
 	default:
 		return Result{}, stopped
 	}
+}
+
+// answered is what the loop has answered, with whether this member is the leader named.
+func (e *Election) answered(o outcome) (Result, error) {
+	o.result.Self = o.result.Leader != "" && o.result.Leader == e.self.Name
+	return o.result, o.err
 }
 
 // serve carries out one request.
@@ -167,12 +176,17 @@ func (e *election) serve(r request) {
 // serveStepDown starts a hand-over and keeps the request until it is over.
 func (e *election) serveStepDown(r request) {
 	if !e.last.Leading {
-		r.reply <- outcome{err: fmt.Errorf("%w: this member does not lead; %s", ErrRefused, e.whoLeads())}
+		r.reply <- outcome{err: e.notLeading()}
 		return
 	}
 	if e.handOver(&r) {
 		e.waitFor(r)
 	}
+}
+
+// notLeading refuses a hand-over of a member that does not lead.
+func (e *election) notLeading() error {
+	return fmt.Errorf("%w: this member does not lead; %s", ErrRefused, e.whoLeads())
 }
 
 // handOver begins a hand-over on request; false if it was refused, which it has
@@ -266,13 +280,24 @@ func (e *election) answerWaiting(now time.Duration, st *seniority.Status, all bo
 			kept = append(kept, r)
 			continue
 		}
-		result := Result{OK: true, Term: r.term, Until: r.until, Note: "handed over; no next leader is known yet"}
+		result := Result{OK: true, To: r.to, Term: r.term, Until: r.until, Note: "handed over; no next leader is known yet"}
 		if next {
-			result.Leader, result.Term, result.Note = st.Leader, st.Term, "handed over"
+			result.Leader, result.Term, result.Note = st.Leader, st.Term, e.handedOver(r.to, st.Leader)
 		}
 		r.reply <- outcome{result: result}
 	}
 	e.waiting = kept
+}
+
+// handedOver says what has come of a hand-over to a member, or to any for "".
+func (e *election) handedOver(to, leader string) string {
+	switch {
+	case leader == e.self.Name:
+		return "handed over, and taken back: " + cmp.Or(to, "the next in line") + " did not take the lead"
+	case to != "" && leader != to:
+		return "handed over, but not to " + to + ", which did not take the lead"
+	}
+	return "handed over"
 }
 
 // elected describes what a request for an election has come to.

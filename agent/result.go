@@ -13,10 +13,21 @@ var ErrRefused = errors.New("refused")
 type Result struct {
 	OK     bool   `json:"ok"`
 	Leader string `json:"leader,omitempty"` // who leads, or is to lead, now
+	Self   bool   `json:"self,omitempty"`   // Leader is this member
 	Term   uint64 `json:"term,omitempty"`
 	Note   string `json:"note,omitempty"`
+	// To is the name of the member that a hand-over was to. If Leader is another, that
+	// member has not taken the lead.
+	To string `json:"to,omitempty"`
 	// Until is when a time of standing aside ends that was asked for.
 	Until *time.Time `json:"until,omitempty"`
+	// StillLeads and MayLead are what standing aside in the group's own election leaves
+	// as it is: the further elections that this member leads, and the others that it is
+	// a candidate of. StillAside are those in which it stands aside on request after the
+	// end of that in the group's own.
+	StillLeads []string `json:"still_leads,omitempty"`
+	MayLead    []string `json:"may_lead,omitempty"`
+	StillAside []string `json:"still_aside,omitempty"`
 }
 
 // Counters are running totals since the start, for metrics.

@@ -168,3 +168,59 @@ func (g *group) agreed() {
 		return nil
 	})
 }
+
+// give makes a member lead elections, with all members as candidates.
+func (g *group) give(to *node, elections ...string) {
+	g.t.Helper()
+	for _, name := range elections {
+		g.eventually(func() error {
+			for _, n := range g.nodes {
+				if n != to && n.state().Elections[name].Self {
+					g.command("step-down", "--addr", n.name, "--election", name, "--to", to.name)
+					n.tell("resume", "--election", name)
+				}
+			}
+			for _, n := range g.nodes {
+				e := n.state().Elections[name]
+				if e.Leader == nil || *e.Leader != to.name || len(e.Candidates) != len(g.nodes) {
+					return fmt.Errorf("%s: %s has %+v, want it led by %s with all as candidates", name, n.name, e, to.name)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// Maintenance is of one election. A member that is put aside in the group's own says
+// which others it leads or may lead, and, when it resumes, in which it is still aside.
+func TestMaintenanceNamesTheOtherElections(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 2)
+	g.start("--elections", "mail,web", "--placement", "rule")
+	a, b := g.nodes[0], g.nodes[1]
+	g.checkLeader(a, a, b)
+	g.give(a, "mail", "web")
+	const about, more = "this was about the group's own election alone: this member ", "; repeat the command with --election NAME for each\n"
+	if out, want := a.tell("step-down", "--for", "1h"), about+"still leads mail, web"+more; !strings.HasSuffix(out, want) {
+		t.Errorf("step-down --for: got %q, want %q", out, want)
+	}
+	if out := a.tell("step-down", "--for", "1h", "--election", "web"); strings.Contains(out, about) {
+		t.Errorf("step-down --for --election web: got %q, want nothing about other elections", out)
+	}
+	if out, want := a.tell("step-down", "--for", "1h"), about+"still leads mail"+more; !strings.HasSuffix(out, want) {
+		t.Errorf("step-down --for once more: got %q, want %q", out, want)
+	}
+	a.tell("step-down", "--for", "1h", "--election", "mail")
+	if out := a.tell("step-down", "--for", "1h"); strings.Contains(out, about) {
+		t.Errorf("step-down --for when it stands aside in all: got %q", out)
+	}
+	if out, want := a.tell("resume"), about+"still stands aside in mail, web"+more; !strings.HasSuffix(out, want) {
+		t.Errorf("resume: got %q, want %q", out, want)
+	}
+	a.tell("resume", "--election", "mail")
+	a.tell("resume", "--election", "web")
+	g.give(b, "mail", "web")
+	if out, want := a.tell("step-down", "--for", "1h"), about+"may come to lead mail, web"+more; !strings.HasSuffix(out, want) {
+		t.Errorf("step-down --for of a member that leads nothing: got %q, want %q", out, want)
+	}
+}

@@ -52,10 +52,10 @@ func clientCommands(settings flagValues) []*cli.Command {
 		return c
 	}
 	post := func(path string) func(*cli.Context, *client) error {
-		return func(c *cli.Context, cl *client) error { return tellAgent(c, cl, path) }
+		return func(c *cli.Context, cl *client) error { _, err := tellAgent(c, cl, path); return err }
 	}
 	handOver := tell("step-down", "make this member hand its leadership over; with --for, make it stand aside, leader or not", stepDown)
-	handOver.Flags = append(handOver.Flags, &cli.StringFlag{Name: "to", Usage: "hand over to this `MEMBER`, if it may lead"}, &cli.DurationFlag{Name: "for",
+	handOver.Flags = append(handOver.Flags, &cli.StringFlag{Name: "to", Usage: "hand over to this `MEMBER`, if it may lead; exit 1 if another leads then"}, &cli.DurationFlag{Name: "for",
 		Usage: "no candidate for so long (`DURATION`, at most 720h) or until resume; with --state-dir across restarts too"})
 	waiting := func(c *cli.Command) *cli.Command {
 		c.Flags = append(c.Flags, &cli.DurationFlag{Name: "wait", Usage: "ask again for so long (`DURATION`) until the answer is yes"})
@@ -221,7 +221,18 @@ func stepDown(c *cli.Context, cl *client) error {
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	return tellAgent(c, cl, path)
+	r, err := tellAgent(c, cl, path)
+	switch {
+	case err != nil:
+		return err
+	case r.To != "" && r.Leader == "":
+		return fmt.Errorf("%s is not known to lead, and neither is another member", clean(r.To))
+	case r.To != "" && r.Leader != r.To:
+		return fmt.Errorf("%s does not lead; %s does", clean(r.To), clean(r.Leader))
+	case r.Self: // no other member took it
+		return errors.New("this member leads again")
+	}
+	return nil
 }
 
 // joinSeeds adds the seeds that are the arguments. All are tried; the first
@@ -232,23 +243,23 @@ func joinSeeds(c *cli.Context, cl *client) error {
 	}
 	var faults []error
 	for _, seed := range c.Args().Slice() {
-		faults = append(faults, tellAgent(c, cl, "/join?addr="+url.QueryEscape(seed)))
+		_, err := tellAgent(c, cl, "/join?addr="+url.QueryEscape(seed))
+		faults = append(faults, err)
 	}
 	return cmp.Or(faults...)
 }
 
-// tellAgent makes a call that changes something and says what came of it.
-func tellAgent(c *cli.Context, cl *client, path string) error {
+// tellAgent makes a call that changes something, prints what came of it, and returns that.
+func tellAgent(c *cli.Context, cl *client, path string) (r agent.Result, err error) {
 	a, err := cl.post(c.Context, path, http.StatusOK)
 	if err != nil {
-		return err
+		return r, err
 	}
-	var r agent.Result
 	if err := cl.print(a, &r, func(w io.Writer) { showResult(w, r) }); err != nil {
-		return err
+		return r, err
 	}
 	if !r.OK {
-		return errors.New("it was not done")
+		return r, errors.New("it was not done")
 	}
-	return nil
+	return r, nil
 }

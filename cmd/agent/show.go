@@ -316,6 +316,18 @@ func showResult(w io.Writer, r agent.Result) {
 		note += "; no candidate until " + when(*r.Until)
 	}
 	fmt.Fprintln(w, note)
+	var others []string
+	for _, o := range []struct {
+		what  string
+		names []string
+	}{{"still leads ", r.StillLeads}, {"may come to lead ", r.MayLead}, {"still stands aside in ", r.StillAside}} {
+		if len(o.names) > 0 {
+			others = append(others, o.what+clean(strings.Join(o.names, ", ")))
+		}
+	}
+	if len(others) > 0 {
+		fmt.Fprintf(w, "this was about the group's own election alone: this member %s; repeat the command with --election NAME for each\n", strings.Join(others, " and "))
+	}
 }
 
 // leaderOf is the leader a member names, marked if it is the member itself.
