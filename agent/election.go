@@ -156,8 +156,7 @@ func newElectionLoop(l *loop, pub *Election) (*election, error) {
 	e.lines.Further, e.lines.Quorum = pub.label() != "", e.cfg.quorum()
 	e.runs = newRuns(pub, e.findings)
 	if len(e.cfg.floating) > 0 {
-		var err error
-		if e.links, err = floatingip.WatchLinks(e.cfg.floating); err != nil {
+		if err := e.watchLinks(); err != nil {
 			return nil, err
 		}
 	}

@@ -116,6 +116,32 @@ func (e *election) linksChanged() {
 	e.judgeFitness()
 }
 
+// watchLinks watches the interfaces of the floating addresses. Before the group is joined
+// it returns an error if the kernel cannot be asked for changes; later that is tried again.
+func (e *election) watchLinks() error {
+	links, err := floatingip.WatchLinks(e.cfg.floating, e.noteWatching)
+	switch {
+	case err == nil:
+	case links == nil || e.member.begun == 0:
+		links.Close()
+		return fmt.Errorf("floating-ip: %w", err)
+	default:
+		e.noteWatching(err)
+	}
+	e.links = links
+	return nil
+}
+
+// noteWatching has the log tell that the kernel cannot be asked for changes of the
+// interfaces, and with nil that it can again.
+func (e *election) noteWatching(err error) {
+	if err != nil {
+		e.log.Warn("the interfaces of the floating addresses cannot be watched, which is tried again; until then a change is seen up to a second late", "error", err)
+		return
+	}
+	e.log.Info("the interfaces of the floating addresses are watched again")
+}
+
 // linkAdvice is what to do about an interface that cannot be used.
 func linkAdvice(err error) string {
 	switch {

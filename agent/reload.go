@@ -227,8 +227,7 @@ func (e *election) surround(old *settings) (err error) {
 		e.findings.Clear(ownAddress, e.self.Name)
 		e.findings.Clear(noLink, e.self.Name)
 		if len(e.cfg.floating) > 0 {
-			if e.links, err = floatingip.WatchLinks(e.cfg.floating); err != nil {
-				err = fmt.Errorf("floating-ip: %w", err)
+			if err = e.watchLinks(); err != nil {
 				e.fitness.cut = true
 			}
 		}

@@ -82,7 +82,7 @@ func TestLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	var l *Links
-	a.do(func() { l, err = WatchLinks(addrs) })
+	a.do(func() { l, err = WatchLinks(addrs, nil) })
 	l.Wait()
 	if err != nil {
 		t.Fatal(err)

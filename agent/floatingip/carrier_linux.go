@@ -18,11 +18,17 @@ import (
 type Links struct {
 	ifaces  []string
 	addrs   []Address
-	handle  *netlink.Handle
+	report  func(error)
 	done    chan struct{}
 	changed chan struct{}
 	looked  chan struct{} // closed after the first look
 	exited  chan struct{}
+
+	// WatchLinks and run alone use these.
+	handle    *netlink.Handle // nil: it could not be opened yet
+	links     feed[netlink.LinkUpdate]
+	addresses feed[netlink.AddrUpdate]
+	failing   bool // report was told of an error last
 
 	mu    sync.Mutex
 	state error
@@ -30,29 +36,25 @@ type Links struct {
 
 // WatchLinks starts watching the interfaces of addrs. It does not wait for the first
 // look at them, which may take as long as a lock of the kernel is held by others (see
-// Set): until then they count as usable.
-func WatchLinks(addrs []Address) (*Links, error) {
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("opening netlink: %w", err)
-	}
+// Set): until then they count as usable. After an error the Links go on trying, and
+// must be closed as without one. report, which may be nil, is called when the kernel
+// later cannot be asked for changes, and with nil once it can again; in between the
+// interfaces are looked at every retryMost at the latest.
+func WatchLinks(addrs []Address, report func(error)) (*Links, error) {
 	l := &Links{
-		addrs: addrs, handle: handle, done: make(chan struct{}),
+		addrs: addrs, report: report, done: make(chan struct{}),
 		changed: make(chan struct{}, 1), looked: make(chan struct{}), exited: make(chan struct{}),
+		links: linkFeed(), addresses: addressFeed(),
 	}
 	for _, a := range addrs {
 		if !slices.Contains(l.ifaces, a.Iface) {
 			l.ifaces = append(l.ifaces, a.Iface)
 		}
 	}
-	links, addresses, err := l.subscribe()
-	if err != nil {
-		close(l.done)
-		handle.Close()
-		return nil, err
-	}
-	go l.run(links, addresses)
-	return l, nil
+	err := l.open()
+	l.failing = err != nil
+	go l.run(err)
+	return l, err
 }
 
 // Wait waits for the first look at the interfaces.
@@ -103,79 +105,64 @@ func (l *Links) Close() {
 	}
 	close(l.done)
 	<-l.exited
-	l.handle.Close()
-}
-
-func (l *Links) subscribe() (chan netlink.LinkUpdate, chan netlink.AddrUpdate, error) {
-	links, err := l.subscribeLinks()
-	if err != nil {
-		return nil, nil, err
+	if l.handle != nil {
+		l.handle.Close()
 	}
-	addresses, err := l.subscribeAddresses()
-	return links, addresses, err
 }
 
-func (l *Links) subscribeLinks() (chan netlink.LinkUpdate, error) {
-	updates := make(chan netlink.LinkUpdate, 16)
-	if err := netlink.LinkSubscribe(updates, l.done); err != nil {
-		return nil, fmt.Errorf("subscribing to changes of interfaces: %w", err)
+// open opens what is not open.
+func (l *Links) open() error {
+	if l.handle == nil {
+		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return fmt.Errorf("opening netlink: %w", err)
+		}
+		l.handle = handle
 	}
-	return updates, nil
+	return errors.Join(l.links.open(), l.addresses.open())
 }
 
-func (l *Links) subscribeAddresses() (chan netlink.AddrUpdate, error) {
-	updates := make(chan netlink.AddrUpdate, 16)
-	if err := netlink.AddrSubscribe(updates, l.done); err != nil {
-		return nil, fmt.Errorf("subscribing to changes of addresses: %w", err)
+// tell reports that watching has begun to fail, or works again.
+func (l *Links) tell(err error) {
+	if l.failing != (err != nil) && l.report != nil {
+		l.report(err)
 	}
-	return updates, nil
+	l.failing = err != nil
 }
 
-// run looks again on every change. A subscription ends by itself when its buffer
-// has overflowed; then something was missed, and it starts afresh. At the end
-// both channels are read until they are closed, as their senders stop only then.
-func (l *Links) run(links chan netlink.LinkUpdate, addresses chan netlink.AddrUpdate) {
+// run looks again on every change. What could not be opened or read is tried again; err
+// is what could not be opened at first.
+func (l *Links) run(err error) {
 	defer close(l.exited)
-	l.look()
+	again := newRetry()
+	read := l.look()
 	close(l.looked)
-	ended := func() bool {
+	for {
+		again.after(err == nil && read)
 		select {
 		case <-l.done:
-			return true
-		default:
-			return false
-		}
-	}
-	for links != nil || addresses != nil {
-		var err error
-		select {
-		// An update may be of an interface that has just lost its name.
-		case _, ok := <-links:
-			switch {
-			case ok:
-			case ended():
-				links = nil
-			default:
-				links, err = l.subscribeLinks()
-			}
-		case u, ok := <-addresses:
-			switch {
-			case ok && !l.floating(u):
-				continue
-			case ok:
-			case ended():
-				addresses = nil
-			default:
-				addresses, err = l.subscribeAddresses()
-			}
-		}
-		if err != nil {
-			l.set(err)
+			again.timer.Stop()
+			l.links.close()
+			l.addresses.close()
 			return
+		// An update may be of an interface that has just lost its name.
+		case _, ok := <-l.links.updates:
+			if !ok {
+				l.links.close()
+			}
+		case u, ok := <-l.addresses.updates:
+			if ok && !l.floating(u) {
+				continue
+			}
+			if !ok {
+				l.addresses.close()
+			}
+		case <-again.timer.C:
+			again.fired()
 		}
-		if !ended() {
-			l.look()
-		}
+		err = l.open()
+		l.tell(err)
+		read = l.look()
 	}
 }
 
@@ -187,34 +174,39 @@ func (l *Links) floating(u netlink.AddrUpdate) bool {
 	return !renewal && slices.ContainsFunc(l.addrs, func(a Address) bool { return a.IP() == ip.Unmap() })
 }
 
-// look reads the interfaces. The state is read, not taken from the updates, so
-// that no order of updates can leave a wrong one behind.
-func (l *Links) look() {
+// look reads the interfaces, and reports whether it could. The state is read, not taken
+// from the updates, so that no order of updates can leave a wrong one behind.
+func (l *Links) look() (read bool) {
+	if l.handle == nil {
+		l.set(errors.New("the interfaces cannot be looked at: netlink could not be opened"))
+		return false
+	}
 	for _, name := range l.ifaces {
 		link, err := l.handle.LinkByName(name)
 		var missing netlink.LinkNotFoundError
 		switch {
 		case errors.As(err, &missing):
 			l.set(fmt.Errorf("interface %s %w", name, ErrNoInterface))
-			return
+			return true
 		case err != nil:
 			l.set(fmt.Errorf("reading interface %s: %w", name, err))
-			return
+			return false
 		}
 		if link.Attrs().RawFlags&unix.IFF_UP == 0 {
 			l.set(fmt.Errorf("interface %s %w, so it %w", name, ErrSetDown, ErrNoCarrier))
-			return
+			return true
 		}
 		const usable = unix.IFF_UP | unix.IFF_RUNNING
 		if link.Attrs().RawFlags&usable != usable {
 			l.set(fmt.Errorf("interface %s %w", name, ErrNoCarrier))
-			return
+			return true
 		}
 	}
 	net := ifaces{l.handle}
 	for _, a := range l.addrs {
 		where, err := net.own(a)
-		if err == nil && where != "" {
+		read := err == nil
+		if read && where != "" {
 			err = fmt.Errorf("floating address %s %w (%s)", a, ErrOwnAddress, where)
 		}
 		if err == nil {
@@ -222,10 +214,11 @@ func (l *Links) look() {
 		}
 		if err != nil {
 			l.set(err)
-			return
+			return read
 		}
 	}
 	l.set(nil)
+	return true
 }
 
 // answersARP returns an error if the kernel is told to leave requests for a

@@ -11,8 +11,9 @@ import (
 // put and announced. The others are not touched. The caller has the locks of all, and
 // has called Begin. After an error Take tries again.
 func (s *Set) Change(addrs []Address) error {
-	links, err := WatchLinks(addrs)
+	links, err := WatchLinks(addrs, nil)
 	if err != nil {
+		links.Close()
 		return fmt.Errorf("changing the floating addresses: %w", err)
 	}
 	if err := s.change(addrs); err != nil {

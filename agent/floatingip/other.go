@@ -33,7 +33,7 @@ func IsOwn(Address) bool { return false }
 type Links struct{}
 
 // WatchLinks returns an error that says so.
-func WatchLinks([]Address) (*Links, error) { return nil, errNotLinux }
+func WatchLinks([]Address, func(error)) (*Links, error) { return nil, errNotLinux }
 
 // The methods of Links do nothing on this system.
 func (*Links) Usable() error            { return nil }

@@ -26,8 +26,10 @@ type Set struct {
 	// relink takes what watches the interfaces of other addresses; the goroutine
 	// that watches owns links while it runs.
 	relink chan *Links
-	done   chan struct{}
-	ended  sync.WaitGroup
+	// removals are the changes of addresses; that goroutine owns them too.
+	removals feed[netlink.AddrUpdate]
+	done     chan struct{}
+	ended    sync.WaitGroup
 
 	closing sync.Once
 	closed  error
@@ -63,14 +65,14 @@ func New(cfg Config) (*Set, error) {
 	if cfg.Now == nil {
 		cfg.Now = clock.Boot
 	}
-	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), relink: make(chan *Links), done: make(chan struct{}), found: map[string]bool{}}
+	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), relink: make(chan *Links), removals: addressFeed(), done: make(chan struct{}), found: map[string]bool{}}
 	s.state = States(cfg.Addresses)
-	removals, err := s.openSockets()
-	if err != nil {
+	if err := s.openSockets(); err != nil {
 		s.shutSockets()
+		s.removals.close()
 		return nil, fmt.Errorf("preparing floating addresses: %w", err)
 	}
-	s.ended.Go(func() { s.watch(removals) })
+	s.ended.Go(s.watch)
 	return s, nil
 }
 
@@ -139,20 +141,20 @@ func (s *Set) refused() error {
 }
 
 // openSockets opens the sockets and the subscriptions.
-func (s *Set) openSockets() (<-chan netlink.AddrUpdate, error) {
-	var err error
+func (s *Set) openSockets() (err error) {
 	// Only this kind: kernels for virtual machines lack some that the library
 	// would open besides.
 	if s.net.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return nil, fmt.Errorf("opening netlink: %w", err)
+		return fmt.Errorf("opening netlink: %w", err)
 	}
 	if s.announcer, err = newAnnouncer(s.cfg.Leads); err != nil {
-		return nil, err
+		return err
 	}
-	if s.links, err = WatchLinks(s.cfg.Addresses); err != nil {
-		return nil, err
+	// The agent watches the same interfaces, and says when it cannot.
+	if s.links, err = WatchLinks(s.cfg.Addresses, nil); err != nil {
+		return err
 	}
-	return s.subscribe()
+	return s.removals.open()
 }
 
 // shutSockets closes what openSockets has opened.

@@ -2,7 +2,6 @@ package floatingip
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,18 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// subscribe asks the kernel for changes of addresses.
-func (s *Set) subscribe() (<-chan netlink.AddrUpdate, error) {
-	updates := make(chan netlink.AddrUpdate, 16)
-	if err := netlink.AddrSubscribe(updates, s.done); err != nil {
-		return nil, fmt.Errorf("subscribing to changes of addresses: %w", err)
-	}
-	return updates, nil
-}
-
 // watch puts back and announces until the Set is closed.
-func (s *Set) watch(updates <-chan netlink.AddrUpdate) {
+func (s *Set) watch() {
 	announcements := newSchedule()
+	again := newRetry()
 	repair := time.NewTimer(0)
 	<-repair.C
 	s.links.Wait()
@@ -30,19 +21,21 @@ func (s *Set) watch(updates <-chan netlink.AddrUpdate) {
 	for {
 		select {
 		case <-s.done:
-			// The sender of a subscription stops only once it is rid of what it
-			// has. This is not deferred: it would keep a panic from being seen.
-			for ok := updates != nil; ok; {
-				_, ok = <-updates
-			}
+			again.timer.Stop()
+			s.removals.close() // not deferred: it would keep a panic from being seen
 			return
-		case update, ok := <-updates:
+		case update, ok := <-s.removals.updates:
 			if !ok {
-				updates = s.resubscribe()
+				s.removals.close()
+				again.after(s.resubscribe())
 			}
 			if !ok || s.concerns(update) {
 				repair.Reset(s.pause())
 			}
+		case <-again.timer.C:
+			again.fired()
+			again.after(s.resubscribe())
+			repair.Reset(s.pause())
 		case <-repair.C:
 			s.repair()
 		case <-s.aging:
@@ -69,13 +62,14 @@ func (s *Set) watch(updates <-chan netlink.AddrUpdate) {
 }
 
 // resubscribe replaces a subscription that ended because updates came faster
-// than they were read. Without one, only Check finds what is missing.
-func (s *Set) resubscribe() <-chan netlink.AddrUpdate {
-	updates, err := s.subscribe()
+// than they were read, and reports whether it could. Until then what is missing is looked
+// for at each try.
+func (s *Set) resubscribe() bool {
+	err := s.removals.open()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lasting(NotWatched, err, "restart the agent; until then addresses removed by hand are put back only at the next check")
-	return updates
+	s.lasting(NotWatched, err, "see why the host denies the agent sockets; until then addresses removed by hand are put back up to a second late")
+	return err == nil
 }
 
 // pause is how long the next repair has to wait.
