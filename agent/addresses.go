@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
 	"doyen/agent/floatingip"
@@ -11,6 +12,9 @@ import (
 func (u *runs) noteAddress(now time.Duration, ev *floatingip.Event) {
 	if ev == nil {
 		return
+	}
+	if ev.What == floatingip.NotHeld && !u.holds() {
+		return // a keeper that starts says so in any case
 	}
 	u.addresses = addressStates(ev.Addresses)
 	u.pub.tally.add(func(c *Counters) {
@@ -38,6 +42,11 @@ func (u *runs) noteAddress(now time.Duration, ev *floatingip.Event) {
 		}
 		u.findings.Set(now, keep, ev.Finding(u.pub.self.Name))
 	}
+}
+
+// holds reports whether a floating address is held.
+func (u *runs) holds() bool {
+	return slices.ContainsFunc(u.addresses, func(a AddressState) bool { return a.Held })
 }
 
 // addressStates turns the keeper's states into those of the API.

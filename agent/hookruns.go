@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"doyen/agent/floatingip"
@@ -50,7 +49,7 @@ func (u *runs) keeperDied() {
 // had ended, so that what the dead one told last would stand for good.
 // released is the term of the leadership that the dead one acted for; 0: none.
 func (u *runs) keeperReplaced(now time.Duration, released uint64) {
-	if slices.ContainsFunc(u.addresses, func(a AddressState) bool { return a.Held }) {
+	if u.holds() {
 		u.noteAddress(now, &floatingip.Event{What: floatingip.GivenUp, Addresses: floatingip.States(u.pub.cfg().floating)})
 	}
 	if c := u.command; c != nil && c.PID != nil {

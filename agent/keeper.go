@@ -38,7 +38,7 @@ func floatingAddresses(c keeper.Config, e keeper.Election, leads func() bool, re
 	}
 	return &keeper.Addresses{
 		Begin: s.Begin,
-		Take:  s.Take, Renew: s.Renew, Check: s.Check, Announce: s.Announce, Cut: s.Cut, Drop: s.Drop, Close: s.Close,
+		Take:  s.Take, Renew: s.Renew, Check: s.Check, Announce: s.Announce, Ended: s.Ended, Cut: s.Cut, Drop: s.Drop, Close: s.Close,
 		Change: func(list []string) error {
 			addrs, err := floatingip.ParseAll(list)
 			if err != nil {

@@ -101,7 +101,7 @@ type AddressState struct {
 // AddressEvent is one thing that happened to a member's floating addresses: the
 // event "address" of GET /events.
 type AddressEvent struct {
-	What      string         `json:"what"` // taken, put-back, given-up, or the name of a finding
+	What      string         `json:"what"` // taken, put-back, not-held, given-up, or the name of a finding
 	Evidence  string         `json:"evidence,omitempty"`
 	Over      bool           `json:"over,omitempty"` // the finding has ended
 	Addresses []AddressState `json:"addresses"`

@@ -198,7 +198,9 @@ func (s *Set) putAll() error {
 
 // drop shuts the gate first: that alone stops the answers.
 func (s *Set) drop() error {
-	errs := []error{s.Cut()}
+	s.cut.Lock()
+	errs := []error{s.shut()}
+	s.cut.Unlock()
 	for _, what := range []string{NotAnnounced, NotProlonged} { // found of addresses that are held
 		s.lasting(what, nil, "")
 	}
@@ -248,6 +250,9 @@ func (s *Set) restore() error {
 		gone, displaced = gone || err == nil && !there, displaced || err == nil && !placed
 		return err
 	})
+	if err == nil && !displaced && s.setHeld(true) {
+		s.event(Event{What: PutBack}) // its interface has its name again
+	}
 	if err != nil || !displaced {
 		return err
 	}
@@ -259,6 +264,7 @@ func (s *Set) restore() error {
 		}
 		return err
 	}
+	s.setHeld(true)
 	switch {
 	case len(missing) > 0 && expired:
 		s.cutOffLate(strings.Join(missing, ", ") + " went at the end of its lifetime, for no renewal came in time, and has been put back")
@@ -274,6 +280,41 @@ func (s *Set) restore() error {
 	}
 	s.announce()
 	return nil
+}
+
+// lapse takes in that the kernel has cut the addresses off at the end of their time, and
+// returns how long that is ahead; 0: it is over, or there is none.
+func (s *Set) lapse() time.Duration {
+	s.cut.Lock()
+	defer s.cut.Unlock()
+	if !s.held || s.gate == nil {
+		return 0
+	}
+	if left := s.until - s.cfg.Now(); left > 0 {
+		return left
+	}
+	if s.setHeld(false) {
+		s.event(Event{What: NotHeld})
+	}
+	return 0
+}
+
+// see takes in which addresses are not on their interfaces any more.
+func (s *Set) see() {
+	gone := map[int]bool{}
+	for i, a := range s.cfg.Addresses {
+		link, err := s.net.link(a)
+		there := false
+		if err == nil {
+			there, _, err = s.net.has(a, link)
+		}
+		if !there && (err == nil || errors.Is(err, ErrNoInterface)) {
+			gone[i] = true
+		}
+	}
+	if s.setSomeHeld(false, func(i int) bool { return gone[i] }) {
+		s.event(Event{What: NotHeld})
+	}
 }
 
 // announce sends the first announcement itself and asks for the others.
@@ -333,12 +374,19 @@ func (s *Set) lasting(what string, err error, advice string) {
 	s.event(Event{What: what, Evidence: err.Error(), Advice: advice})
 }
 
-// setHeld notes whether the addresses are on their interfaces, and reports
-// whether that has changed.
+// setHeld notes whether the addresses are held, and reports whether that has changed.
 func (s *Set) setHeld(held bool) (changed bool) {
+	return s.setSomeHeld(held, func(int) bool { return true })
+}
+
+// setSomeHeld notes it of some of the addresses.
+func (s *Set) setSomeHeld(held bool, of func(i int) bool) (changed bool) {
 	s.shown.Lock()
 	defer s.shown.Unlock()
 	for i := range s.state {
+		if !of(i) {
+			continue
+		}
 		if x := &s.state[i]; x.Held != held {
 			x.Held, x.Since, changed = held, time.Now(), true
 		}

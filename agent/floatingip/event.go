@@ -14,6 +14,7 @@ const (
 	Taken   = "taken"    // all addresses are on their interfaces
 	PutBack = "put-back" // an address that somebody removed is there again
 	GivenUp = "given-up" // no address of the Set is on an interface
+	NotHeld = "not-held" // an address has gone, or the kernel has cut it off, before it was given up
 )
 
 // The values of Event.What that are findings. The first three tell of something
@@ -52,7 +53,7 @@ type Event struct {
 type State struct {
 	Address   string    // with the length of its network, as configured
 	Interface string    // that carries it
-	Held      bool      // the address is on the interface
+	Held      bool      // the address is on the interface, and the kernel lets it answer
 	Since     time.Time // since when Held is as it is
 }
 
@@ -96,6 +97,8 @@ func (e *Event) Log(log *slog.Logger) {
 		log.Info("floating addresses put back and announced", attrs...)
 	case e.What == GivenUp:
 		log.Info("floating addresses given up", attrs...)
+	case e.What == NotHeld:
+		log.Info("floating addresses held no longer: they have gone, or the kernel has cut them off", names(slices.DeleteFunc(slices.Clone(e.Addresses), func(s State) bool { return s.Held })))
 	}
 }
 

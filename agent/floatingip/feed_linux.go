@@ -38,7 +38,7 @@ func (f *feed[U]) open() error {
 }
 
 // close ends the feed, also one that has ended by itself: its socket is open until then.
-// The sender of a subscription stops only once it is rid of what it has.
+// The sender of a subscription stops only once its last change has been taken.
 func (f *feed[U]) close() {
 	if f.updates == nil {
 		return

@@ -20,6 +20,7 @@ func (*Set) Begin() error              { return errNotLinux }
 func (*Set) Take(time.Duration) error  { return errNotLinux }
 func (*Set) Renew(time.Duration) error { return errNotLinux }
 func (*Set) Cut() error                { return errNotLinux }
+func (*Set) Ended()                    {}
 func (*Set) Drop() error               { return nil }
 func (*Set) Change([]Address) error    { return errNotLinux }
 func (*Set) Check() error              { return errNotLinux }

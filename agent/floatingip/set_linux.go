@@ -23,13 +23,14 @@ type Set struct {
 	links *Links
 	again chan struct{} // an announcement was asked for
 	aging chan struct{} // the lifetimes are to follow the gate
+	ended chan struct{} // no renewal comes any more
 	// relink takes what watches the interfaces of other addresses; the goroutine
 	// that watches owns links while it runs.
 	relink chan *Links
 	// removals are the changes of addresses; that goroutine owns them too.
 	removals feed[netlink.AddrUpdate]
 	done     chan struct{}
-	ended    sync.WaitGroup
+	exited   sync.WaitGroup
 
 	closing sync.Once
 	closed  error
@@ -65,14 +66,14 @@ func New(cfg Config) (*Set, error) {
 	if cfg.Now == nil {
 		cfg.Now = clock.Boot
 	}
-	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), relink: make(chan *Links), removals: addressFeed(), done: make(chan struct{}), found: map[string]bool{}}
+	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), ended: make(chan struct{}, 1), relink: make(chan *Links), removals: addressFeed(), done: make(chan struct{}), found: map[string]bool{}}
 	s.state = States(cfg.Addresses)
 	if err := s.openSockets(); err != nil {
 		s.shutSockets()
 		s.removals.close()
 		return nil, fmt.Errorf("preparing floating addresses: %w", err)
 	}
-	s.ended.Go(s.watch)
+	s.exited.Go(s.watch)
 	return s, nil
 }
 
@@ -89,6 +90,7 @@ func (s *Set) Begin() error {
 	defer s.cut.Unlock()
 	if s.gate != nil {
 		err = errors.Join(err, s.gate.clearOthers())
+		s.event(Event{What: NotHeld}) // what a former Set has told may be out of date
 	}
 	return err
 }
@@ -160,7 +162,7 @@ func (s *Set) openSockets() (err error) {
 // shutSockets closes what openSockets has opened.
 func (s *Set) shutSockets() error {
 	close(s.done)
-	s.ended.Wait()
+	s.exited.Wait()
 	if s.links != nil {
 		s.links.Close()
 	}
@@ -234,12 +236,27 @@ func (s *Set) askToAge() {
 	}
 }
 
+// Ended says that no renewal comes any more. It never blocks. That the kernel has cut the
+// addresses off at the end of their time is an event then.
+func (s *Set) Ended() {
+	select {
+	case s.ended <- struct{}{}:
+	default:
+	}
+}
+
 // Cut has the kernel cut the addresses off, where it has nftables, until they are
 // taken again. Drop takes them away.
 func (s *Set) Cut() error {
 	s.cut.Lock()
 	defer s.cut.Unlock()
-	return s.shut()
+	if err := s.shut(); err != nil {
+		return err
+	}
+	if s.gate != nil && s.setHeld(false) {
+		s.event(Event{What: NotHeld})
+	}
+	return nil
 }
 
 // shut ends what is held. The caller holds cut.

@@ -14,8 +14,9 @@ import (
 func (s *Set) watch() {
 	announcements := newSchedule()
 	again := newRetry()
-	repair := time.NewTimer(0)
+	repair, lapse := time.NewTimer(0), time.NewTimer(0)
 	<-repair.C
+	<-lapse.C
 	s.links.Wait()
 	usable := s.links.Usable() == nil
 	for {
@@ -38,6 +39,12 @@ func (s *Set) watch() {
 			repair.Reset(s.pause())
 		case <-repair.C:
 			s.repair()
+		case <-s.ended:
+			lapse.Reset(0)
+		case <-lapse.C:
+			if left := s.lapse(); left > 0 {
+				lapse.Reset(left)
+			}
 		case <-s.aging:
 			s.age()
 		case links := <-s.relink:
@@ -88,6 +95,9 @@ func (s *Set) repair() {
 	err := s.restore()
 	if errors.Is(err, ErrNotLeading) {
 		err = nil // there is nothing to restore any more
+	}
+	if err != nil || !s.cfg.Leads() {
+		s.see()
 	}
 	s.lasting(NotRestored, err, "look at the interface; the addresses are tried again with the next check")
 }

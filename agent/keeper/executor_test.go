@@ -367,6 +367,7 @@ func (a *addresses) functions(Config, Election, func() bool, func(floatingip.Eve
 		Renew:    func(time.Duration) error { return nil },
 		Check:    func() error { return a.do("see to") },
 		Announce: func() { a.do("announce") },
+		Ended:    func() {},
 		Cut:      func() error { a.do("cut"); return nil },
 		Drop:     func() error { a.do("drop"); return nil },
 		Change:   func(list []string) error { return a.do("become %v", list) },

@@ -20,7 +20,7 @@ type Tools struct {
 }
 
 // Addresses are floating addresses that move together, safe for concurrent use. Renew,
-// Cut and Announce return at once. The others may take seconds: they wait for a lock of
+// Ended, Cut and Announce return at once. The others may take seconds: they wait for a lock of
 // the kernel that all namespaces of the machine share. They are functions rather
 // than methods of an interface, because a type that is in an interface brings
 // every exported method of every type in it into the program (text/template
@@ -37,6 +37,8 @@ type Addresses struct {
 	Check func() error
 	// Announce tells the neighbours again.
 	Announce func()
+	// Ended says that no renewal comes any more.
+	Ended func()
 	// Cut has the kernel cut the addresses off until they are taken again.
 	Cut func() error
 	// Drop takes the addresses off, where an agent has put them.

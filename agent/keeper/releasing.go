@@ -40,6 +40,9 @@ func (e *executor) endLeadership() {
 	t := e.leadership
 	t.over, t.held = true, false
 	e.release = e.newRelease()
+	if e.addresses != nil {
+		e.addresses.Ended()
+	}
 	if t.fired || e.orphaned || !e.orderIsStale() {
 		e.cutEarly()
 	}

@@ -141,7 +141,7 @@ export function step(kind, e, self) {
       const names = e.addresses.map((a) => a.address).join(", ");
       if (e.over) return ["plain", `${self}: ${e.what} has ended`, names];
       if (e.evidence) return ["bad", `${self}: ${e.what}`, e.evidence];
-      const said = { taken: "took and announced", "put-back": "put back and announced", "given-up": "gave up" }[e.what];
+      const said = { taken: "took and announced", "put-back": "put back and announced", "not-held": "no longer holds", "given-up": "gave up" }[e.what];
       return said ? ["plain", `${self} ${said} ${names}`, ""] : null;
     }
     case "health":
