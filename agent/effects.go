@@ -225,7 +225,7 @@ func (e *election) snapshot(st *seniority.Status) *snapshot {
 		addr:   e.member.agent.Addr(),
 		status: *st, deadline: e.deadline, keeperPID: e.member.executor.PID(),
 		members: e.members.Infos, names: e.members.Names, missing: e.members.Missing, astray: e.members.Astray, settled: e.member.view.Settled,
-		placed: e.choice.First, heard: e.track.HeardAt(st.Leader), patience: e.track.Patience, hook: e.runs.hook, command: e.runs.command, watchdog: e.member.watchdog.state,
+		placed: e.placedAt(), heard: e.track.HeardAt(st.Leader), patience: e.track.Patience, hook: e.runs.hook, command: e.runs.command, watchdog: e.member.watchdog.state,
 		addresses: e.runs.addresses,
 		findings:  e.member.findings.Published(), hookFails: e.findings.Evidence(hookFailed, e.self.Name),
 		diskFails: e.member.findings.Evidence(stateUnwritable, e.self.Name),

@@ -127,3 +127,14 @@ func (e *election) awaitsPlacement() bool {
 	return e != e.member.group() && e.candidate && e.member.cfg.placement != seniority.ByRule && e.choice.First != e.self.Name &&
 		e.last.Leader == "" && !e.everLed && e.cfg.now().Boot < e.placedBy
 }
+
+// placedAt is the member that the placement wants to lead the election, as far as it may:
+// the candidates change before the placement does, and without a doyen it stays.
+func (e *election) placedAt() string {
+	for i := range e.members.Infos {
+		if m := &e.members.Infos[i]; m.Name == e.choice.First && m.MayLead() {
+			return m.Name
+		}
+	}
+	return ""
+}

@@ -72,9 +72,9 @@ func (p *Placing) Decide(now time.Duration, c Config, term uint64, describe func
 	if p.published == nil && !led && early() {
 		return
 	}
-	if len(placed) == 0 {
+	if len(placed) == 0 && p.current == nil {
 		p.published = nil
-		return
+		return // else the others must hear that nothing is placed any more
 	}
 	choices := seniority.Place(c.How, c.Self, placed)
 	next := &Placement{Term: term, Choices: make(map[string][2]string, len(placed)), Move: p.move(now, c, placed, choices)}

@@ -136,3 +136,29 @@ func TestTheNewestPlacementIsFollowed(t *testing.T) {
 		t.Errorf("by rule: want an empty placement under term 6, got %+v", got)
 	}
 }
+
+// When no election is left to be placed the placement says so: members would go by the
+// last one that they have heard of.
+func TestNothingLeftToPlaceIsPublished(t *testing.T) {
+	placed := []seniority.Placed{{Name: "web", Candidates: []string{"a"}, Leader: "a"}}
+	var p Placing
+	details := NewDetails(short)
+	decide := func() {
+		p.Decide(1, Config{Self: "a"}, 7, func() []seniority.Placed { return placed }, func() bool { return false })
+		p.Follow(7, &details)
+	}
+	decide()
+	if got := p.Published(); got == nil || got.Choice("web").First != "a" {
+		t.Fatalf("want web placed at a, got %+v", got)
+	}
+	placed = nil
+	decide()
+	if got := p.Published(); got == nil || got.Term != 7 || got.Choice("web").First != "" {
+		t.Errorf("want a placement of nothing, got %+v", got)
+	}
+	var fresh Placing
+	fresh.Decide(1, Config{Self: "a"}, 7, func() []seniority.Placed { return nil }, func() bool { return false })
+	if got := fresh.Published(); got != nil {
+		t.Errorf("want nothing published where nothing was ever placed, got %+v", got)
+	}
+}
