@@ -39,7 +39,17 @@ func (c Config) CheckHost() error {
 			faults = append(faults, fmt.Errorf("election %s: %w", name, err))
 		}
 	}
+	return errors.Join(append(faults, c.checkInterfaces(nil))...)
+}
+
+// checkInterfaces reports which floating addresses are on interfaces that this host does
+// not have, but for those that are known.
+func (c Config) checkInterfaces(known []floatingip.Address) error {
+	var faults []error
 	c.eachFloating(func(where string, a floatingip.Address) {
+		if slices.Contains(known, a) {
+			return
+		}
 		if _, err := net.InterfaceByName(a.Iface); err != nil {
 			faults = append(faults, fmt.Errorf("%s: this host has no interface %s", where, a.Iface))
 		}

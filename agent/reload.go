@@ -18,7 +18,8 @@ import (
 // stays as it was at the start. An election that is not in c any more is handed
 // over and released. later names the settings that have changed and count only from
 // the next start on, by their flags. After an error of a configuration that is bad
-// anywhere, also in what would not count yet, nothing has changed. Before Run has joined
+// anywhere, also in what would not count yet, nothing has changed; so it is if a floating
+// address is new and this host does not have its interface. Before Run has joined
 // the group it waits for that, until ctx ends.
 func (a *Agent) Reload(ctx context.Context, c Config) (later []string, err error) {
 	wanted, err := c.validate()
@@ -114,9 +115,18 @@ func (a *Agent) reloaded(c Config) (*settings, error) {
 	base.Elections, base.Placement, base.RebalanceDelay = c.Elections, c.Placement, c.RebalanceDelay
 	next, err := base.validate()
 	if err == nil {
-		err = errors.Join(next.checkCutOff(), next.resolveRuns())
+		// An interface that was there, or may come as at the start, may be missing.
+		err = errors.Join(next.checkCutOff(), next.resolveRuns(), base.checkInterfaces(a.floating()))
 	}
 	return next, err
+}
+
+// floating are the floating addresses of all elections as they are configured now.
+func (a *Agent) floating() (all []floatingip.Address) {
+	for _, e := range a.roll.all() {
+		all = append(all, e.cfg().floating...)
+	}
+	return all
 }
 
 // reload takes other settings over. The keeper comes first: without it nothing can

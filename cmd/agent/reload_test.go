@@ -233,6 +233,57 @@ func TestReloadOfTheConfiguration(t *testing.T) {
 	})
 }
 
+// A floating address on an interface that the host does not have is refused by a reload as
+// by validate, with all else that is new. One that was there from the start is not: its
+// interface may come, and other settings can be changed until then.
+func TestReloadWithAnInterfaceThatIsMissing(t *testing.T) {
+	l := newLAN(t, 1)
+	h := l.hosts[0]
+	const settings = "lone-wait: 0s\nfloating-ip: [10.88.0.7/24@late0]\n"
+	path := l.secretFile("doyen.yaml", settings)
+	h.start("--config", path)
+	missing := func(iface string) {
+		t.Helper()
+		l.eventually(func() error {
+			for _, f := range h.state().Findings {
+				if f.What == "floating-ip-no-link" && strings.Contains(f.Evidence, "interface "+iface+" does not exist") {
+					return nil
+				}
+			}
+			return fmt.Errorf("want the finding about %s, got %+v", iface, h.state().Findings)
+		})
+	}
+	missing("late0")
+
+	for _, bad := range []struct{ text, want string }{
+		{"lone-wait: 0s\nlog-level: debug\nfloating-ip: [10.88.0.7/24@late0, 10.88.0.8/24@eht0]\n", "floating-ip 10.88.0.8/24@eht0: this host has no interface eht0"},
+		{settings + "log-level: debug\nelections: {web: {floating-ip: 10.88.0.8/24@eht0}}\n", "election web: floating-ip 10.88.0.8/24@eht0: this host has no interface eht0"},
+	} {
+		l.secretFile("doyen.yaml", bad.text)
+		h.reload("the configuration is bad, so that nothing of it counts: all settings stay as they were\" error=\"" + bad.want + "\"")
+		if got := h.run(l.exe, "validate", "--config", path); !strings.Contains(got, bad.want) {
+			t.Errorf("want validate to say %q, got %s", bad.want, got)
+		}
+	}
+	if s := h.state(); len(s.Addresses) != 1 || len(s.Elections) != 1 {
+		t.Errorf("of a bad file something is taken: %+v, %+v", s.Addresses, s.Elections)
+	}
+	l.secretFile("doyen.yaml", settings+"elections: {mail: {floating-ip: 10.88.0.9/24@eth0}}\n")
+	h.reload("read the log level again")
+	missing("late0")
+	ip(t, "-n", h.ns, "link", "add", "late0", "type", "bridge")
+	ip(t, "-n", h.ns, "addr", "add", "10.88.0.70/24", "dev", "late0")
+	ip(t, "-n", h.ns, "link", "set", "late0", "up")
+	l.eventually(func() error {
+		for _, f := range h.state().Findings {
+			if strings.Contains(f.Evidence, "does not exist") {
+				return fmt.Errorf("the finding stays: %+v", f)
+			}
+		}
+		return nil
+	})
+}
+
 // What the leader of an election is to hold comes and goes while it leads, the first and
 // the last thing too: the leadership goes on, and what is there is what the file says.
 func TestReloadOfWhatALeaderHolds(t *testing.T) {
