@@ -331,6 +331,30 @@ func TestPartitionHeals(t *testing.T) {
 	})
 }
 
+// A follower that was cut off alone and leads meets the leader: that one announces its
+// addresses again, and the follower, which yields, must not take the clients over before.
+func TestOneThatWasAloneAnnouncesNothingWhenItMeetsTheLeader(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		a, _, c := g.three(nil)
+		time.Sleep(5 * time.Second)
+		g.cutInTwo(2)
+		g.await(time.Minute, "a leader on either side", func() bool { return a.follows("m0") && c.follows("m2") })
+		time.Sleep(5 * time.Second)
+		checks := c.executor.wanted().CheckNow
+		g.heal()
+		g.await(10*time.Second, "m0 leads all", func() bool { return a.follows("m0") && c.follows("m0") })
+		if c.executor.wanted().CheckNow == checks {
+			t.Error("m2 does not check its hook although another led as well")
+		}
+		if c.executor.wanted().Announce != 0 {
+			t.Error("m2 announces its addresses")
+		}
+		if a.executor.wanted().Announce == 0 {
+			t.Error("m0 does not announce its addresses although another led as well")
+		}
+	})
+}
+
 func TestBullyPreemptsByHandOver(t *testing.T) {
 	inGroup(t, func(t *testing.T, g *group) {
 		for n := range 3 {

@@ -54,6 +54,9 @@ var mutants = []mutant{
 	{"a member that looks for the others waits for one that hangs",
 		[]edit{{"gossip/rejoin.go", "			if o == joined {\n", "			if o == joined && pending == 0 && looked == nil {\n"}},
 		"./gossip", "TestRejoinEndsWithTheFirstAnswer"},
+	{"one that was alone takes the clients over when it meets the leader",
+		[]edit{{"agent/orders.go", "met && !st.Doubtful || stays", "met || stays"}},
+		"./agent", "TestOneThatWasAloneAnnouncesNothingWhenItMeetsTheLeader"},
 	// The agent's loop.
 	{"messages decided before a pause are sent after it",
 		[]edit{{"agent/effects.go", "if durable && !e.late(now) {", "if durable {"}},

@@ -26,11 +26,17 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 		Election: e.pub.name, Lead: st.Leading && (e.member.agent.store.noted(e.pub.name, st.Term) || e.order.Lead), Term: st.Term,
 		ReleaseTerm: st.Releasing, ReleaseBy: st.ReleaseBy,
 		Leader: st.Leader, LeaderAddr: e.members.AddrOf(st.Leader), Previous: st.Previous, Leadership: e.track.Leadership(),
-		Reason: changeReason(st), CheckNow: e.order.CheckNow, ReleaseUntil: e.releaseUntil(st),
+		Reason: changeReason(st), CheckNow: e.order.CheckNow, Announce: e.order.Announce, ReleaseUntil: e.releaseUntil(st),
 	}
 	for _, n := range notes {
-		if n.Kind == seniority.OtherLeader {
+		met, stays := n.Kind == seniority.OtherLeader, n.Kind == seniority.OtherYielded
+		if met || stays {
 			o.CheckNow++
+		}
+		// Of two that meet, one that may have taken over from a leader that is well must not
+		// take that one's clients over in the moment before it yields.
+		if met && !st.Doubtful || stays {
+			o.Announce++
 		}
 	}
 	if st.Leading && !e.pub.functions.Outside(st.Term) {
@@ -73,7 +79,7 @@ func sameOrder(a, b *keeper.Order) bool {
 	return a.Lead == b.Lead && a.Term == b.Term && a.ReleaseTerm == b.ReleaseTerm && a.ReleaseBy == b.ReleaseBy &&
 		a.ReleaseUntil == b.ReleaseUntil &&
 		a.Leader == b.Leader && a.Leadership == b.Leadership && a.LeaderAddr == b.LeaderAddr && a.Previous == b.Previous && a.Reason == b.Reason &&
-		a.CheckNow == b.CheckNow && slices.Equal(a.Will, b.Will) && slices.Equal(a.Death, b.Death) && slices.Equal(a.WillTargets, b.WillTargets)
+		a.CheckNow == b.CheckNow && a.Announce == b.Announce && slices.Equal(a.Will, b.Will) && slices.Equal(a.Death, b.Death) && slices.Equal(a.WillTargets, b.WillTargets)
 }
 
 // report takes in what the keeper says.

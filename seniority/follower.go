@@ -270,6 +270,9 @@ func (c *Core) onRelease(now Now, m *Message) {
 		c.leaderReleased(now, led, m, will)
 	case promised && c.phase != Holding && c.phase != Claiming:
 		c.await(now, c.timing.Confirm)
+	case c.phase == Holding && m.Reason == Merged && m.Leader == c.self.Name:
+		c.claim.doubtful = false
+		c.note(Note{Kind: OtherYielded, Peer: m.From, Term: m.Term})
 	case !promised:
 		c.ignore(m, NotMine)
 	}

@@ -134,6 +134,9 @@ type Status struct {
 	// LeaseEnd when the lease itself ends: by then release has ended or is
 	// killed. In available mode both are the same and always ahead.
 	Deadline, LeaseEnd time.Duration
+	// Doubtful is true while this node leads and won after a leader had fallen silent,
+	// without the votes of all: that leader may be well.
+	Doubtful bool
 	// AloneAt is when this node, without a leader, may lead although no member answers it
 	// (boot time); 0: as soon as its claim has gone unanswered for three confirm time-outs.
 	AloneAt time.Duration
@@ -208,6 +211,8 @@ const (
 	Numbered
 	// Awoke: this node was paused for longer than its lease.
 	Awoke
+	// OtherYielded: Peer, which led Term as well, has yielded to this node.
+	OtherYielded
 	// Stayed: a hand-over was due for Reason and no other member may lead.
 	Stayed
 	// Unanswered: this node's claim of Term had no answer. It has led in vain before, so

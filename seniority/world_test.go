@@ -364,6 +364,10 @@ func (w *world) tell(name string, n *Note) {
 		}
 	case OtherLeader:
 		w.say("%s hears of another leader, %s, %s", name, n.Peer, t)
+	case OtherYielded:
+		w.say("%s hears that %s, %s, has yielded", name, n.Peer, t)
+	case Unanswered:
+		w.say("%s has no answer to %s, and has led in vain before", name, t)
 	case Numbered:
 		w.say("%s has number %d of group %s", name, w.host(name).status.Join.Number, t)
 	case Awoke:

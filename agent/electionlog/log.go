@@ -195,5 +195,5 @@ var noteNames = map[seniority.NoteKind]string{
 	seniority.Promised: "promised", seniority.RefusedClaim: "refused-claim", seniority.Ignored: "ignored",
 	seniority.Won: "won", seniority.Lost: "lost", seniority.LeaderChanged: "leader-changed",
 	seniority.OtherLeader: "other-leader", seniority.Numbered: "numbered", seniority.Awoke: "awoke",
-	seniority.Stayed: "stayed", seniority.Unanswered: "unanswered",
+	seniority.OtherYielded: "other-yielded", seniority.Stayed: "stayed", seniority.Unanswered: "unanswered",
 }

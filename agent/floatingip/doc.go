@@ -37,7 +37,8 @@
 // devices listen to only one; IPv6 addresses by unsolicited neighbour
 // advertisements. The neighbours are told at once, eleven more times over the
 // next eight seconds, and every half minute from then on. The series starts again on
-// demand (a sign of another leader) and when a link comes back. Before each
+// demand (a sign of another leader, unless this one may have taken over from it while it
+// was well) and when a link comes back. Before each
 // single packet the caller's Leads function is asked.
 //
 // IPv6 addresses are added without duplicate address detection: it would take a

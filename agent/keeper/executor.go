@@ -76,6 +76,7 @@ type leadership struct {
 	checkAt   time.Duration
 	seen      uint64 // the Order.CheckNow and
 	seenTerm  uint64 // the term that check has been run for
+	announced uint64 // the Order.Announce that the neighbours have been told for
 	renewAt   time.Duration
 	will      []byte
 	targets   []string

@@ -414,7 +414,10 @@ func TestAddresses(t *testing.T) {
 	r := s.start(begin)
 	o := r.lead(1)
 	r.ended("acquire")
-	o.CheckNow++
+	o.CheckNow++ // not told of again
+	r.Order(o)
+	r.ended("check")
+	o.CheckNow, o.Announce = o.CheckNow+1, o.Announce+1
 	r.Order(o)
 	r.ended("check")
 	r.stepDown(1, 0) // planned: the hook may need the address until it has ended
@@ -425,7 +428,7 @@ func TestAddresses(t *testing.T) {
 	r.until("the release", func(r Report) bool { return r.Released == 2 })
 	got := slices.DeleteFunc(s.log(), func(line string) bool { return strings.HasPrefix(line, "change") })
 	want := []string{"begin", "release 0 startup", "drop",
-		"take", "acquire 1 elected", "see to", "announce", "check 1 elected", "release 1 requested", "drop",
+		"take", "acquire 1 elected", "see to", "check 1 elected", "see to", "announce", "check 1 elected", "release 1 requested", "drop",
 		"take", "acquire 2 elected", "cut", "drop", "release 2 requested", "drop"}
 	if !slices.Equal(got, want) {
 		t.Errorf("want %q, got %q", want, got)

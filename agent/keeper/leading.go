@@ -33,7 +33,7 @@ func (e *executor) leadNext() bool {
 // meanwhile comes after it.
 func (e *executor) acquire() {
 	t := e.leadership
-	t.seen, t.seenTerm = e.order.CheckNow, t.term
+	t.seen, t.seenTerm, t.announced = e.order.CheckNow, t.term, e.order.Announce
 	err := e.arm()
 	var with around
 	if a, until := e.addresses, e.leaseEnd(t); a != nil {
@@ -59,12 +59,12 @@ func (e *executor) acquired(err error) int {
 	return 0
 }
 
-// check asks whether this node still holds what is its. One that was asked for
-// also tells the neighbours again, since somebody may have told them otherwise.
+// check asks whether this node still holds what is its. Where that is asked for, and under
+// another term, it also tells the neighbours again, since they may have been told otherwise.
 func (e *executor) check() {
 	t := e.leadership
-	asked := t.seen != e.order.CheckNow || t.seenTerm != t.term
-	t.seen, t.seenTerm = e.order.CheckNow, t.term
+	asked := t.announced != e.order.Announce || t.seenTerm != t.term
+	t.seen, t.seenTerm, t.announced = e.order.CheckNow, t.term, e.order.Announce
 	var with around
 	if a := e.addresses; a != nil {
 		with.before = func() error {

@@ -74,8 +74,9 @@ type Order struct {
 	// Leadership numbers the leaderships: with another number, the same Leader leads
 	// anew, which is a change; with another Term alone, it goes on.
 	Leadership uint64
-	// CheckNow counts the reasons to run check at once.
-	CheckNow uint64
+	// CheckNow counts the reasons to run check at once, and Announce those of them for
+	// which the neighbours are told again too.
+	CheckNow, Announce uint64
 	// Will is this leadership's will, Death that of the agent, which says that it
 	// is dead (nil: its end is planned), and WillTargets the members they go to. Death
 	// counts in the orders of the first election of the Config alone.

@@ -43,7 +43,7 @@ var noteNames = map[seniority.NoteKind]string{
 	seniority.Promised: "promised", seniority.RefusedClaim: "refused", seniority.Ignored: "ignored",
 	seniority.Won: "won", seniority.Lost: "lost", seniority.LeaderChanged: "leader",
 	seniority.OtherLeader: "other-leader", seniority.Numbered: "numbered", seniority.Awoke: "awoke",
-	seniority.Stayed: "stayed", seniority.Unanswered: "unanswered",
+	seniority.OtherYielded: "other-yielded", seniority.Stayed: "stayed", seniority.Unanswered: "unanswered",
 }
 
 // traceStep writes one step of a core into the transcript.
