@@ -191,15 +191,19 @@ func (c *Core) ask(now Now, stand Stand) bool {
 	if !c.askSelf(now, stand) {
 		return false
 	}
+	c.askOthers(now, stand, c.electorate.ask(stand))
+	return true
+}
+
+// askOthers puts the claim to the electorate, once it has this node's own vote.
+func (c *Core) askOthers(now Now, stand Stand, names []string) {
 	m := c.claimMessage(stand)
-	names := c.electorate.ask(stand)
 	c.expect(now, names)
 	for _, name := range names {
 		c.sendClaim(m, name)
 	}
 	c.claim.round, c.claim.resends, c.claim.awaited = now.Boot, 0, len(names)
 	c.claim.rounds++
-	return true
 }
 
 // askSelf starts a round: a new sequence number, and this node's own vote, a

@@ -38,12 +38,12 @@ func (c *Core) deaf() bool {
 	return c.silence >= c.timing.deafAfter() && c.electorate.merges()
 }
 
-// hearsPatchily notes who has confirmed the last round, and reports whether this node's
+// hearsPatchily notes who of those asked has confirmed the last round, and reports whether this node's
 // link loses most packets: two members at least have answered again after rounds without
 // an answer, and none answers well. One that has died does not answer again.
-func (c *Core) hearsPatchily() bool {
+func (c *Core) hearsPatchily(asked []string) bool {
 	patchy, well := 0, false
-	for _, name := range c.electorate.ask(Leading) {
+	for _, name := range asked {
 		m := c.view.member(name)
 		if m == nil || c.isSuspect(m) {
 			continue

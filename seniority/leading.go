@@ -112,12 +112,14 @@ func (c *Core) renew(now Now) {
 		granted, total := c.electorate.votes()
 		c.claim.minority = 2*granted <= total
 	}
-	if c.claim.patchy = c.electorate.merges() && c.hearsPatchily(); c.claim.patchy {
+	names := c.electorate.ask(Leading)
+	if c.claim.patchy = c.electorate.merges() && c.hearsPatchily(names); c.claim.patchy {
 		c.claim.ahead = -c.held
 	}
-	if !c.ask(now, Leading) {
+	if !c.askSelf(now, Leading) {
 		panic("seniority: a leader's own vote is not its own")
 	}
+	c.askOthers(now, Leading, names)
 	c.claim.renewAt = c.nextRenewal(now)
 	c.extend(now)
 }
