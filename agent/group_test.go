@@ -352,6 +352,16 @@ func TestOneThatWasAloneAnnouncesNothingWhenItMeetsTheLeader(t *testing.T) {
 		if a.executor.wanted().Announce == 0 {
 			t.Error("m0 does not announce its addresses although another led as well")
 		}
+
+		// It has led in vain, so that it waits for an answer the next time.
+		time.Sleep(5 * time.Minute)
+		g.cutInTwo(2)
+		for range 25 {
+			if time.Sleep(time.Second); c.IsLeader() {
+				t.Fatal("m2, which has led in vain, leads again within 25 s without an answer")
+			}
+		}
+		g.await(15*time.Second, "m2 leads after all", c.IsLeader)
 	})
 }
 

@@ -61,6 +61,7 @@ func (c *Core) countVain(now Now) {
 // without an answer.
 func (c *Core) doubtSilence(now Now) {
 	v := &c.vain
+	c.seeOthers(now)
 	if now.Boot > v.at+vainLife {
 		v.times = 0
 	}
