@@ -18,7 +18,6 @@ const welcomes = 32
 type available struct {
 	core    *Core
 	targets []string
-	voting  int // members of the view that vote
 }
 
 func (e *available) raised() bool { return true }
@@ -28,6 +27,7 @@ func (e *available) merges() bool { return true }
 // any height, and its terms may not fall; so the others follow it up.
 func (e *available) farAhead(_ Now, term uint64) bool  { return term > maxTerm }
 func (e *available) heard(Now, *Message)               {}
+func (e *available) saw()                              {}
 func (e *available) seats(*Member) bool                { return true }
 func (e *available) seat() uint64                      { return placeOf(e.core.self.Name) }
 func (e *available) ballot(m *Message) string          { return m.From }
@@ -40,15 +40,6 @@ func (e *available) hears(Now) int                     { return 0 }
 func (e *available) reaches(Now, *Member) (bool, bool) { return true, true }
 func (e *available) confirmedBy(name string) time.Duration {
 	return e.core.claim.ballots[name].confirmed
-}
-
-func (e *available) saw() {
-	e.voting = 0
-	for i := range e.core.view.members {
-		if e.core.view.members[i].Votes() {
-			e.voting++
-		}
-	}
 }
 
 func (e *available) belongs(m *Message) Reason {
@@ -166,7 +157,7 @@ func (e *available) watches(name string) bool {
 // has answered; after three time-outs no silent member blocks, unless this node
 // has led in vain before (vain.go).
 func (e *available) elects(now Now, timeout bool) bool {
-	if !timeout && len(e.core.claim.ballots) < e.voting-1 {
+	if !timeout && len(e.core.claim.ballots) < e.core.view.voting-1 {
 		return false // counting after each answer would cost a crowd its square
 	}
 	granted, total := e.votes()

@@ -38,9 +38,9 @@ func (c *Core) deaf() bool {
 	return c.silence >= c.timing.deafAfter() && c.electorate.merges()
 }
 
-// hearsPatchily notes who of those asked has confirmed the last round, and reports whether this node's
-// link loses most packets: two members at least have answered again after rounds without
-// an answer, and none answers well. One that has died does not answer again.
+// hearsPatchily notes who of those asked has confirmed the last round, and reports whether
+// this node's link loses most packets: two members at least have answered again after
+// rounds without an answer, and none answers well. One that has died does not answer again.
 func (c *Core) hearsPatchily(asked []string) bool {
 	patchy, well := 0, false
 	for _, name := range asked {

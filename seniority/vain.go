@@ -79,13 +79,7 @@ func (c *Core) doubtSilence(now Now) {
 // seeOthers notes that there are others to ask than a leader. A member with a bad link
 // takes them for dead sooner or later, so it remembers.
 func (c *Core) seeOthers(now Now) {
-	voting := 0
-	for i := range c.view.members {
-		if c.view.members[i].Votes() {
-			voting++
-		}
-	}
-	if voting > 2 {
+	if c.view.voting > 2 {
 		c.vain.others = now.Boot
 	}
 }

@@ -13,6 +13,7 @@ type view struct {
 	spare     []Member // to sort the next view in
 	pair      [2]Member
 	index     map[string]int
+	voting    int // members that vote
 	settled   bool
 	settledAt time.Duration
 	apart     bool // this node may have been cut off from others
@@ -59,6 +60,12 @@ func (c *Core) setView(members []Member, settled bool) {
 	next = slices.DeleteFunc(next, func(m Member) bool { return m.Name == "" })
 	v.members, v.spare = next, v.members
 	v.settled = settled
+	v.voting = 0
+	for i := range v.members {
+		if v.members[i].Votes() {
+			v.voting++
+		}
+	}
 	c.arrange()
 	c.electorate.saw()
 }

@@ -87,7 +87,7 @@ var mutants = []mutant{
 
 	{"a claimant wins without asking", "available", []edit{
 		{"available.go", "return granted == total || timeout && (", "return true || timeout && ("},
-		{"available.go", "	if !timeout && len(e.core.claim.ballots) < e.voting-1 {", "	if false {"}}},
+		{"available.go", "	if !timeout && len(e.core.claim.ballots) < e.core.view.voting-1 {", "	if false {"}}},
 	{"a preferred member is let in while another leads that it may not win against", "available", []edit{
 		{"merging.go", "func (c *Core) hearsOther(now Now) { c.otherTill = now.Boot + silentLeases*c.timing.Lease }", "func (c *Core) hearsOther(Now) {}"}}},
 	{"two leaders that meet both stay", "available", []edit{
