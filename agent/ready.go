@@ -165,7 +165,7 @@ func (e *Election) noLeader(s *snapshot) string {
 	case e.cfg().quorum() && voters.TooFew(len(e.cfg().Voters), len(s.missing), s.status.Answers) != "":
 		return voters.TooFew(len(e.cfg().Voters), len(s.missing), s.status.Answers)
 	case s.status.AloneAt > e.cfg().now().Boot:
-		return fmt.Sprintf("no member answers this one, which has led in vain before: it leads without an answer in %s", words.Round(s.status.AloneAt-e.cfg().now().Boot))
+		return fmt.Sprintf("too few members have answered this one, which has led in vain before: it leads without their answers in %s at the earliest", words.Round(s.status.AloneAt-e.cfg().now().Boot))
 	case s.status.Terms != seniority.None:
 		return termTrouble(e.cfg().now(), &s.status)
 	case voting == 0:

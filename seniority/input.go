@@ -215,8 +215,8 @@ const (
 	OtherYielded
 	// Stayed: a hand-over was due for Reason and no other member may lead.
 	Stayed
-	// Unanswered: this node's claim of Term had no answer. It has led in vain before, so
-	// it does not lead without one before Status.AloneAt.
+	// Unanswered: too few members answered this node's claim of Term. It has led in vain
+	// before, so it does not lead without them before Status.AloneAt.
 	Unanswered
 )
 

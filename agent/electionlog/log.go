@@ -81,7 +81,7 @@ func (l *Log) note(s Step, n *seniority.Note) {
 	case seniority.Awoke:
 		l.to.Warn("this member was paused for longer than a lease and asks before it does anything")
 	case seniority.Unanswered:
-		l.to.Warn("no member answers; this member has led in vain before, so it waits longer before it leads without an answer",
+		l.to.Warn("too few members answer; this member has led in vain before, so it waits longer before it leads without their answers",
 			term, slog.Duration("wait", words.Round(s.Status.AloneAt-s.Now.Boot)))
 	case seniority.Stayed:
 		l.to.Warn("this member goes on leading because no other may", term, slog.String("reason", n.Reason.String()))
