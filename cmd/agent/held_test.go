@@ -58,7 +58,6 @@ func TestAddressIsNotShownAsHeldWhileItsReleaseRuns(t *testing.T) {
 		for _, end := range []struct {
 			name string
 			of   func(l *lan, h *host)
-			back func(h *host)
 		}{
 			{"step-down", func(l *lan, h *host) {
 				// It ends with the release.
@@ -67,7 +66,7 @@ func TestAddressIsNotShownAsHeldWhileItsReleaseRuns(t *testing.T) {
 					l.t.Fatal(err)
 				}
 				l.t.Cleanup(func() { cmd.Wait() })
-			}, func(*host) {}},
+			}},
 			{"agent stopped", func(l *lan, h *host) {
 				h.signal(syscall.SIGSTOP)
 				poll(func() bool {
@@ -75,12 +74,12 @@ func TestAddressIsNotShownAsHeldWhileItsReleaseRuns(t *testing.T) {
 					return next != "" && next != h.name && !h.has()
 				})
 				h.signal(syscall.SIGCONT)
-			}, func(*host) {}},
+			}},
 			{"keeper killed", func(l *lan, h *host) {
 				if err := syscall.Kill(*h.state().KeeperPID, syscall.SIGKILL); err != nil {
 					l.t.Fatal(err)
 				}
-			}, func(*host) {}},
+			}},
 		} {
 			t.Run(mode.name+", "+end.name, func(t *testing.T) {
 				l := newLAN(t, 3)
@@ -113,7 +112,6 @@ func TestAddressIsNotShownAsHeldWhileItsReleaseRuns(t *testing.T) {
 				if err := os.Remove(slow); err != nil {
 					t.Fatal(err)
 				}
-				end.back(h)
 				next := l.holder()
 				for _, h := range l.hosts {
 					l.eventually(func() error { return h.shown(h == next) })
