@@ -72,11 +72,12 @@ type claim struct {
 type ballot struct {
 	confirmed time.Duration // when the newest claim it confirmed was sent
 	granted   bool
-	confirms  int    // rounds of the claim that it confirmed before it was won
-	asked     int    // rounds of renewals, up to hearing
-	rounds    uint16 // which of the last were confirmed, the newest in the lowest bit
-	term      uint64 // the highest it confirmed
-	excused   bool   // it answered that it has no part in this
+	confirms  int           // rounds of the claim that it confirmed before it was won
+	answered  time.Duration // when the newest claim it answered was sent
+	asked     int           // rounds of renewals, up to hearing
+	rounds    uint16        // which of the last were answered, the newest in the lowest bit
+	term      uint64        // the highest it confirmed
+	excused   bool          // it answered that it has no part in this
 	voters    []string
 }
 

@@ -50,7 +50,7 @@ type Core struct {
 	held       time.Duration // how long this node has led
 	inherits   time.Duration // from when on the leadership counts that this node may go on from
 	mayInherit bool          // there is one
-	needsAll   bool          // and it does so only if all confirm its claim
+	needsMost  bool          // and it does so only if most members confirm its claim
 	vacant     time.Duration // since when it has known no leader
 	silence    time.Duration // for how long its claims have had no answer
 	skipSettle bool          // others have settled already
@@ -68,7 +68,6 @@ type Core struct {
 
 	lapsed string // the leader that lapsed last, whose vote is not waited for
 	vain   vain   // leaderships of this node that were in vain
-	silent silent // of the leader that fell silent last
 	// handedTill is when a successor that says nothing is passed over; 0: there is
 	// none, or it has been heard.
 	handedTill time.Duration

@@ -38,9 +38,10 @@ func (c *Core) deaf() bool {
 	return c.silence >= c.timing.deafAfter() && c.electorate.merges()
 }
 
-// hearsPatchily notes who of those asked has confirmed the last round, and reports whether
+// hearsPatchily notes who of those asked has answered the last round, and reports whether
 // this node's link loses most packets: two members at least have answered again after
-// rounds without an answer, and none answers well. One that has died does not answer again.
+// rounds without an answer, and none answers well. One that has died does not answer again,
+// and one that refuses, since it has not heard yet that its leader hands over, has heard.
 func (c *Core) hearsPatchily(asked []string) bool {
 	patchy, well := 0, false
 	for _, name := range asked {
@@ -48,11 +49,10 @@ func (c *Core) hearsPatchily(asked []string) bool {
 		if m == nil || c.isSuspect(m) {
 			continue
 		}
-		last := uint16(0)
-		if c.claim.ballots[name].confirmed >= c.claim.round {
+		b, last := c.claim.ballots[name], uint16(0)
+		if b.answered >= c.claim.round {
 			last = 1
 		}
-		b := c.claim.ballots[name]
 		b.asked = min(b.asked+1, hearing)
 		b.rounds = (b.rounds<<1 | last) & (1<<hearing - 1)
 		c.claim.ballots[name] = b
@@ -82,10 +82,15 @@ func (c *Core) expect(now Now, names []string) {
 	}
 }
 
-// answered notes that somebody has answered a round of the last lease.
+// answered notes an answer, be it a refusal, to a round of the last lease.
 func (c *Core) answered(now Now, m *Message) {
-	if c.fresh(now, m) {
-		c.claim.silent, c.silence = 0, 0
+	if !c.fresh(now, m) {
+		return
+	}
+	c.claim.silent, c.silence = 0, 0
+	if b, ok := c.claim.ballots[m.From]; ok {
+		b.answered = max(b.answered, c.claim.sent[m.Seq%sentRing].at)
+		c.claim.ballots[m.From] = b
 	}
 }
 
@@ -125,31 +130,12 @@ func (c *Core) refuseLeader(now Now, m *Message) {
 // between themselves who stays.
 
 // keepsLeader reports whether this node stays with its leader although another says, in
-// m, that it leads.
+// m, that it leads: also if that one led already when the leader was elected. It is no
+// successor then, and is not to take the lead back by a higher term.
 func (c *Core) keepsLeader(now Now, m *Message) bool {
-	name, _ := c.leader(now)
-	return m.Minority && name != "" && name != m.From
-}
-
-// comesAndGoes is within what time a leader falls silent twice whose link is bad.
-const comesAndGoes = 30 * time.Second
-
-// silent is a leader that fell silent.
-type silent struct {
-	leader Holder
-	at     time.Duration
-}
-
-// leaderComesAndGoes looks, when a leader has fallen silent, whether it has done so a short
-// time before and was heard again. Then its link loses most packets, which it may find out
-// later than the members that wait for it. If they all elect this node, its leadership
-// counts for longer than that leader's, which could else take the lead back by having led
-// for longer, and lose it again.
-func (c *Core) leaderComesAndGoes(now Now) {
-	l := Holder{c.led.name, c.led.incarnation}
-	if c.silent.leader == l && now.Boot < c.silent.at+comesAndGoes {
-		c.inherit(c.led.since - c.timing.Lease)
-		c.needsAll = true
+	name, term := c.leader(now)
+	if !c.electorate.merges() || name == "" || name == m.From {
+		return false
 	}
-	c.silent = silent{leader: l, at: now.Boot}
+	return m.Minority || m.Term < term || now.Boot-m.Held < c.led.began
 }

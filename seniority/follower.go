@@ -20,7 +20,8 @@ type followed struct {
 	leaving     bool          // the leader has stopped leading, its release runs
 	said        Message       // its last claim, to greet newcomers with
 	successor   string        // after it ended: who is to claim first
-	since       time.Duration // from when on it leads, as it said last
+	since       time.Duration // from when on its leadership counts, as it said first
+	began       time.Duration // from when on it leads
 }
 
 func (f *followed) is(name string, incarnation, term uint64) bool {
@@ -83,7 +84,8 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	}
 	c.led = followed{
 		name: m.From, incarnation: m.Incarnation, term: m.Term, seq: m.Seq,
-		until: until, direct: direct, said: *m, since: now.Boot - cmp.Or(m.Lasted, m.Held),
+		until: until, direct: direct, said: *m,
+		since: now.Boot - cmp.Or(m.Lasted, m.Held), began: now.Boot - m.Held,
 	}
 	c.led.said.Gossiped, c.led.said.To, c.led.said.Given = true, "", Join{}
 	c.former = followed{}
@@ -208,7 +210,7 @@ func (c *Core) lapse(now Now, r Reason) {
 	c.suspectLeader(now)
 	c.lapsed = c.led.name
 	if r == LeaderSilent {
-		c.leaderComesAndGoes(now)
+		c.inheritSilent()
 		c.doubtSilence(now)
 	}
 	c.forgetLeader(now, r)

@@ -217,3 +217,30 @@ func TestSteadyStateSendsTwoMessagesAVoter(t *testing.T) {
 		}
 	}
 }
+
+// Two members confirm one renewal in four. Where they refuse the others, the leader hears
+// them; where they are silent, most packets of its link are lost.
+func TestARefusalIsAnAnswer(t *testing.T) {
+	for _, refused := range []bool{true, false} {
+		n := newNode(t, "a", nil)
+		n.meets([]string{"a", "b", "c", "d"})
+		n.pass(time.Second) // no answer keeps it from leading
+		for i := range 2 * hearing {
+			round := n.renewed()
+			for _, voter := range []string{"b", "c"} {
+				for _, m := range round {
+					switch {
+					case m.To != voter:
+					case i%4 == 1:
+						n.confirm(voter, round)
+					case refused:
+						n.give(Input{Kind: Receive, Message: objectTo(m, voter, HeldByAnother)})
+					}
+				}
+			}
+		}
+		if s := n.out.Status; s.Leading != refused {
+			t.Errorf("refused: %v: want leading: %v, got %+v", refused, refused, s)
+		}
+	}
+}

@@ -76,13 +76,21 @@ func (c *Core) hearsOther(now Now) { c.otherTill = now.Boot + silentLeases*c.tim
 // lasted is how long this leadership has lasted, as it counts when another is met. If
 // another member has confirmed it, it goes on from one that ended by its own word or was
 // deaf: else a member that had been alone, cut off, could take the lead from the
-// successor, and a deaf one take it back and lose it again. One whose link loses most
-// packets counts from then on.
+// successor, and a deaf one take it back and lose it again. If most members have confirmed
+// it, it goes on from one that fell silent, too.
 func (c *Core) lasted() time.Duration { return c.held + c.claim.ahead }
 
 // inherit notes from when on a leadership counts that has ended by its own word.
 func (c *Core) inherit(since time.Duration) {
-	c.inherits, c.mayInherit, c.needsAll = since, true, false
+	c.inherits, c.mayInherit, c.needsMost = since, true, false
+}
+
+// inheritSilent notes that the leader has fallen silent. If most members elect this node,
+// and none that hears that leader objects, they are to keep the next one when it is heard
+// again: its host may have been cut off alone, or its link may lose most packets.
+func (c *Core) inheritSilent() {
+	c.inherit(c.led.since - c.timing.Lease) // so that it counts for longer than the silent one's
+	c.needsMost = true
 }
 
 // fresh reports whether an answer echoes a round of the last lease.
