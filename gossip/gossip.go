@@ -63,6 +63,7 @@ type Gossip struct {
 	// member's; see antientropy.go.
 	questions chan question
 	agreed    chan uint64
+	doubts    chan string // members to which UDP may be blocked
 
 	streams streams // that others have opened; see stream.go
 
@@ -86,7 +87,7 @@ func New(c Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gossip{cfg: c, deathSecret: newSecret(), findings: &findings.Record{}, publish: make(chan struct{}, 1), questions: make(chan question, 16), agreed: make(chan uint64, 1)}
+	g := &Gossip{cfg: c, deathSecret: newSecret(), findings: &findings.Record{}, publish: make(chan struct{}, 1), questions: make(chan question, 16), agreed: make(chan uint64, 1), doubts: make(chan string, 16)}
 	g.detail.Store(new([]byte(nil)))
 	g.members = newRoster(g.findings.Count)
 	g.inbox = newInbox(g.findings.Count)
@@ -203,8 +204,9 @@ func (g *Gossip) Start(self seniority.Member, extra Extra) error {
 	if g.list, err = memberlist.Create(g.listConfig()); err != nil {
 		return fmt.Errorf("gossip cannot start: %w", err)
 	}
-	g.wg.Add(2)
+	g.wg.Add(3)
 	go g.publisher(g.list)
+	go g.checkUDP(g.list)
 	go g.fetchDetails()
 	if g.local {
 		// One that was never this host's is translated on the way, and stays.
@@ -259,7 +261,7 @@ func (g *Gossip) listConfig() *memberlist.Config {
 	c.LogOutput = io.Discard
 	if g.cfg.Log != nil {
 		c.LogOutput = nil
-		c.Logger = log.New(&memberlistLog{log: g.cfg.Log, findings: g.findings}, "", 0)
+		c.Logger = log.New(&memberlistLog{log: g.cfg.Log, findings: g.findings, tcpOnly: g.doubtUDP}, "", 0)
 	}
 	return c
 }

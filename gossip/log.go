@@ -21,6 +21,7 @@ import (
 type memberlistLog struct {
 	log      *slog.Logger
 	findings *findings.Record
+	tcpOnly  func(member string) // its probe came through over TCP alone
 
 	mu    sync.Mutex
 	since time.Time
@@ -97,7 +98,7 @@ func printable(s string) string {
 var (
 	notReceived = regexp.MustCompile(`^(?:Decrypt packet failed|failed to receive): (.*) from=(\S+)$`)
 	wrongKey    = regexp.MustCompile(`no installed keys could decrypt|payload is too small to decrypt|unsupported encryption version|remote state is (?:not )?encrypted`)
-	udpBlocked  = regexp.MustCompile(`^Was able to connect to (.+) over TCP but UDP probes failed`)
+	tcpOnly     = regexp.MustCompile(`^Was able to connect to (.+) over TCP but UDP probes failed`)
 )
 
 // learn takes from a line what cannot be learned otherwise.
@@ -105,7 +106,7 @@ func (w *memberlistLog) learn(text string) {
 	if m := notReceived.FindStringSubmatch(text); m != nil && wrongKey.MatchString(m[1]) {
 		w.findings.Undecryptable(transport.HostOf(m[2]))
 	}
-	if m := udpBlocked.FindStringSubmatch(text); m != nil {
-		w.findings.Find(findings.UDPBlocked, m[1], "TCP to "+m[1]+" works, UDP does not")
+	if m := tcpOnly.FindStringSubmatch(text); m != nil {
+		w.tcpOnly(m[1])
 	}
 }

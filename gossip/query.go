@@ -55,10 +55,7 @@ func (g *Gossip) Query(ctx context.Context, member string) (answer []byte, udp b
 		return nil, false, fmt.Errorf("no member %s is known", member)
 	}
 	probed := make(chan bool, 1)
-	go func() {
-		_, err := list.Ping(member, net.UDPAddrFromAddrPort(addr))
-		probed <- err == nil
-	}()
+	go func() { probed <- g.answersUDP(ctx, list, member, addr) }()
 	answer, err = g.queryTCP(ctx, member, addr, 0)
 	select {
 	case udp = <-probed:
