@@ -31,7 +31,7 @@ func (c *Core) win(now Now) {
 	granted, total := c.electorate.votes()
 	cl.minority = 2*granted <= total
 	cl.doubtful = c.electorate.merges() && c.lapsed != "" && (granted < total || granted == 1)
-	if c.mayInherit && granted > 1 && (!c.needsMost || 2*granted > total+1) {
+	if c.mayInherit && granted > 1 && (!c.needsMost || 2*granted > c.size(now)) {
 		cl.ahead = now.Boot - c.inherits
 	}
 	c.mayInherit = false

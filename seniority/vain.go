@@ -17,8 +17,6 @@ type vain struct {
 	at    time.Duration // when the last ended, or a leader was silent since
 	till  time.Duration // no claim without an answer is won before; 0: there is a leader, or none was in vain
 	told  bool          // of till
-	// others is when there was last a voting member beside this one and another; 0: never.
-	others time.Duration
 }
 
 const (
@@ -32,9 +30,6 @@ const (
 	vainLeases = 8
 	// vainLife is for how long without a silent leader a node remembers.
 	vainLife = 10 * time.Minute
-	// vainOthers is for how long it remembers that there are others: on a bad link gossip
-	// loses them and finds them again.
-	vainOthers = 3 * time.Minute
 )
 
 // steady counts the members that have confirmed every round of this node's claim, this
@@ -61,7 +56,6 @@ func (c *Core) countVain(now Now) {
 // without an answer.
 func (c *Core) doubtSilence(now Now) {
 	v := &c.vain
-	c.seeOthers(now)
 	if now.Boot > v.at+vainLife {
 		v.times = 0
 	}
@@ -70,18 +64,10 @@ func (c *Core) doubtSilence(now Now) {
 		return
 	}
 	wait := min(vainWait<<min(v.times-1, 10), vainMost)
-	if v.others == 0 || now.Boot > v.others+vainOthers {
+	if c.size(now) <= 2 {
 		wait = min(c.timing.Lease<<min(v.times-1, 10), vainLeases*c.timing.Lease)
 	}
 	v.till = now.Boot + wait
-}
-
-// seeOthers notes that there are others to ask than a leader. A member with a bad link
-// takes them for dead sooner or later, so it remembers.
-func (c *Core) seeOthers(now Now) {
-	if c.view.voting > 2 {
-		c.vain.others = now.Boot
-	}
 }
 
 // sayUnanswered tells once in a silence why this node does not lead.

@@ -13,7 +13,9 @@ type view struct {
 	spare     []Member // to sort the next view in
 	pair      [2]Member
 	index     map[string]int
-	voting    int // members that vote
+	voting    int           // members that vote
+	most      int           // of them in the last time
+	mostAt    time.Duration // when
 	settled   bool
 	settledAt time.Duration
 	apart     bool // this node may have been cut off from others
@@ -132,8 +134,9 @@ func (c *Core) meet(now Now, members []Member, settled bool) {
 	if settled && !c.view.settled {
 		c.view.settledAt = now.Boot
 	}
+	c.size(now)
 	c.setView(members, settled)
-	c.seeOthers(now)
+	c.size(now)
 	if len(c.view.members) > 1 && c.metAt == 0 {
 		c.metAt = now.Boot
 	}
@@ -156,6 +159,19 @@ func (c *Core) meet(now Now, members []Member, settled bool) {
 	if c.phase == Holding {
 		c.numberNewcomers(now)
 	}
+}
+
+// sizeFor is for how long a node remembers that its group was larger: on a bad link, or
+// behind a cut, gossip loses members that are well.
+const sizeFor = 3 * time.Minute
+
+// size is how many voting members the group had at most, this node included, as far as it
+// remembers.
+func (c *Core) size(now Now) int {
+	if c.view.voting >= c.view.most || now.Boot > c.view.mostAt+sizeFor {
+		c.view.most, c.view.mostAt = c.view.voting, now.Boot
+	}
+	return c.view.most
 }
 
 // gone notes that a run of a member has ended.
