@@ -328,6 +328,12 @@ func TestPartitionHeals(t *testing.T) {
 		if b.executor.wanted().CheckNow == checks {
 			t.Error("m1 does not check its hook although another led as well")
 		}
+		if a.executor.wanted().Announce != 0 {
+			t.Error("m0 announces its addresses")
+		}
+		if b.executor.wanted().Announce == 0 {
+			t.Error("m1 does not announce its addresses although another led as well")
+		}
 	})
 }
 

@@ -72,6 +72,9 @@ var mutants = []mutant{
 	{"one that was alone takes the clients over when it meets the leader",
 		[]edit{{"agent/orders.go", "met && !st.Doubtful || stays", "met || stays"}},
 		"./agent", "TestOneThatWasAloneAnnouncesNothingWhenItMeetsTheLeader"},
+	{"a leader that was cut off takes the clients over when it meets its successor",
+		[]edit{{"seniority/status.go", " || c.claim.outdone && now.Boot < c.claim.metTill", ""}},
+		"./agent", "TestPartitionHeals"},
 	// The agent's loop.
 	{"messages decided before a pause are sent after it",
 		[]edit{{"agent/effects.go", "if durable && !e.late(now) {", "if durable {"}},

@@ -33,8 +33,8 @@ func (e *election) instruct(st *seniority.Status, notes []seniority.Note, moved 
 		if met || stays {
 			o.CheckNow++
 		}
-		// Of two that meet, one that may have taken over from a leader that is well must not
-		// take that one's clients over in the moment before it yields.
+		// Of two that meet, one that is likely to yield must not take the other's clients over
+		// in the moment before.
 		if met && !st.Doubtful || stays {
 			o.Announce++
 		}

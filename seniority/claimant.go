@@ -52,7 +52,8 @@ type claim struct {
 	ending      Reason
 	other       Message       // the last claim of another leader that was met
 	confrontAt  time.Duration // not before this is it asked again
-	metTill     time.Duration // another leader was met less than a lease before this
+	metTill     time.Duration // another leader was met less than a lease before this,
+	outdone     bool          // and its leadership is preferred to this one, as its claim says
 	verdict     Holder        // who was last told that this leadership stays,
 	verdictOn   uint64        // and its term, and
 	verdictTill time.Duration // until when that stands

@@ -157,7 +157,7 @@ func (c *Core) overhearOther(now Now, m *Message) {
 		return
 	}
 	c.note(Note{Kind: OtherLeader, Peer: m.From, Term: m.Term})
-	c.meetsLeader(now)
+	c.meetsLeader(now, m)
 	c.notifyLeader(m.From)
 }
 

@@ -1,6 +1,9 @@
 package seniority
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // defend takes in an objection to a running leadership.
 func (c *Core) defend(now Now, m *Message) {
@@ -48,7 +51,7 @@ func (c *Core) doubt(now Now, m *Message) {
 // believe only what echoes a round of their own of the last lease.
 func (c *Core) confront(now Now, m *Message) {
 	c.note(Note{Kind: OtherLeader, Peer: m.From, Term: m.Term})
-	c.meetsLeader(now)
+	c.meetsLeader(now, m)
 	if c.self.Name < m.From {
 		c.claim.other = *m
 		if now.Boot >= c.claim.confrontAt {
@@ -65,9 +68,21 @@ func (c *Core) confront(now Now, m *Message) {
 }
 
 // meetsLeader notes a sign that another leads too.
-func (c *Core) meetsLeader(now Now) {
+func (c *Core) meetsLeader(now Now, m *Message) {
 	c.claim.metTill = now.Boot + c.timing.Lease
+	c.claim.outdone = c.outdoneBy(m)
 	c.hearsOther(now)
+}
+
+// outdoneBy reports whether the leadership that a message tells of is preferred to this
+// node's.
+func (c *Core) outdoneBy(m *Message) bool {
+	mine := Leadership{Leader: c.self, Held: c.lasted(), Met: c.met}
+	other := Leadership{Leader: Member{Name: m.From}, Held: cmp.Or(m.Lasted, m.Held), Met: m.Met}
+	if known := c.view.member(m.From); known != nil {
+		other.Leader = *known
+	}
+	return c.cfg.Rule.Prefer(&mine, &other) > 0
 }
 
 // hearsOther notes a sign of a leadership that this node does not follow.
@@ -106,16 +121,11 @@ func (c *Core) decide(now Now, m *Message) {
 	if c.self.Name > m.From || o.From != m.From || o.Term != m.Known || !c.fresh(now, m) {
 		return
 	}
-	mine := Leadership{Leader: c.self, Held: c.lasted(), Met: c.met}
-	other := Leadership{Leader: Member{Name: m.From}, Held: m.Held, Met: m.Met}
-	if known := c.view.member(m.From); known != nil {
-		other.Leader = *known
-	}
 	// A verdict stands for as long as the other may obey it: of two that have led for nearly as long a second look
 	// could say the opposite, when the other has obeyed the first.
 	cl := &c.claim
 	stands := cl.verdict == Holder{o.From, o.Incarnation} && cl.verdictOn == o.Term && now.Boot < cl.verdictTill
-	if !stands && c.cfg.Rule.Prefer(&mine, &other) > 0 {
+	if !stands && c.outdoneBy(m) {
 		c.yield(now, m.From)
 		return
 	}
