@@ -226,7 +226,9 @@ func (c *checker) covered() {
 		// None may lead while the release of a hand-over hangs, up to its limit.
 		hangs := h.ailment == hanging && h.status.Releasing != 0
 		leads[comp[i]] = leads[comp[i]] || h.says() || h.status.Leader != "" || hangs
-		may[comp[i]] = may[comp[i]] || h.fit()
+		// One that has led in vain may wait for an answer; the core's tests bound that.
+		waits := h.status.AloneAt > h.clock.boot(w.now)
+		may[comp[i]] = may[comp[i]] || h.fit() && !waits
 		for _, o := range w.hosts[:i] {
 			if h.says() && o.says() && w.bothWays(h, o) {
 				w.fail("%s and %s lead and hear each other:%s: %s", o.name, h.name, w.links(), w.summary())
