@@ -51,23 +51,21 @@ func (w *World) passHandOver(cut *host) {
 	}
 }
 
-// passWait lets the last of two wait for an answer that has led in vain before. Of more
-// hosts the others answer, so they need not wait.
+// passWait lets a host wait for an answer that has led in vain before and knows of no other
+// but the leader, since there is none or gossip has not shown it yet. Where it knows more,
+// the others answer, so it need not wait.
 func (w *World) passWait(cut *host) {
-	var last *host
+	wait := time.Duration(0)
 	for _, h := range w.hosts {
 		switch {
 		case h == cut || !h.running():
-		case last != nil:
+		case h.says():
 			return
 		default:
-			last = h
+			wait = max(wait, h.status.AloneAt-h.clock.boot(w.now))
 		}
 	}
-	if last == nil || last.says() {
-		return
-	}
-	if wait := last.status.AloneAt - last.clock.boot(w.now); wait > 0 {
+	if wait > 0 {
 		w.runUntil(w.now + seniority.Drifted(min(wait, 8*w.timing.Lease)) + w.timing.FailoverBound(2))
 	}
 }
