@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -92,13 +93,33 @@ func tableName(prefix string, a Address) string {
 	return prefix + strings.ReplaceAll(a.IP().String(), ":", "_")
 }
 
-// install makes the tables anew in one transaction; the addresses answer for d from
+// perTransaction is how many tables one transaction is about. The kernel answers each of
+// its messages before any answer can be read, a dozen for a table that is made, and the
+// buffer of a socket has room for some 250 answers (net.core.rmem_default).
+const perTransaction = 8
+
+// inParts has f add messages about each guard, and carries them out.
+func (g *gate) inParts(f func(*guard) error) error {
+	for part := range slices.Chunk(g.guards, perTransaction) {
+		for i := range part {
+			if err := f(&part[i]); err != nil {
+				return err
+			}
+		}
+		if err := g.conn.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// install makes the tables anew, each in one transaction; the addresses answer for d from
 // then on, not at all if d is below leastTimeout. No packet sees the tables of a leader
 // without their elements: one dropped there is sent again after a second (RFC 6298).
 // Adding before deleting is how nftables says "delete if there".
 func (g *gate) install(d time.Duration) error {
-	for i := range g.guards {
-		guard := &g.guards[i]
+	id := uint32(0)
+	err := g.inParts(func(guard *guard) error {
 		g.conn.AddTable(guard.table)
 		g.conn.DelTable(guard.table)
 		g.conn.AddTable(guard.table)
@@ -106,7 +127,8 @@ func (g *gate) install(d time.Duration) error {
 		if d >= leastTimeout {
 			open = []nftables.SetElement{{Key: guard.addr.IP().AsSlice(), Timeout: d}}
 		}
-		guard.set.ID = uint32(i + 1) // unique within the transaction; the counter of the library is not safe for several goroutines
+		id++
+		guard.set.ID = id // unique within the transaction; the counter of the library is not safe for several goroutines
 		if err := g.conn.AddSet(guard.set, open); err != nil {
 			return fmt.Errorf("making a set of nftables: %w", err)
 		}
@@ -115,8 +137,9 @@ func (g *gate) install(d time.Duration) error {
 		} else {
 			g.addINet(guard)
 		}
-	}
-	if err := g.conn.Flush(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("making the tables %s of nftables: %w", g.names(), err)
 	}
 	return nil
@@ -150,10 +173,7 @@ func (g *gate) open(d time.Duration) error {
 // shut cuts the addresses off at once. Tables that somebody removed are made
 // again, since without them nothing is cut off.
 func (g *gate) shut() error {
-	for _, guard := range g.guards {
-		g.conn.FlushSet(guard.set)
-	}
-	err := g.conn.Flush()
+	err := g.inParts(func(guard *guard) error { g.conn.FlushSet(guard.set); return nil })
 	if isGone(err) {
 		return g.install(0)
 	}
@@ -165,11 +185,11 @@ func (g *gate) shut() error {
 
 // remove takes the tables away.
 func (g *gate) remove() error {
-	for _, guard := range g.guards {
+	err := g.inParts(func(guard *guard) error {
 		g.conn.AddTable(guard.table)
 		g.conn.DelTable(guard.table)
-	}
-	err := g.conn.Flush()
+		return nil
+	})
 	if err != nil {
 		err = fmt.Errorf("removing the nftables tables %s: %w", g.names(), err)
 	}
@@ -188,8 +208,8 @@ func (g *gate) clearOthers() error {
 	}
 	for _, t := range tables {
 		known := slices.ContainsFunc(g.guards, func(x guard) bool { return x.table.Name == t.Name })
-		if known || !strings.HasPrefix(t.Name, tablePrefix) || strings.HasPrefix(t.Name, probePrefix) {
-			continue
+		if known || !strings.HasPrefix(t.Name, tablePrefix) || strings.HasPrefix(t.Name, probePrefix) || namesAddress(t.Name) {
+			continue // of no agent, of none that has started, or of another address
 		}
 		other, err := g.guardedBy(t)
 		if err != nil {
@@ -203,6 +223,13 @@ func (g *gate) clearOthers() error {
 		return fmt.Errorf("removing nftables tables of another name: %w", err)
 	}
 	return nil
+}
+
+// namesAddress reports whether tableName gives a table this name. Such a table guards
+// no other address; with many elections there are hundreds, and to read them takes seconds.
+func namesAddress(name string) bool {
+	ip, err := netip.ParseAddr(strings.ReplaceAll(strings.TrimPrefix(name, tablePrefix), "_", ":"))
+	return err == nil && name == tableName(tablePrefix, Address{Prefix: netip.PrefixFrom(ip, ip.BitLen())})
 }
 
 // guardedBy reports whether a rule of t compares with one of the addresses.

@@ -29,8 +29,11 @@ type Set struct {
 	relink chan *Links
 	// removals are the changes of addresses; that goroutine owns them too.
 	removals feed[netlink.AddrUpdate]
-	done     chan struct{}
-	exited   sync.WaitGroup
+	// neighbours are the flags of the addresses that these have told of and that are in
+	// a network of the Set's, but not of it.
+	neighbours map[neighbour]int
+	done       chan struct{}
+	exited     sync.WaitGroup
 
 	closing sync.Once
 	closed  error
@@ -66,7 +69,7 @@ func New(cfg Config) (*Set, error) {
 	if cfg.Now == nil {
 		cfg.Now = clock.Boot
 	}
-	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), ended: make(chan struct{}, 1), relink: make(chan *Links), removals: addressFeed(), done: make(chan struct{}), found: map[string]bool{}}
+	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), ended: make(chan struct{}, 1), relink: make(chan *Links), removals: addressFeed(), done: make(chan struct{}), found: map[string]bool{}, neighbours: map[neighbour]int{}}
 	s.state = States(cfg.Addresses)
 	if err := s.openSockets(); err != nil {
 		s.shutSockets()

@@ -75,6 +75,7 @@ func (s *Set) resubscribe() bool {
 	err := s.removals.open()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	clear(s.neighbours) // what has become of them was missed
 	s.lasting(NotWatched, err, "see why the host denies the agent sockets; until then addresses removed by hand are put back up to a second late")
 	return err == nil
 }
@@ -111,19 +112,32 @@ func (s *Set) announceNow() {
 // concerns reports whether an update may call for a repair: one of the addresses
 // has gone or has been added by somebody else, or another address of its network
 // has come or gone, which decides about the form that it has. The renewals of
-// the addresses' lifetimes, several a second, do not.
+// lifetimes do not: this Set's own come each second, and so do those of every other election.
 func (s *Set) concerns(u netlink.AddrUpdate) bool {
 	ip, _ := netip.AddrFromSlice(u.LinkAddress.IP)
 	ip = ip.Unmap()
-	renewal := u.NewAddr && u.Flags&unix.IFA_F_PERMANENT == 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range s.cfg.Addresses {
-		if a.IP() == ip && !renewal || a.IP() != ip && a.Prefix.Contains(ip) && !s.floats(ip) {
-			return true
-		}
+	if s.floats(ip) {
+		return !u.NewAddr || u.Flags&unix.IFA_F_PERMANENT != 0
 	}
-	return false
+	if !slices.ContainsFunc(s.cfg.Addresses, func(a Address) bool { return a.Prefix.Contains(ip) }) {
+		return false
+	}
+	at := neighbour{u.LinkIndex, u.LinkAddress.String()}
+	flags, there := s.neighbours[at]
+	if !u.NewAddr {
+		delete(s.neighbours, at)
+		return true
+	}
+	s.neighbours[at] = u.Flags
+	return !there || flags != u.Flags
+}
+
+// neighbour is an address of an interface, in a network of one of the addresses.
+type neighbour struct {
+	link    int
+	address string
 }
 
 // floats reports whether ip is one of the addresses.
