@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -58,6 +59,9 @@ func (l *LAN) Mend() {
 
 func (l *LAN) nft(rules string) {
 	l.t.Helper()
+	// Else another goroutine could end with the thread, and the command with it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd := l.Command("nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(rules)
 	if out, err := cmd.CombinedOutput(); err != nil {
