@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -126,7 +125,7 @@ func (c *tcpClient) broken() error {
 
 // client makes the client's host, once, and returns its namespace.
 func (l *lan) client() string {
-	ns := fmt.Sprintf("doyen-%d-client", os.Getpid())
+	ns := l.name + "client"
 	if _, err := os.Stat("/var/run/netns/" + ns); err == nil {
 		return ns
 	}

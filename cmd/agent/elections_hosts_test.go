@@ -68,13 +68,24 @@ func TestElectionsOnHosts(t *testing.T) {
 	t.Parallel()
 	l := newLAN(t, 3)
 	config := l.electionsFile()
+	measured := l.beside(*electionRounds)
 	for _, h := range l.hosts {
 		h.start("--config", config)
 	}
+	for round := range *electionRounds { // more than one: measured says how long the addresses did not answer
+		l.loseHostOfTwo(config, round, measured)
+	}
+	measured.print()
+}
+
+func (l *lan) loseHostOfTwo(config string, round int, measured *electionFigures) {
+	t := l.t
+	t.Helper()
 	began := time.Now()
 	two := func(hosts []*host, each int) (terms map[string]uint64) {
 		t.Helper()
 		l.eventually(func() error {
+			measured.pause()
 			led, now, err := l.spread(hosts)
 			if err != nil {
 				return err
@@ -92,39 +103,44 @@ func TestElectionsOnHosts(t *testing.T) {
 	before := two(l.hosts, 2)
 	t.Logf("two elections a host %v after the start", time.Since(began).Round(time.Millisecond))
 
-	// Not the doyen, so that what is seen is the failover of these elections alone.
-	dead := l.hosts[slices.IndexFunc(l.hosts, func(h *host) bool { return !h.state().IsLeader })]
+	// Not the doyen at first, so that what is seen is the failover of these elections alone.
+	doyen := round%2 == 1
+	dead := l.hosts[slices.IndexFunc(l.hosts, func(h *host) bool { return h.state().IsLeader == doyen })]
 	left := slices.DeleteFunc(slices.Clone(l.hosts), func(h *host) bool { return h == dead })
+	measured.settled(l)
+	began = time.Now()
 	dead.die()
 	dead.wait()
-	began = time.Now()
+	measured.die()
 	after := two(left, 3)
 	t.Logf("one more on each of the others %v after a host died", time.Since(began).Round(time.Millisecond))
-	moved := 0
-	for name, term := range before {
-		if after[name] != term {
-			moved++
-		}
-	}
-	if moved != 2 {
+	measured.died(doyen, began, before, after)
+	if moved := len(differing(before, after)); moved != 2 {
 		t.Errorf("after the death of the host of two: %d elections have another term", moved)
 	}
 
-	dead.isolate(false)
 	for i := range furtherElections { // the host lost power: its addresses are gone
 		dead.run("ip", "addr", "del", addressOf(i)+"/24", "dev", "eth0")
 	}
-	dead.start("--config", config)
+	dead.isolate(false)
 	began = time.Now()
+	dead.start("--config", config)
 	back := two(l.hosts, 2)
 	t.Logf("two a host again %v after it was started", time.Since(began).Round(time.Millisecond))
-	moved = 0
-	for name, term := range after {
-		if back[name] != term {
-			moved++
-		}
-	}
-	if moved != 2 {
+	measured.handedBack(began, after, back)
+	measured.boot()
+	if moved := len(differing(after, back)); moved != 2 {
 		t.Errorf("after the host was back: %d elections have another term, want 2 handed over", moved)
 	}
+}
+
+// differing lists the elections whose terms differ.
+func differing(before, after map[string]uint64) (names []string) {
+	for name, term := range before {
+		if after[name] != term {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

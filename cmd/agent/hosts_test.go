@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -13,9 +15,14 @@ import (
 // at 10.88.0.1, .2, … on one bridge. Its agents are real processes.
 type lan struct {
 	*group
+	name   string // what the names of its namespaces begin with
 	bridge string
 	hosts  []*host
 }
+
+// lans is how many this process has made. Namespaces are named by it, because tests run
+// beside each other; all else that a host has is its own.
+var lans atomic.Int64
 
 // host is a namespace and the agent in it, named by its address.
 type host struct {
@@ -38,13 +45,14 @@ func newLAN(t *testing.T, count int) *lan {
 		t.Skip("network namespaces need root and ip")
 	}
 	// The namespaces come first, so that they go last, after the agents in them.
-	bridge := fmt.Sprintf("doyen-%d-br", os.Getpid())
+	name := fmt.Sprintf("doyen-%d-%d-", os.Getpid(), lans.Add(1))
+	bridge := name + "br"
 	addNamespace(t, bridge)
 	ip(t, "-n", bridge, "link", "add", "br0", "type", "bridge")
 	ip(t, "-n", bridge, "link", "set", "br0", "up")
 	var hosts []*host
 	for i := range count {
-		h := &host{ns: fmt.Sprintf("doyen-%d-%d", os.Getpid(), i+1), port: fmt.Sprintf("port%d", i+1)}
+		h := &host{ns: name + strconv.Itoa(i+1), port: fmt.Sprintf("port%d", i+1)}
 		h.addr = fmt.Sprintf("10.88.0.%d", i+1)
 		addNamespace(t, h.ns)
 		ip(t, "link", "add", "eth0", "netns", h.ns, "type", "veth", "peer", "name", h.port, "netns", bridge)
@@ -54,7 +62,7 @@ func newLAN(t *testing.T, count int) *lan {
 		h.node = &node{name: h.addr + ":4000", at: "127.0.0.1:4000", within: []string{"ip", "netns", "exec", h.ns}}
 		hosts = append(hosts, h)
 	}
-	l := &lan{group: newGroup(t, 0), bridge: bridge, hosts: hosts}
+	l := &lan{group: newGroup(t, 0), name: name, bridge: bridge, hosts: hosts}
 	for _, h := range hosts {
 		h.lan, h.g = l, l.group
 		l.nodes = append(l.nodes, h.node)

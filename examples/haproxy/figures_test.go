@@ -70,6 +70,7 @@ func restart(l *lab, h *host) {
 // behind haproxy are served by the next leader's host alone, on the connections that they
 // keep as well. With -haproxy.rounds it prints what they saw.
 func TestClientsFollowTheLeader(t *testing.T) {
+	t.Parallel() // voters that start for the first time wait for some seconds
 	program := build(t)
 	if *rounds == 0 {
 		newLab(t, program, "lan").measure(crash)

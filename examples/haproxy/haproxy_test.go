@@ -21,6 +21,7 @@ import (
 // TestConnectionsGoToTheLeader runs haproxy with the example and other addresses in front
 // of three agents, and hands the lead over.
 func TestConnectionsGoToTheLeader(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("haproxy.cfg")
 	if err != nil {
 		t.Fatal(err)
