@@ -93,7 +93,7 @@ var mutants = []mutant{
 	{"two leaders that meet both stay", "available", []edit{
 		{"merging.go", "	case LeadsToo:\n		c.decide(now, m)\n", ""}}},
 	{"the shorter leadership stays", "available", []edit{
-		{"merging.go", "c.cfg.Rule.Prefer(&mine, &other) > 0 {", "c.cfg.Rule.Prefer(&mine, &other) < 0 {"}}},
+		{"merging.go", "!stands && c.outdoneBy(m)", "!stands && !c.outdoneBy(m)"}}},
 	{"the silence of a leader is never noticed", "available", []edit{
 		{"follower.go", "		until: until, direct: direct, said: *m,", "		until: until + 1000*time.Hour, direct: direct, said: *m,"}}},
 	{"terms may fall", "available", []edit{
