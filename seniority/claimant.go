@@ -289,6 +289,7 @@ func (c *Core) onConfirm(now Now, m *Message) {
 		cl.awaited--
 	}
 	b.confirmed = max(b.confirmed, sent)
+	b.answered = max(b.answered, sent)
 	cl.ballots[key] = b
 	switch c.phase {
 	case Claiming:

@@ -56,7 +56,7 @@ func (c *Core) hearsPatchily(asked []string) bool {
 		b.asked = min(b.asked+1, hearing)
 		b.rounds = (b.rounds<<1 | last) & (1<<hearing - 1)
 		c.claim.ballots[name] = b
-		again := b.rounds & ^(b.rounds >> 1) & (1<<(hearing-1) - 1)
+		again := b.rounds & ^(b.rounds >> 1) & (1<<(b.asked-1) - 1)
 		well = well || last != 0 || hearing*bits.OnesCount16(b.rounds) > seldom*b.asked
 		if again != 0 {
 			patchy++
