@@ -178,8 +178,8 @@
 // its clock does not matter. When two led groups meet, one that never met another
 // yields; else the leadership that has lasted longer stays, and the members of
 // the other follow it in their own order. One goes on from the one before it that ended by
-// its own word or was deaf, and counts for as long as both; also from one that fell silent,
-// if most members have elected it: a leader that was cut off alone, or hears little, does
+// its own word or was deaf, and counts for as long as both; also from one that fell silent
+// or died, if most members have elected it: a leader that was cut off alone, or hears little, does
 // not take the lead back from the others. A follower keeps its leader meanwhile, also if
 // one that led before has a higher term. Of two leaders the one with the lower
 // name decides, on an answer that echoes its own last round; two that compared

@@ -20,12 +20,24 @@ type followed struct {
 	leaving     bool          // the leader has stopped leading, its release runs
 	said        Message       // its last claim, to greet newcomers with
 	successor   string        // after it ended: who is to claim first
-	since       time.Duration // from when on its leadership counts, as it said first
+	since       time.Duration // from when on its leadership counts
 	began       time.Duration // from when on it leads
 }
 
 func (f *followed) is(name string, incarnation, term uint64) bool {
 	return f.name == name && f.incarnation == incarnation && f.term == term
+}
+
+// counts is from when on a leadership counts whose claim has come. Claims come late, and
+// the leader's clock may be the faster one, so the earliest counts that one of its claims
+// has told, as long as it does not count anew.
+func (f *followed) counts(now Now, m *Message) time.Duration {
+	lasted := cmp.Or(m.Lasted, m.Held)
+	since := now.Boot - lasted
+	if f.name == m.From && f.incarnation == m.Incarnation && lasted >= cmp.Or(f.said.Lasted, f.said.Held) {
+		since = min(since, f.since)
+	}
+	return since
 }
 
 // leader returns who leads, as far as this node can vouch for it, and the term;
@@ -82,10 +94,11 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 			c.penalise(now, named, m.Term, maxLost*c.timing.Lease/2) // this node may be the next to hand over to it
 		}
 	}
+	since := c.led.counts(now, m)
 	c.led = followed{
 		name: m.From, incarnation: m.Incarnation, term: m.Term, seq: m.Seq,
 		until: until, direct: direct, said: *m,
-		since: now.Boot - cmp.Or(m.Lasted, m.Held), began: now.Boot - m.Held,
+		since: since, began: now.Boot - m.Held,
 	}
 	c.led.said.Gossiped, c.led.said.To, c.led.said.Given = true, "", Join{}
 	c.former = followed{}
@@ -124,7 +137,7 @@ func (c *Core) overhear(now Now, m *Message) {
 	case m.Deaf:
 		c.ignore(m, LeaderDeaf)
 	case c.led.is(m.From, m.Incarnation, m.Term):
-		c.overhearOwn(m, until)
+		c.overhearOwn(now, m, until)
 	case !c.led.direct && c.led.is(m.From, m.Incarnation, c.led.term) && m.Term > max(c.led.term, c.ended):
 		// The leader has raised its term. That this voter has confirmed or seen released a later
 		// one, of a claimant that did not win, does not count against it.
@@ -163,11 +176,12 @@ func (c *Core) overhearOther(now Now, m *Message) {
 
 // overhearOwn takes in a claim of the leader that this node follows. One that
 // is heard directly is not followed for longer because of it.
-func (c *Core) overhearOwn(m *Message, until time.Duration) {
+func (c *Core) overhearOwn(now Now, m *Message, until time.Duration) {
 	if m.Seq <= c.led.seq {
 		c.ignore(m, Outdated)
 		return
 	}
+	c.led.since = c.led.counts(now, m)
 	c.led.seq, c.led.said = m.Seq, *m
 	if !c.led.direct {
 		c.led.until = until

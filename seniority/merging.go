@@ -92,17 +92,24 @@ func (c *Core) hearsOther(now Now) { c.otherTill = now.Boot + silentLeases*c.tim
 // another member has confirmed it, it goes on from one that ended by its own word or was
 // deaf: else a member that had been alone, cut off, could take the lead from the
 // successor, and a deaf one take it back and lose it again. If most members have confirmed
-// it, it goes on from one that fell silent, too.
-func (c *Core) lasted() time.Duration { return c.held + c.claim.ahead }
+// it, it goes on from one that fell silent, too. That one's clock may be the faster, and it may
+// lead on alone for long.
+func (c *Core) lasted() time.Duration {
+	if c.claim.ahead > 0 {
+		return Drifted(c.held) + c.claim.ahead
+	}
+	return c.held + c.claim.ahead
+}
 
 // inherit notes from when on a leadership counts that has ended by its own word.
 func (c *Core) inherit(since time.Duration) {
 	c.inherits, c.mayInherit, c.needsMost = since, true, false
 }
 
-// inheritSilent notes that the leader has fallen silent. If most members elect this node,
-// and none that hears that leader objects, they are to keep the next one when it is heard
-// again: its host may have been cut off alone, or its link may lose most packets.
+// inheritSilent notes that the leader has fallen silent, or has died. If most members elect
+// this node, and none that hears that leader objects, they are to keep the next one when it
+// is heard again: its host may have been cut off alone, or its link may lose most packets.
+// One that has died is not heard again, but it may have gone on from one that will be.
 func (c *Core) inheritSilent() {
 	c.inherit(c.led.since - c.timing.Lease) // so that it counts for longer than the silent one's
 	c.needsMost = true

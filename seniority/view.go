@@ -180,6 +180,7 @@ func (c *Core) gone(now Now, name string, incarnation uint64) {
 		c.voter.forget()
 	}
 	if c.led.name == name && c.led.incarnation == incarnation {
+		c.inheritSilent()
 		c.lapse(now, LeaderDied)
 	}
 }
