@@ -54,6 +54,7 @@ type claim struct {
 	confrontAt  time.Duration // not before this is it asked again
 	metTill     time.Duration // another leader was met less than a lease before this,
 	outdone     bool          // and its leadership is preferred to this one, as its claim says
+	refusedTill time.Duration // a member that follows another has refused less than a lease before this
 	verdict     Holder        // who was last told that this leadership stays,
 	verdictOn   uint64        // and its term, and
 	verdictTill time.Duration // until when that stands

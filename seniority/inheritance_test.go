@@ -219,6 +219,30 @@ func TestTheFirstVoteIsAnAnswer(t *testing.T) {
 
 // A leader that was cut off may hear of the next first from a follower of that one. It
 // cannot know then which of the two stays.
+func TestARefusalMakesALeaderDoubtful(t *testing.T) {
+	n := member(t)
+	n.sees(abc)
+	n.elected("b", "c")
+	n.pass(time.Minute)
+	round := n.renewed()
+	o := objectTo(round[0], round[0].To, HeldByAnother)
+	o.Leader, o.Voter = "d", ""
+	n.give(Input{Kind: Receive, Message: o})
+	if !n.out.Status.Doubtful {
+		t.Error("refused by a follower of another leader, it does not doubt")
+	}
+	for held, want := range map[time.Duration]bool{time.Second: false, time.Hour: true} {
+		n.give(Input{Kind: Receive, Message: renewalOf("d", 1, held)})
+		if got := n.out.Status.Doubtful; got != want {
+			t.Errorf("of a leader for %v: want doubtful: %v, got %v", held, want, got)
+		}
+	}
+	n.pass(2 * lease)
+	if n.out.Status.Doubtful {
+		t.Error("it doubts for ever")
+	}
+}
+
 // Of two halves of a group, each of which takes the other for dead, neither counts as most
 // of it. The word of a leader that was silent before counts all the same when it comes.
 func TestMostIsMoreThanHalf(t *testing.T) {

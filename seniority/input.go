@@ -136,7 +136,7 @@ type Status struct {
 	Deadline, LeaseEnd time.Duration
 	// Doubtful is true while this node leads and won after a leader had fallen silent,
 	// without the votes of all: that leader may be well; and while it hears of a leader that
-	// is preferred when the two meet.
+	// is preferred when the two meet, or only members that follow one.
 	Doubtful bool
 	// AloneAt is when this node, without a leader, may lead although no member answers it
 	// (boot time); 0: as soon as its claim has gone unanswered for three confirm time-outs.

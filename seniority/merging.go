@@ -20,6 +20,7 @@ func (c *Core) defend(now Now, m *Message) {
 	case HeldByAnother:
 		if m.Leader != "" && m.Leader != c.self.Name {
 			c.note(Note{Kind: OtherLeader, Peer: m.Leader, Term: m.Known})
+			c.claim.refusedTill = now.Boot + c.timing.Lease
 			c.notifyLeader(m.Leader)
 		}
 	case LeadsToo:
@@ -72,6 +73,15 @@ func (c *Core) meetsLeader(now Now, m *Message) {
 	c.claim.metTill = now.Boot + c.timing.Lease
 	c.claim.outdone = c.outdoneBy(m)
 	c.hearsOther(now)
+}
+
+// outdone reports whether another leads that is preferred to this node, or that it knows of
+// by members that follow that one only: which of the two stays is open then.
+func (c *Core) outdone(now Now) bool {
+	if now.Boot < c.claim.metTill {
+		return c.claim.outdone
+	}
+	return now.Boot < c.claim.refusedTill
 }
 
 // outdoneBy reports whether the leadership that a message tells of is preferred to this

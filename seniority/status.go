@@ -59,7 +59,7 @@ func (c *Core) fillStatus(now Now, leader string) {
 	}
 	if c.phase == Holding || c.phase == Yielding {
 		s.Deadline, s.LeaseEnd, s.Since = c.claim.deadline, c.claim.leaseEnd, c.claim.since
-		s.Doubtful = c.claim.doubtful || c.claim.outdone && now.Boot < c.claim.metTill
+		s.Doubtful = c.claim.doubtful || c.outdone(now)
 		s.Will, s.Successor, s.Lasted = c.claim.secret, c.claim.successor, c.lasted()
 	}
 	if leader != "" && !s.Leading {
