@@ -51,23 +51,28 @@ func (w *World) passHandOver(cut *host) {
 	}
 }
 
-// passWait lets a host wait for an answer that has led in vain before and knows of no other
-// but the leader, since there is none or gossip has not shown it yet. Where it knows more,
-// the others answer, so it need not wait.
-func (w *World) passWait(cut *host) {
+// passWait lets a host wait for an answer that has led in vain before.
+func (w *World) passWait(cut *host) { w.runUntil(w.now + w.vainWait(cut)) }
+
+// vainWait is how long an election may still take because a host that has led in vain
+// before waits for an answer. Such a host knows of no other but the leader, since there is
+// none, or gossip has not shown it yet, or it has no vote; where it knows more, the others
+// answer, so it need not wait.
+func (w *World) vainWait(leader *host) time.Duration {
 	wait := time.Duration(0)
 	for _, h := range w.hosts {
 		switch {
-		case h == cut || !h.running():
+		case h == leader || !h.running():
 		case h.says():
-			return
+			return 0
 		default:
 			wait = max(wait, h.status.AloneAt-h.clock.boot(w.now))
 		}
 	}
-	if wait > 0 {
-		w.runUntil(w.now + seniority.Drifted(min(wait, 8*w.timing.Lease)) + w.timing.FailoverBound(2))
+	if wait == 0 {
+		return 0
 	}
+	return seniority.Drifted(min(wait, 8*w.timing.Lease)) + w.timing.FailoverBound(2)
 }
 
 // othersMayLead reports whether anybody else may lead.

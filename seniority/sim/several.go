@@ -445,6 +445,8 @@ func (w *World) bury() {
 	w.killHost(dead, 24*time.Hour)
 	w.runUntil(w.now + w.timing.FailoverBound(len(w.hosts)) + w.timing.Lease)
 	for _, f := range left {
+		f.now = w.now
+		w.runUntil(w.now + f.vainWait(nil))
 		if f.leader() == nil && slices.ContainsFunc(f.hosts, func(h *host) bool { return h.up && h.mayLead() }) {
 			w.fail("%s is not led after its leader's host has died: %s", f.name, f.summary())
 		}
