@@ -75,8 +75,7 @@ func (s *Set) change(addrs []Address) error {
 // dropSome drops some of the addresses, and the tables that guard them: first they
 // are cut off.
 func (s *Set) dropSome(gone []Address) error {
-	of := func(x guard) bool { return slices.Contains(gone, x.addr) }
-	if err := s.shutSome(of); err != nil {
+	if err := s.shutSome(gone); err != nil {
 		return err
 	}
 	var errs []error
@@ -89,32 +88,22 @@ func (s *Set) dropSome(gone []Address) error {
 	if err := errors.Join(errs...); err != nil || s.gate == nil {
 		return err
 	}
-	for _, x := range s.gate.guards {
-		if of(x) {
-			s.gate.conn.AddTable(x.table)
-			s.gate.conn.DelTable(x.table)
-		}
-	}
-	s.gate.use(slices.DeleteFunc(s.gate.guards, of))
-	if err := s.gate.conn.Flush(); err != nil {
+	theirs := s.gate.of(gone)
+	s.gate.use(slices.DeleteFunc(s.gate.guards, func(x guard) bool { return slices.Contains(gone, x.addr) }))
+	if err := s.gate.takeAway(theirs); err != nil {
 		return fmt.Errorf("removing tables of nftables: %w", err)
 	}
 	return nil
 }
 
 // shutSome cuts some of the addresses off.
-func (s *Set) shutSome(of func(guard) bool) error {
+func (s *Set) shutSome(addrs []Address) error {
 	s.cut.Lock()
 	defer s.cut.Unlock()
 	if s.gate == nil {
 		return nil
 	}
-	for _, x := range s.gate.guards {
-		if of(x) {
-			s.gate.conn.FlushSet(x.set)
-		}
-	}
-	if err := s.gate.conn.Flush(); err != nil && !isGone(err) {
+	if err := s.gate.empty(s.gate.of(addrs)); err != nil && !isGone(err) {
 		return fmt.Errorf("emptying sets of nftables: %w", err)
 	}
 	return nil

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// echo answers UDP packets to the floating addresses, while they are there.
-func (h *host) echo() {
+// echo answers UDP packets to the floating addresses, and to others, while they are there.
+func (h *host) echo(others ...netip.Addr) {
 	h.t.Helper()
 	free := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -25,7 +25,7 @@ func (h *host) echo() {
 		return errors.Join(err, ctlErr)
 	}}
 	h.do(func() {
-		for _, ip := range []netip.Addr{float4, float6} {
+		for _, ip := range append(others, float4, float6) {
 			conn, err := free.ListenPacket(context.Background(), "udp", netip.AddrPortFrom(ip, 7).String())
 			must(h.t, err)
 			h.t.Cleanup(func() { conn.Close() })

@@ -87,6 +87,16 @@ func newGuard(prefix string, a Address, family nftables.TableFamily) guard {
 	return guard{addr: a, table: table, set: set}
 }
 
+// of returns the guards of these addresses.
+func (g *gate) of(addrs []Address) (guards []guard) {
+	for _, x := range g.guards {
+		if slices.Contains(addrs, x.addr) {
+			guards = append(guards, x)
+		}
+	}
+	return guards
+}
+
 // tableName is the name of the tables that guard a. nft reads letters, digits,
 // dots and underscores as a name, but no colons.
 func tableName(prefix string, a Address) string {
@@ -98,9 +108,9 @@ func tableName(prefix string, a Address) string {
 // buffer of a socket has room for some 250 answers (net.core.rmem_default).
 const perTransaction = 8
 
-// inParts has f add messages about each guard, and carries them out.
-func (g *gate) inParts(f func(*guard) error) error {
-	for part := range slices.Chunk(g.guards, perTransaction) {
+// inParts has f add messages about each of these guards, and carries them out.
+func (g *gate) inParts(guards []guard, f func(*guard) error) error {
+	for part := range slices.Chunk(guards, perTransaction) {
 		for i := range part {
 			if err := f(&part[i]); err != nil {
 				return err
@@ -119,7 +129,7 @@ func (g *gate) inParts(f func(*guard) error) error {
 // Adding before deleting is how nftables says "delete if there".
 func (g *gate) install(d time.Duration) error {
 	id := uint32(0)
-	err := g.inParts(func(guard *guard) error {
+	err := g.inParts(g.guards, func(guard *guard) error {
 		g.conn.AddTable(guard.table)
 		g.conn.DelTable(guard.table)
 		g.conn.AddTable(guard.table)
@@ -173,7 +183,7 @@ func (g *gate) open(d time.Duration) error {
 // shut cuts the addresses off at once. Tables that somebody removed are made
 // again, since without them nothing is cut off.
 func (g *gate) shut() error {
-	err := g.inParts(func(guard *guard) error { g.conn.FlushSet(guard.set); return nil })
+	err := g.empty(g.guards)
 	if isGone(err) {
 		return g.install(0)
 	}
@@ -183,13 +193,23 @@ func (g *gate) shut() error {
 	return nil
 }
 
-// remove takes the tables away.
-func (g *gate) remove() error {
-	err := g.inParts(func(guard *guard) error {
+// empty empties the sets of these guards, so that their addresses are cut off.
+func (g *gate) empty(guards []guard) error {
+	return g.inParts(guards, func(guard *guard) error { g.conn.FlushSet(guard.set); return nil })
+}
+
+// takeAway removes the tables of these guards.
+func (g *gate) takeAway(guards []guard) error {
+	return g.inParts(guards, func(guard *guard) error {
 		g.conn.AddTable(guard.table)
 		g.conn.DelTable(guard.table)
 		return nil
 	})
+}
+
+// remove takes the tables away.
+func (g *gate) remove() error {
+	err := g.takeAway(g.guards)
 	if err != nil {
 		err = fmt.Errorf("removing the nftables tables %s: %w", g.names(), err)
 	}
