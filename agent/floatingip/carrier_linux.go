@@ -3,7 +3,6 @@ package floatingip
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -24,11 +23,9 @@ type Links struct {
 	looked  chan struct{} // closed after the first look
 	exited  chan struct{}
 
-	// WatchLinks and run alone use these.
-	handle    *netlink.Handle // nil: it could not be opened yet
-	links     feed[netlink.LinkUpdate]
-	addresses feed[netlink.AddrUpdate]
-	failing   bool // report was told of an error last
+	feed    *feed
+	reader  *reader
+	failing bool // report was told of an error last; run alone uses it
 
 	mu    sync.Mutex
 	state error
@@ -36,25 +33,39 @@ type Links struct {
 
 // WatchLinks starts watching the interfaces of addrs. It does not wait for the first
 // look at them, which may take as long as a lock of the kernel is held by others (see
-// Set): until then they count as usable. After an error the Links go on trying, and
-// must be closed as without one. report, which may be nil, is called when the kernel
+// Set): until then they count as usable. After an error the Links, if there are any, go on
+// trying, and must be closed as without one. report, which may be nil, is called when the kernel
 // later cannot be asked for changes, and with nil once it can again; in between the
 // interfaces are looked at every retryMost at the latest.
 func WatchLinks(addrs []Address, report func(error)) (*Links, error) {
+	f, err := shareFeed()
+	if f == nil {
+		return nil, err
+	}
+	defer f.leave()
+	l := f.watchLinks(addrs, report)
+	return l, err
+}
+
+// watchLinks is WatchLinks with this feed, of which the Links take a share.
+func (f *feed) watchLinks(addrs []Address, report func(error)) *Links {
 	l := &Links{
 		addrs: addrs, report: report, done: make(chan struct{}),
 		changed: make(chan struct{}, 1), looked: make(chan struct{}), exited: make(chan struct{}),
-		links: linkFeed(), addresses: addressFeed(),
+		feed: f, reader: newReader(addrs),
 	}
+	l.reader.links = map[string]int{}
 	for _, a := range addrs {
 		if !slices.Contains(l.ifaces, a.Iface) {
 			l.ifaces = append(l.ifaces, a.Iface)
+			l.reader.links[a.Iface] = 0
 		}
 	}
-	err := l.open()
-	l.failing = err != nil
-	go l.run(err)
-	return l, err
+	f.share()
+	f.add(l.reader)
+	l.failing = f.failing() != nil
+	go l.run()
+	return l
 }
 
 // Wait waits for the first look at the interfaces.
@@ -105,21 +116,8 @@ func (l *Links) Close() {
 	}
 	close(l.done)
 	<-l.exited
-	if l.handle != nil {
-		l.handle.Close()
-	}
-}
-
-// open opens what is not open.
-func (l *Links) open() error {
-	if l.handle == nil {
-		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
-			return fmt.Errorf("opening netlink: %w", err)
-		}
-		l.handle = handle
-	}
-	return errors.Join(l.links.open(), l.addresses.open())
+	l.feed.remove(l.reader)
+	l.feed.leave()
 }
 
 // tell reports that watching has begun to fail, or works again.
@@ -130,59 +128,40 @@ func (l *Links) tell(err error) {
 	l.failing = err != nil
 }
 
-// run looks again on every change. What could not be opened or read is tried again; err
-// is what could not be opened at first.
-func (l *Links) run(err error) {
+// run looks again on every change. What could not be read is tried again.
+func (l *Links) run() {
 	defer close(l.exited)
 	again := newRetry()
 	read := l.look()
 	close(l.looked)
 	for {
-		again.after(err == nil && read)
+		again.after(read)
 		select {
 		case <-l.done:
 			again.timer.Stop()
-			l.links.close()
-			l.addresses.close()
 			return
-		// An update may be of an interface that has just lost its name.
-		case _, ok := <-l.links.updates:
-			if !ok {
-				l.links.close()
-			}
-		case u, ok := <-l.addresses.updates:
-			if ok && !l.floating(u) {
-				continue
-			}
-			if !ok {
-				l.addresses.close()
-			}
+		case <-l.reader.news:
+			l.tell(l.feed.failing())
 		case <-again.timer.C:
 			again.fired()
 		}
-		err = l.open()
-		l.tell(err)
 		read = l.look()
 	}
-}
-
-// floating reports whether an update is of one of the addresses, and not only of
-// its lifetime.
-func (l *Links) floating(u netlink.AddrUpdate) bool {
-	ip, _ := netip.AddrFromSlice(u.LinkAddress.IP)
-	renewal := u.NewAddr && u.Flags&unix.IFA_F_PERMANENT == 0
-	return !renewal && slices.ContainsFunc(l.addrs, func(a Address) bool { return a.IP() == ip.Unmap() })
 }
 
 // look reads the interfaces, and reports whether it could. The state is read, not taken
 // from the updates, so that no order of updates can leave a wrong one behind.
 func (l *Links) look() (read bool) {
-	if l.handle == nil {
+	handle := l.feed.requests()
+	if handle == nil {
 		l.set(errors.New("the interfaces cannot be looked at: netlink could not be opened"))
 		return false
 	}
 	for _, name := range l.ifaces {
-		link, err := l.handle.LinkByName(name)
+		link, err := handle.LinkByName(name)
+		if err == nil && l.feed.numbered(l.reader, name, link.Attrs().Index) {
+			return l.look()
+		}
 		var missing netlink.LinkNotFoundError
 		switch {
 		case errors.As(err, &missing):
@@ -202,7 +181,7 @@ func (l *Links) look() (read bool) {
 			return true
 		}
 	}
-	net := ifaces{l.handle}
+	net := ifaces{handle}
 	for _, a := range l.addrs {
 		where, err := net.own(a)
 		read := err == nil

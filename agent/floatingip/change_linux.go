@@ -11,11 +11,7 @@ import (
 // put and announced. The others are not touched. The caller has the locks of all, and
 // has called Begin. After an error Take tries again.
 func (s *Set) Change(addrs []Address) error {
-	links, err := WatchLinks(addrs, nil)
-	if err != nil {
-		links.Close()
-		return fmt.Errorf("changing the floating addresses: %w", err)
-	}
+	links := s.feed.watchLinks(addrs, nil)
 	if err := s.change(addrs); err != nil {
 		links.Close()
 		return fmt.Errorf("changing the floating addresses: %w", err)
@@ -40,6 +36,7 @@ func (s *Set) change(addrs []Address) error {
 		return err
 	}
 	s.cfg.Addresses = addrs
+	s.feed.change(s.reader, addrs)
 	s.shown.Lock()
 	s.state = mergeStates(s.state, States(addrs))
 	s.shown.Unlock()

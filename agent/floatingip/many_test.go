@@ -49,16 +49,22 @@ func TestManyAddresses(t *testing.T) {
 	}
 }
 
-// TestOnlyChangesOfNeighboursConcern has an address come, be renewed as another election
-// renews its own, change its form, and go.
-func TestOnlyChangesOfNeighboursConcern(t *testing.T) {
-	a, _ := pair(t)
-	own, err := ParseAll([]string{float4Net + "@eth0"})
-	must(t, err)
-	s := &Set{cfg: Config{Addresses: own}, neighbours: map[neighbour]int{}}
-	feed := addressFeed()
-	a.do(func() { must(t, feed.open()) })
-	t.Cleanup(feed.close)
+// TestOnlyChangesThatConcernAreTold has addresses come, be renewed, change their form, and go:
+// the host's own, and those of two elections. In want are the Sets that have to look: a
+// has 10.9.8.100, b 10.9.8.101.
+func TestOnlyChangesThatConcernAreTold(t *testing.T) {
+	host, _ := pair(t)
+	f := newFeed(0)
+	readers := map[string]*reader{}
+	for name, text := range map[string]string{"a": "10.9.8.100/24@eth0", "b": "10.9.8.101/24@eth0"} {
+		addrs, err := ParseAll([]string{text})
+		must(t, err)
+		readers[name] = newReader(addrs)
+		readers[name].networks = true
+		f.add(readers[name])
+	}
+	host.do(func() { must(t, f.addresses.open()) })
+	t.Cleanup(f.addresses.close)
 	replace := func(lifetime int) func(netlink.Link, *netlink.Addr) error {
 		return func(l netlink.Link, addr *netlink.Addr) error {
 			addr.ValidLft, addr.PreferedLft = lifetime, lifetime
@@ -68,29 +74,42 @@ func TestOnlyChangesOfNeighboursConcern(t *testing.T) {
 	for _, step := range []struct {
 		what, address string
 		do            func(netlink.Link, *netlink.Addr) error
-		want          bool
+		want          string
 	}{
-		{"it comes", "10.9.8.77/24", replace(60), true},
-		{"it is renewed", "10.9.8.77/24", replace(70), false},
-		{"it is renewed again", "10.9.8.77/24", replace(80), false},
-		{"it stays for good", "10.9.8.77/24", replace(0), true},
-		{"it goes", "10.9.8.77/24", netlink.AddrDel, true},
-		{"it is back", "10.9.8.77/24", replace(60), true},
-		{"one of another network comes", "10.99.0.1/24", replace(60), false},
-		{"the floating address is there", float4Net, replace(60), false},
-		{"somebody else adds the floating address", float4Net, replace(0), true},
-		{"the floating address goes", float4Net, netlink.AddrDel, true},
+		{"one of the host comes", "10.9.8.77/24", replace(60), "ab"},
+		{"it is renewed", "10.9.8.77/24", replace(70), ""},
+		{"it is renewed again", "10.9.8.77/24", replace(80), ""},
+		{"it stays for good", "10.9.8.77/24", replace(0), "ab"},
+		{"it goes", "10.9.8.77/24", netlink.AddrDel, "ab"},
+		{"it is back", "10.9.8.77/24", replace(60), "ab"},
+		{"one of another network comes", "10.99.0.1/24", replace(60), ""},
+		{"that of a is put", "10.9.8.100/24", replace(60), ""},
+		{"that of b is put", "10.9.8.101/24", replace(60), ""},
+		{"that of b is renewed", "10.9.8.101/24", replace(70), ""},
+		{"that of b goes", "10.9.8.101/24", netlink.AddrDel, "b"},
+		{"somebody makes that of a the host's own", "10.9.8.100/24", replace(0), "ab"},
+		{"it is so no more", "10.9.8.100/24", replace(60), "ab"},
+		{"that of a goes", "10.9.8.100/24", netlink.AddrDel, "a"},
 	} {
 		addr, err := netlink.ParseAddr(step.address)
 		must(t, err)
-		a.do(func() { must(t, step.do(link(t, "eth0"), addr)) })
+		host.do(func() { must(t, step.do(link(t, "eth0"), addr)) })
 		select {
-		case u := <-feed.updates:
-			if got := s.concerns(u); got != step.want {
-				t.Errorf("%s: want a concern: %v, got %v", step.what, step.want, got)
-			}
+		case u := <-f.addresses.updates:
+			f.addressChanged(&u)
 		case <-time.After(patience):
 			t.Fatalf("%s: the kernel tells of no change", step.what)
+		}
+		got := ""
+		for _, name := range []string{"a", "b"} {
+			select {
+			case <-readers[name].news:
+				got += name
+			default:
+			}
+		}
+		if got != step.want {
+			t.Errorf("%s: want %q to look, got %q", step.what, step.want, got)
 		}
 	}
 }

@@ -8,9 +8,6 @@ import (
 	"time"
 
 	"doyen/agent/clock"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Set is the floating addresses of one agent. Its methods are safe for
@@ -27,13 +24,10 @@ type Set struct {
 	// relink takes what watches the interfaces of other addresses; the goroutine
 	// that watches owns links while it runs.
 	relink chan *Links
-	// removals are the changes of addresses; that goroutine owns them too.
-	removals feed[netlink.AddrUpdate]
-	// neighbours are the flags of the addresses that these have told of and that are in
-	// a network of the Set's, but not of it.
-	neighbours map[neighbour]int
-	done       chan struct{}
-	exited     sync.WaitGroup
+	feed   *feed
+	reader *reader // of changes of addresses
+	done   chan struct{}
+	exited sync.WaitGroup
 
 	closing sync.Once
 	closed  error
@@ -69,11 +63,10 @@ func New(cfg Config) (*Set, error) {
 	if cfg.Now == nil {
 		cfg.Now = clock.Boot
 	}
-	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), ended: make(chan struct{}, 1), relink: make(chan *Links), removals: addressFeed(), done: make(chan struct{}), found: map[string]bool{}, neighbours: map[neighbour]int{}}
+	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), ended: make(chan struct{}, 1), relink: make(chan *Links), done: make(chan struct{}), found: map[string]bool{}}
 	s.state = States(cfg.Addresses)
 	if err := s.openSockets(); err != nil {
 		s.shutSockets()
-		s.removals.close()
 		return nil, fmt.Errorf("preparing floating addresses: %w", err)
 	}
 	s.exited.Go(s.watch)
@@ -147,19 +140,19 @@ func (s *Set) refused() error {
 
 // openSockets opens the sockets and the subscriptions.
 func (s *Set) openSockets() (err error) {
-	// Only this kind: kernels for virtual machines lack some that the library
-	// would open besides.
-	if s.net.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return fmt.Errorf("opening netlink: %w", err)
+	if s.feed, err = shareFeed(); err != nil {
+		return err
 	}
+	s.net.handle = s.feed.requests()
+	s.reader = newReader(s.cfg.Addresses)
+	s.reader.networks = true
+	s.feed.add(s.reader)
 	if s.announcer, err = newAnnouncer(s.cfg.Leads); err != nil {
 		return err
 	}
 	// The agent watches the same interfaces, and says when it cannot.
-	if s.links, err = WatchLinks(s.cfg.Addresses, nil); err != nil {
-		return err
-	}
-	return s.removals.open()
+	s.links = s.feed.watchLinks(s.cfg.Addresses, nil)
+	return nil
 }
 
 // shutSockets closes what openSockets has opened.
@@ -169,8 +162,9 @@ func (s *Set) shutSockets() error {
 	if s.links != nil {
 		s.links.Close()
 	}
-	if s.net.handle != nil {
-		s.net.handle.Close()
+	if s.feed != nil {
+		s.feed.remove(s.reader)
+		s.feed.leave()
 	}
 	if s.announcer == nil {
 		return nil
