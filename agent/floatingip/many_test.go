@@ -5,6 +5,9 @@ package floatingip
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,6 +117,103 @@ func TestOnlyChangesThatConcernAreTold(t *testing.T) {
 	}
 }
 
+// TestOnlyInterfacesThatConcernAreTold has other interfaces come and go, and the own one
+// lose its name and get it back.
+func TestOnlyInterfacesThatConcernAreTold(t *testing.T) {
+	host, _ := pair(t)
+	f := newFeed(0)
+	r := newReader(nil)
+	r.links = map[string]int{"eth0": 0}
+	f.add(r)
+	within(t, "the interface is up", func() (up bool) {
+		host.do(func() { up = link(t, "eth0").Attrs().OperState == netlink.OperUp })
+		return up
+	})
+	host.do(func() {
+		must(t, f.links.open())
+		f.numbered(r, "eth0", link(t, "eth0").Attrs().Index)
+	})
+	t.Cleanup(f.links.close)
+	for n, step := range []struct {
+		what string
+		do   func() error
+		want bool
+	}{
+		{"another comes", func() error {
+			return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "other"}})
+		}, false},
+		{"it is renamed", func() error { return netlink.LinkSetName(link(t, "other"), "spare") }, false},
+		{"it goes", func() error { return netlink.LinkDel(link(t, "spare")) }, false},
+		{"the own one is set down", func() error { return netlink.LinkSetDown(link(t, "eth0")) }, true},
+		{"it loses its name", func() error { return netlink.LinkSetName(link(t, "eth0"), "lost") }, true},
+		{"it is named back", func() error { return netlink.LinkSetName(link(t, "lost"), "eth0") }, true},
+		{"it goes", func() error { return netlink.LinkDel(link(t, "eth0")) }, true},
+		{"another gets its name", func() error {
+			return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}})
+		}, true},
+	} {
+		last := fmt.Sprint("step ", n) // of the changes of this step
+		host.do(func() {
+			must(t, step.do())
+			must(t, netlink.LinkSetAlias(link(t, "lo"), last))
+		})
+		for seen := false; !seen; {
+			select {
+			case u := <-f.links.updates:
+				f.linkChanged(&u)
+				seen = u.Link.Attrs().Alias == last
+			case <-time.After(patience):
+				t.Fatalf("%s: the kernel tells of no change", step.what)
+			}
+		}
+		got := len(r.news) > 0
+		if got {
+			<-r.news
+		}
+		if got != step.want {
+			t.Errorf("%s: want to be told: %v, got %v", step.what, step.want, got)
+		}
+	}
+}
+
+// TestSubscriptionsAreShared has many elections on one host, as in a keeper and as in an
+// agent, and counts the sockets that the kernel copies each change to.
+func TestSubscriptionsAreShared(t *testing.T) {
+	a, _ := pair(t)
+	const many = 20
+	for i := range many {
+		text := fmt.Sprintf("10.9.8.%d/24@eth0", 100+i)
+		a.runWith(text)
+		addrs, err := ParseAll([]string{text})
+		must(t, err)
+		a.do(func() {
+			l, err := WatchLinks(addrs, nil)
+			must(t, err)
+			t.Cleanup(l.Close)
+		})
+	}
+	route, groups := 0, 0
+	a.do(func() {
+		table, err := os.ReadFile("/proc/thread-self/net/netlink")
+		must(t, err)
+		for line := range strings.Lines(string(table)) {
+			// The columns are the address, the kind, the port, which is 0 for the end
+			// of the kernel, and the groups of changes.
+			field := strings.Fields(line)
+			if field[1] != "0" || field[2] == "0" {
+				continue
+			}
+			route++
+			if field[3] != "00000000" {
+				groups++
+			}
+		}
+	})
+	if groups != 2 || route != 3 {
+		t.Errorf("want a subscription to addresses, one to interfaces and a socket for requests, got %d and %d", groups, route-groups)
+	}
+}
+
 // TestTablesThatAreNamedByAnAddress tells the names of tables from those of earlier versions.
 func TestTablesThatAreNamedByAnAddress(t *testing.T) {
 	for name, want := range map[string]bool{
@@ -130,5 +230,15 @@ func TestTablesThatAreNamedByAnAddress(t *testing.T) {
 		if name := newGuard(tablePrefix, list[0], nftables.TableFamilyINet).table.Name; !namesAddress(name) {
 			t.Errorf("%s is not taken for the name of a table that guards %s", name, text)
 		}
+	}
+}
+
+// TestCutOffIsProbedOnce asks what the cut-off costs of no more addresses than there are
+// kinds of tables.
+func TestCutOffIsProbedOnce(t *testing.T) {
+	all, err := ParseAll([]string{"fd00::1/64@eth0", "192.0.2.1/24@eth0", "fd00::2/64@eth0", "192.0.2.2/24@eth1"})
+	must(t, err)
+	if got := oneOfEachFamily(all); !slices.Equal(got, all[:2]) {
+		t.Errorf("want the first of each family, got %v", got)
 	}
 }

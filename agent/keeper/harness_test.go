@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"doyen/agent/clock"
+	"doyen/agent/floatingip"
 )
 
 // TestMain is also the program of a keeper process, and of an agent that tests
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(7)
 	}
 	orderWait = 5 * time.Second // a busy machine may delay the order that gives the reason
-	Init(Tools{Deliver: deliver})
+	Init(Tools{Deliver: deliver, Addresses: slowAddresses})
 	if len(os.Args) == 3 && os.Args[1] == "agent" {
 		os.Exit(agentMain(os.Args[2]))
 	}
@@ -36,6 +37,20 @@ func TestMain(m *testing.M) {
 // diesAtOnce is the variable that makes a keeper process of a test end before it
 // has said a word.
 const diesAtOnce = "DOYEN_TEST_KEEPER_DIES"
+
+// slowAddresses are addresses of a keeper process that take slowStart to be prepared, and
+// nothing else.
+func slowAddresses(Config, Election, func() bool, func(floatingip.Event)) (*Addresses, error) {
+	time.Sleep(slowStart)
+	nothing := func() error { return nil }
+	until := func(time.Duration) error { return nil }
+	return &Addresses{
+		Begin: nothing, Take: until, Renew: until, Check: nothing, Announce: func() {}, Ended: func() {},
+		Cut: nothing, Drop: nothing, Change: func([]string) error { return nil }, Close: nothing,
+	}, nil
+}
+
+const slowStart = 500 * ms
 
 // deliver appends the will to the files that are its targets.
 func deliver(will []byte, targets []string) {

@@ -41,9 +41,6 @@ func serve(tools Tools) error {
 	if err != nil {
 		return writeMessage(socket, &Report{Err: errText(err)})
 	}
-	if err := writeMessage(socket, &Report{}); err != nil {
-		return err
-	}
 	gone := make(chan struct{})
 	go listen(socket, buf, n, gone)
 	var teller sync.WaitGroup
@@ -59,7 +56,8 @@ func serve(tools Tools) error {
 	return nil
 }
 
-// newServing makes the node of this process, as its agent wants it.
+// newServing makes the node of this process, as its agent wants it. Each message is
+// answered once it has been obeyed; an error is for the last answer.
 func newServing(socket *os.File, buf []byte, tools Tools) (*node, error) {
 	var hello message
 	if err := readMessage(socket, buf, &hello); err != nil {
@@ -86,14 +84,14 @@ func newServing(socket *os.File, buf []byte, tools Tools) (*node, error) {
 	}
 	for range hello.Places {
 		var m message
-		if err := readMessage(socket, buf, &m); err != nil {
+		if err := errors.Join(writeMessage(socket, &Report{}), readMessage(socket, buf, &m)); err != nil {
 			return nil, err
 		}
 		if err := n.add(m.Place); err != nil {
 			return nil, err
 		}
 	}
-	return n, nil
+	return n, writeMessage(socket, &Report{})
 }
 
 // surviveSignals keeps signals that are meant for the agent from ending the
@@ -105,12 +103,11 @@ func surviveSignals() {
 		syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2)
 }
 
-// staySmall trades the collector's speed, which does not matter here, for
-// memory.
+// staySmall trades the collector's speed for memory. It sets no limit: a process that
+// needs more collects all the time, and is late with everything.
 func staySmall() {
 	runtime.GOMAXPROCS(2)
-	debug.SetGCPercent(25)
-	debug.SetMemoryLimit(12 << 20)
+	debug.SetGCPercent(50)
 }
 
 // listen takes what the agent says until it is gone, which closes its end.

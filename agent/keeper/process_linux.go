@@ -19,9 +19,11 @@ const (
 	// maxMessage limits one message between agent and keeper; the largest is
 	// a report with MaxOutput bytes, each escaped.
 	maxMessage = 128 << 10
-	// helloLimit is how long a keeper process may take to say that it is one.
-	helloLimit = 10 * time.Second
 )
+
+// helloLimit is how long a keeper process may take for each message at its start. Tests
+// change it.
+var helloLimit = 10 * time.Second
 
 // process is a keeper process and this side of the socket to it.
 type process struct {
@@ -104,19 +106,27 @@ func stdoutOr(other *os.File) *os.File {
 	return os.Stdout
 }
 
-// greet hands the configuration over and waits for the first report.
+// greet hands the configuration over, and waits until each message has been obeyed: how
+// many there are depends on the elections.
 func (p *process) greet(cfg *Config, places []*place) error {
-	p.socket.SetDeadline(time.Now().Add(helloLimit))
 	defer p.socket.SetDeadline(time.Time{})
+	buf := make([]byte, maxMessage)
 	shared := *cfg
 	shared.Elections = nil
-	err := p.write(message{Config: &shared, Places: len(places)})
+	err := p.ask(&message{Config: &shared, Places: len(places)}, buf)
 	for i := 0; err == nil && i < len(places); i++ {
-		err = p.write(message{Place: places[i]})
+		err = p.ask(&message{Place: places[i]}, buf)
 	}
-	var hello Report
+	return err
+}
+
+// ask writes a message and waits for the answer.
+func (p *process) ask(m *message, buf []byte) error {
+	p.socket.SetDeadline(time.Now().Add(helloLimit))
+	var answer Report
+	err := p.write(m)
 	if err == nil {
-		err = p.read(make([]byte, maxMessage), &hello)
+		err = p.read(buf, &answer)
 	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
@@ -124,8 +134,8 @@ func (p *process) greet(cfg *Config, places []*place) error {
 	case err != nil:
 		return fmt.Errorf("it does not answer; main must call keeper.Init first: %w", err)
 	}
-	if hello.Err != "" {
-		return errors.New(hello.Err)
+	if answer.Err != "" {
+		return errors.New(answer.Err)
 	}
 	return nil
 }

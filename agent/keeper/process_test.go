@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,48 @@ func TestKeeperDiesWhileStarting(t *testing.T) {
 		t.Errorf("want the end noticed, got it after the time-out, %v", took)
 	}
 }
+
+// A keeper with many elections may take longer to start than it may for one step.
+func TestKeeperStartsAsLongAsItGoesOn(t *testing.T) {
+	cfg := newStage(t, "exit 0").cfg
+	const many = 10
+	for i := range many {
+		cfg.Elections = append(cfg.Elections, Election{
+			Name: fmt.Sprint("e", i), Rule: "seniority", CheckInterval: -1, Addresses: []string{fmt.Sprintf("192.0.2.%d/24@eth0", i+1)},
+		})
+	}
+	defer func(was time.Duration) { helloLimit = was }(helloLimit)
+	helloLimit = (many - 2) * slowStart
+	k, err := Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A keeper process that holds much does not collect garbage all the time.
+func TestKeeperCollectsSeldom(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	staySmall()
+	held := make([]byte, 32<<20)
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 1000 {
+		used = make([]byte, 64<<10) // as netlink takes for each answer
+	}
+	runtime.ReadMemStats(&after)
+	runtime.KeepAlive(held)
+	if n := after.NumGC - before.NumGC; n > 10 {
+		t.Errorf("want few collections while 64 MiB are used beside 32 that are held, got %d", n)
+	}
+}
+
+var used []byte
 
 func TestAgentKilled(t *testing.T) {
 	s := newStage(t, `[ $DOYEN_EVENT$DOYEN_TERM = release1 ] && echo "released" >>$D/log; exit 0`)
