@@ -14,6 +14,12 @@
 // and one whose interface is missing, or that has one of the addresses as its
 // own, is no candidate.
 //
+// All Sets and Links of a process in one network namespace share the subscriptions
+// to what changes there (feed). Each is told only of what concerns it: its interfaces,
+// its addresses, and for a Set the host's own addresses in their networks. So what one
+// election does costs the others nothing. A Set that is told reads what is so: no order of
+// changes can leave a wrong state behind.
+//
 // # What is the agent's, and what is the host's
 //
 // An address put by an agent carries a lifetime and a mark: a label that ends in

@@ -113,8 +113,8 @@
 //     its election's (package hook). (TestElectionsDoNotTouchEachOther,
 //     TestConfigure.)
 //  9. An executor waits for nothing that may take long: neither the addresses nor a
-//     program delay a renewal, or the end at the deadline.
-//     (TestNothingWaitsForTheAddresses.)
+//     program delay a renewal, an order, or the end at the deadline.
+//     (TestNothingWaitsForTheAddresses, TestOrdersDoNotWaitForTheGuards.)
 //
 // # Limits of time
 //

@@ -130,13 +130,15 @@ func (e *executor) loop() {
 	e.turn()
 	// Not deferred: what waits would keep a panic of turn from being seen.
 	cancel()
+	var late clearance
 	if e.cleared != nil {
-		unlock((<-e.cleared).locks)
+		late = <-e.cleared
 	}
 	for e.moving {
 		e.moveNow(<-e.moves)
 	}
 	e.finish()
+	unlock(late.locks)
 }
 
 // turn does what is due, again and again, until gone is closed and nothing is held
@@ -179,20 +181,29 @@ func (e *executor) turn() {
 type clearance struct {
 	locks map[string]io.Closer // of the addresses
 	err   error                // what a person should know about it
+	begun error                // of Addresses.Begin
 }
 
-// awaitLock sends one clearance when no former keeper of this node runs any more,
-// or when the executor ends; at once if there is nothing to hold, and so to keep apart.
+// awaitLock sends one clearance when no former keeper of this node runs any more and the
+// first addresses are guarded, or when the executor ends; at once if there is nothing to
+// hold, and so to keep apart.
 func (e *executor) awaitLock(holds bool) <-chan clearance {
 	cleared := make(chan clearance, 1)
 	if !holds {
 		cleared <- clearance{}
 		return cleared
 	}
-	ctx, cfg := e.ctx, e.cfg
+	ctx, cfg, first := e.ctx, e.cfg, e.addresses
+	if e.locks != nil {
+		first = nil // move begins those
+	}
 	go func() {
-		locks, err := e.node.enter(ctx, &cfg)
-		cleared <- clearance{locks, err}
+		var c clearance
+		c.locks, c.err = e.node.enter(ctx, &cfg)
+		if first != nil && ctx.Err() == nil {
+			c.begun = first.Begin()
+		}
+		cleared <- c
 	}()
 	return cleared
 }
@@ -204,13 +215,11 @@ func (e *executor) enter(c clearance) {
 		if e.locks = c.locks; e.locks == nil {
 			e.locks = map[string]io.Closer{}
 		}
-		if e.addresses != nil {
-			e.note(e.addresses.Begin())
-		}
 	}
 	if e.started = e.leadership != nil; !e.started {
 		e.release = e.newRelease()
 	}
+	e.note(c.begun)
 	if !e.orphaned {
 		e.note(c.err)
 	}

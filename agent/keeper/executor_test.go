@@ -508,6 +508,44 @@ func TestNothingWaitsForTheAddresses(t *testing.T) {
 	}
 }
 
+// While the kernel keeps the guards of the addresses waiting, orders are taken in: a
+// keeper that takes none in is killed.
+func TestOrdersDoNotWaitForTheGuards(t *testing.T) {
+	s := newStage(t, "exit 0")
+	s.election().Addresses = []string{"192.0.2.1/24@lo"}
+	a := &addresses{s: s}
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	cfg, err := s.cfg.checked()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNode(cfg, Tools{Addresses: func(c Config, e Election, leads func() bool, report func(floatingip.Event)) (*Addresses, error) {
+		f, err := a.functions(c, e, leads, report)
+		f.Begin = func() error { close(begun); <-goOn; return errors.New("no guards") }
+		return f, err
+	}}, nil)
+	if err := n.add(&place{Election: cfg.Elections[0], deadline: NewDeadline(n.now)}); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(limit/3, func() { close(goOn) })
+	<-begun
+	n.take(Order{Election: Group, Seq: 7})
+	for r, ok := n.out.take(); r.Seen != 7; r, ok = n.out.take() {
+		if !ok {
+			t.Fatal("the keeper has ended")
+		}
+	}
+	if !late.Stop() {
+		t.Fatal("the order was taken in only after the guards were made")
+	}
+	close(goOn)
+	for r, _ := n.out.take(); r.Note != "no guards"; r, _ = n.out.take() {
+	}
+	gone := make(chan struct{})
+	close(gone)
+	n.run(gone)
+}
+
 // An address that is not taken because the lead has gone says nothing of the hook.
 func TestAcquireAfterTheLeadHasGone(t *testing.T) {
 	s := newStage(t, "exit 0")

@@ -27,7 +27,11 @@ func TestMain(m *testing.M) {
 		os.Exit(7)
 	}
 	orderWait = 5 * time.Second // a busy machine may delay the order that gives the reason
-	Init(Tools{Deliver: deliver, Addresses: slowAddresses})
+	tools := Tools{Deliver: deliver}
+	if os.Getenv(startsSlowly) != "" {
+		tools.Addresses = slowAddresses
+	}
+	Init(tools)
 	if len(os.Args) == 3 && os.Args[1] == "agent" {
 		os.Exit(agentMain(os.Args[2]))
 	}
@@ -51,6 +55,9 @@ func slowAddresses(Config, Election, func() bool, func(floatingip.Event)) (*Addr
 }
 
 const slowStart = 500 * ms
+
+// startsSlowly is the variable that gives a keeper process of a test slowAddresses.
+const startsSlowly = "DOYEN_TEST_KEEPER_STARTS_SLOWLY"
 
 // deliver appends the will to the files that are its targets.
 func deliver(will []byte, targets []string) {

@@ -76,6 +76,7 @@ func TestKeeperDiesWhileStarting(t *testing.T) {
 // A keeper with many elections may take longer to start than it may for one step.
 func TestKeeperStartsAsLongAsItGoesOn(t *testing.T) {
 	cfg := newStage(t, "exit 0").cfg
+	t.Setenv(startsSlowly, "1")
 	const many = 10
 	for i := range many {
 		cfg.Elections = append(cfg.Elections, Election{
