@@ -106,7 +106,7 @@ func (e *election) linksChanged() {
 		if was {
 			e.member.agent.gossip.Rejoin()
 		}
-		e.member.look()
+		e.member.lookFor(e)
 		return
 	}
 	e.findings.Set(0, 0, Finding{What: noLink, Member: e.self.Name, Evidence: err.Error(), Advice: linkAdvice(err), Degrades: true})

@@ -102,6 +102,14 @@ func (l *loop) look() {
 	l.replace = true
 }
 
+// lookFor is look for one election alone: each that shares an interface asks for it.
+func (l *loop) lookFor(e *election) {
+	l.view = l.agent.gossip.View()
+	l.readDetails()
+	l.batch(e.look)
+	l.replace = true
+}
+
 // look feeds the election the membership. A member that may not lead is told so
 // before it looks, and one that may again looks first: it may be apart.
 func (e *election) look() {
