@@ -476,9 +476,6 @@ func TestDifferentRulesAreFound(t *testing.T) {
 
 // A crowd converges, and dials no more than it should when a half is gone.
 func TestCrowdDialsInModeration(t *testing.T) {
-	if raceDetector {
-		t.Skip("too many timers for the race detector")
-	}
 	bubble(t, func(t *testing.T) {
 		const size = 60
 		var n simnet.Network
