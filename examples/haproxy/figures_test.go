@@ -71,7 +71,7 @@ func restart(l *lab, h *host) {
 // keep as well. With -haproxy.rounds it prints what they saw.
 func TestClientsFollowTheLeader(t *testing.T) {
 	t.Parallel() // voters that start for the first time wait for some seconds
-	program := build(t)
+	program := trial.Build(t)
 	if *rounds == 0 {
 		newLab(t, program, "lan").measure(crash)
 		return

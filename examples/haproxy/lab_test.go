@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -307,14 +306,4 @@ func (c *client) exchange(k *connection) (addr string, err error) {
 		err = fmt.Errorf("%s", res.Status)
 	}
 	return string(body), err
-}
-
-// build builds the agent.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "agent")
-	if out, err := exec.Command("go", "build", "-o", path, "doyen/cmd/agent").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
 }

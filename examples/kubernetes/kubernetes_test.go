@@ -13,12 +13,13 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"doyen/examples/internal/trial"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -163,10 +164,7 @@ func TestCommandLine(t *testing.T) {
 	set, _ := manifest(t)
 	c := set.Template.Spec.Containers[0]
 	dir := t.TempDir()
-	agent := filepath.Join(dir, "agent")
-	if out, err := exec.Command("go", "build", "-o", agent, "doyen/cmd/agent").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	agent := trial.Build(t)
 	caps := "-all"
 	for _, c := range c.SecurityContext.Capabilities.Add {
 		caps += ",+" + strings.ToLower(c)
