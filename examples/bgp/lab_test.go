@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"doyen/agent"
 	"doyen/examples/internal/lan"
 	"doyen/examples/internal/trial"
 
@@ -217,20 +216,9 @@ func (l *lab) since(at time.Time) []answer {
 // host, which it returns.
 func (l *lab) settled() (leader *host) {
 	l.t.Helper()
-	trial.Eventually(l.t, patience, func() error {
-		leader = nil
-		for _, h := range l.hosts {
-			s, err := h.State()
-			var r agent.Readiness
-			if err == nil {
-				err = h.Get("/ready", &r)
-			}
-			if err != nil || !r.Ready || len(s.Members) != len(l.hosts) {
-				return fmt.Errorf("%s is not ready: %v, %d members, %w", h.Name, r.Reasons, len(s.Members), err)
-			}
-			if s.IsLeader {
-				leader = h
-			}
+	trial.Eventually(l.t, patience, func() (err error) {
+		if leader, err = lan.Settled(l.hosts); err != nil {
+			return err
 		}
 		if l.routed {
 			out, err := l.router.Run("birdc", "-s", filepath.Join(l.dir, "router.ctl"), "show", "protocols")
@@ -239,7 +227,7 @@ func (l *lab) settled() (leader *host) {
 			}
 		}
 		got := l.since(time.Now().Add(-200 * time.Millisecond))
-		if leader == nil || len(got) < 10 || slices.ContainsFunc(got, func(a answer) bool { return a.host != leader.Name }) {
+		if len(got) < 10 || slices.ContainsFunc(got, func(a answer) bool { return a.host != leader.Name }) {
 			return fmt.Errorf("the client is not answered by the leader alone, but %v", got)
 		}
 		return nil
