@@ -24,7 +24,7 @@ import (
 // GossipToTheDeadTime and a round of probes.
 const forgotten = 5 * time.Minute
 
-// patience is how long a test of real sockets waits before it fails.
+// patience is how long a test waits for what happens soon before it fails.
 const patience = 60 * time.Second
 
 // bubble runs a test in fake time, on one processor: two timers of a bubble that run at
@@ -115,7 +115,7 @@ func found(t testing.TB, g *Gossip, what string) findings.Finding {
 	return findings.Finding{}
 }
 
-// eventually waits in tests of real sockets until a condition holds.
+// eventually waits until a condition holds, and fails the test after patience.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(time.Millisecond)
