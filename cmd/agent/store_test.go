@@ -102,6 +102,7 @@ func (g *storeGroup) sameLog() (all []store.Change) {
 // the midst, nothing is lost or done twice, a fenced writer is refused, and a voter
 // that has lost its disk comes back.
 func TestStore(t *testing.T) {
+	t.Parallel()
 	g := newStoreGroup(t, 3)
 	for _, n := range g.nodes {
 		n.start()
@@ -207,6 +208,7 @@ func (g *storeGroup) wantOnce(text string, acked *sync.Map) {
 // one is added, and one is taken out and stopped for good. Nothing that was acknowledged
 // is lost, and the new voters have it all when two of the first three are gone.
 func TestStoreFollowsItsVoters(t *testing.T) {
+	t.Parallel()
 	g := newStoreGroup(t, 4)
 	list := func(nodes ...*node) string {
 		var names []string
@@ -286,6 +288,7 @@ func TestStoreFollowsItsVoters(t *testing.T) {
 // A group of one voter keeps a store, also over a restart; a saved copy begins another
 // group; and a damaged file is refused.
 func TestStoreOfOne(t *testing.T) {
+	t.Parallel()
 	g := newStoreGroup(t, 1)
 	n := g.nodes[0]
 	n.start()
