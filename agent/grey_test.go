@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -75,7 +74,7 @@ func TestStartAndDeath(t *testing.T) {
 	var rows []string
 	for _, n := range greySizes(t) {
 		row := fmt.Sprintf("| %d |", n)
-		synctest.Test(t, func(t *testing.T) { row += bareStart(t, n) })
+		bubble(t, func(t *testing.T) { row += bareStart(t, n) })
 		inGroup(t, func(t *testing.T, g *group) { row += g.startAndDeath(n) })
 		rows = append(rows, row)
 	}

@@ -489,7 +489,7 @@ var mutants = []mutant{
 		[]edit{{"agent/floatingip/apply_linux.go", "		s.event(Event{What: what, Over: true})\n", ""}},
 		"./agent/floatingip", "TestFindingEndsWithItsReason"},
 	{"tables of an address that is given up stay",
-		[]edit{{"agent/floatingip/change_linux.go", "takeAway(theirs)", "takeAway(theirs[:0])"}},
+		[]edit{{"agent/floatingip/change_linux.go", "s.gate.takeAway(theirs)", "s.gate.takeAway(theirs[:0])"}},
 		"./agent/floatingip", "TestChangeTouchesOnlyWhatChanges"},
 	{"two programs that quarrel about an address take a whole core",
 		[]edit{{"agent/floatingip/watch_linux.go", "	return max(s.restored+restoreEvery-s.cfg.Now(), 0)", "	return 0"}},

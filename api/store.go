@@ -267,7 +267,8 @@ func flagOf(r *http.Request, name string) (bool, error) {
 }
 
 // storeEvents streams the changes of keys with a prefix, from the one after
-// Last-Event-ID on, or from now on.
+// Last-Event-ID on, or from now on. First it says after which: a client whose stream
+// ends before there is a change misses none with the next.
 func (a *api) storeEvents(w http.ResponseWriter, r *http.Request, s *stream) {
 	kept := a.store
 	if kept == nil {
@@ -282,6 +283,9 @@ func (a *api) storeEvents(w http.ResponseWriter, r *http.Request, s *stream) {
 	}
 	if last, given, _ := lastEvent(r); given { // checked before the stream began
 		next = last + 1
+	}
+	if s.write(fmt.Appendf(nil, "id: %d\n\n", next-1)) != nil {
+		return
 	}
 	a.followStore(r.Context(), s, kept, next, r.URL.Query().Get("store"))
 }

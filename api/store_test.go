@@ -127,7 +127,8 @@ func TestStoreReadsTheCall(t *testing.T) {
 	}
 }
 
-// TestStoreEvents: only changes of the prefix that were made, from the id on.
+// TestStoreEvents: only changes of the prefix that were made, from the id on, and first
+// that id, so that a client can go on from there.
 func TestStoreEvents(t *testing.T) {
 	c := quiet(newFake())
 	c.Store = &fakeStore{}
@@ -135,7 +136,7 @@ func TestStoreEvents(t *testing.T) {
 	stop()
 	w := ask(t, New(c), "GET", "/events?store=a/", header("Last-Event-ID", "8"), func(r *http.Request) { *r = *r.WithContext(ctx) })
 	body := w.Body.String()
-	if strings.Count(body, "event: store") != 1 || !strings.Contains(body, "id: 10\n") {
+	if strings.Count(body, "event: store") != 1 || !strings.Contains(body, "id: 10\n") || strings.Index(body, "id: 8\n\n") < 0 {
 		t.Errorf("got %s", body)
 	}
 }

@@ -261,7 +261,7 @@ func (g *Gossip) listConfig() *memberlist.Config {
 	c.LogOutput = io.Discard
 	if g.cfg.Log != nil {
 		c.LogOutput = nil
-		c.Logger = log.New(&memberlistLog{log: g.cfg.Log, findings: g.findings, tcpOnly: g.doubtUDP}, "", 0)
+		c.Logger = log.New(&memberlistLog{log: g.cfg.Log, findings: g.findings, doubt: g.doubtUDP}, "", 0)
 	}
 	return c
 }

@@ -21,7 +21,7 @@ import (
 type memberlistLog struct {
 	log      *slog.Logger
 	findings *findings.Record
-	tcpOnly  func(member string) // its probe came through over TCP alone
+	doubt    func(member string) // called with one that a probe reached over TCP alone
 
 	mu    sync.Mutex
 	since time.Time
@@ -107,6 +107,6 @@ func (w *memberlistLog) learn(text string) {
 		w.findings.Undecryptable(transport.HostOf(m[2]))
 	}
 	if m := tcpOnly.FindStringSubmatch(text); m != nil {
-		w.tcpOnly(m[1])
+		w.doubt(m[1])
 	}
 }

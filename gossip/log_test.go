@@ -138,7 +138,7 @@ func TestSummaryOfWhatWasRefused(t *testing.T) {
 func TestLinesThatTellSomething(t *testing.T) {
 	l := &findings.Record{}
 	var got []string
-	w := &memberlistLog{log: slog.New(slog.DiscardHandler), findings: l, tcpOnly: func(member string) { got = append(got, "tcp-only "+member) }}
+	w := &memberlistLog{log: slog.New(slog.DiscardHandler), findings: l, doubt: func(member string) { got = append(got, "tcp-only "+member) }}
 	for _, line := range []string{
 		"[WARN] memberlist: Was able to connect to b over TCP but UDP probes failed, network may be misconfigured",
 		"[ERR] memberlist: Decrypt packet failed: no installed keys could decrypt the message from=10.0.0.9:4000",

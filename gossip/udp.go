@@ -44,8 +44,9 @@ func (g *Gossip) answersUDP(ctx context.Context, list *memberlist.Memberlist, me
 	return false
 }
 
-// doubtUDP has it found out whether UDP to a member is blocked, to which a probe of memberlist
-// came through over TCP alone. It never blocks; beyond some members the next probe tells.
+// doubtUDP has checkUDP ping a member, since a probe of memberlist came through to it over TCP
+// alone. It never blocks: while the queue is full it drops the member, which the next such
+// probe brings up again.
 func (g *Gossip) doubtUDP(member string) {
 	select {
 	case g.doubts <- member:

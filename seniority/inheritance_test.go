@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// renewalOf is a claim of b, which leads in available mode, as it says first of a
-// leadership that has lasted for held.
+// renewalOf is a claim of from, which has led in available mode for held.
 func renewalOf(from string, k int64, held time.Duration) Message {
 	m := claimOf(from, k, Leading)
 	m.Voter, m.Voters, m.Met, m.Held = "", nil, true, held

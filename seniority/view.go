@@ -165,8 +165,8 @@ func (c *Core) meet(now Now, members []Member, settled bool) {
 // behind a cut, gossip loses members that are well.
 const sizeFor = 3 * time.Minute
 
-// size is how many voting members the group had at most, this node included, as far as it
-// remembers.
+// size takes the present view in, and returns how many voting members the group had at
+// most, this node included, as far as it remembers.
 func (c *Core) size(now Now) int {
 	if c.view.voting >= c.view.most || now.Boot > c.view.mostAt+sizeFor {
 		c.view.most, c.view.mostAt = c.view.voting, now.Boot

@@ -13,6 +13,7 @@ import (
 // The group goes from the profile wan to lan while its leader is cut off: what its
 // voters promised it before they restarted must be over before another leads.
 func TestShorterLeaseAfterARestartMakesNoSecondLeader(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	args := []string{"--seeds", "10.88.0.1,10.88.0.2,10.88.0.3", "--voters", "seeds", "--hook", l.hook()}
 	l.start(append(args, "--profile", "wan")...)

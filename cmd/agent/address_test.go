@@ -86,6 +86,7 @@ func startFloating(t *testing.T, more ...string) *lan {
 // TestFloatingAddressRemovedComesBack removes the address of the leader again and
 // again, and flushes the host's nftables: neither costs more than the moment.
 func TestFloatingAddressRemovedComesBack(t *testing.T) {
+	t.Parallel()
 	// A lease that no busy machine lets end: the member is to lead on.
 	l := startFloating(t, "--voters", "seeds", "--check-interval", "0s", "--lease", "5s")
 	h := l.holder()
@@ -155,6 +156,7 @@ func TestFloatingAddressRemovedComesBack(t *testing.T) {
 // replaces, and takes the address off meanwhile, as the kernel does at the end of a
 // lifetime: the member must not go on saying that it has the address.
 func TestAddressOfAKeeperThatHungIsNotHeld(t *testing.T) {
+	t.Parallel()
 	l := startFloating(t, "--voters", "seeds")
 	h := l.holder()
 	before := h.state()
@@ -185,6 +187,7 @@ func TestAddressOfAKeeperThatHungIsNotHeld(t *testing.T) {
 // TestCleanStopLeavesNothing stops a leader in good order, again and again: its
 // keeper must live to take the address and the tables away.
 func TestCleanStopLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h := newLAN(t, 1).hosts[0]
 	h.args = []string{"--lone-wait", "0s", "--floating-ip", floatingFlag}
 	own := h.addresses()
@@ -206,6 +209,7 @@ func TestCleanStopLeavesNothing(t *testing.T) {
 // TestSecondAgentOfTheSameAddressTouchesNothing starts a second agent of the same
 // name, and one of another, on the leader's host and stops it.
 func TestSecondAgentOfTheSameAddressTouchesNothing(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 2)
 	one, client := l.hosts[0], l.hosts[1]
 	one.args = []string{"--lone-wait", "0s", "--floating-ip", floatingFlag, "--name", "same"}
@@ -243,6 +247,7 @@ func TestSecondAgentOfTheSameAddressTouchesNothing(t *testing.T) {
 // TestFloatingAddressThatIsAHostsOwn gives three hosts the address of the first
 // one as their floating address.
 func TestFloatingAddressThatIsAHostsOwn(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	before := l.hosts[0].addresses()
 	for _, h := range l.hosts {

@@ -19,6 +19,7 @@ func (n *node) finding(what string) *agent.Finding {
 
 // Hosts that have IPv6 alone need no flags for it.
 func TestHostsWithIPv6Alone(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 2)
 	for i, h := range l.hosts {
 		ip(t, "-n", h.ns, "addr", "flush", "dev", "eth0", "scope", "global")
@@ -32,6 +33,7 @@ func TestHostsWithIPv6Alone(t *testing.T) {
 // An address that was given must stay one of this host: without it the member is
 // no candidate and says why, and with it all is well again.
 func TestGivenAddressThatIsGone(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	for _, h := range l.hosts {
 		h.args = []string{"--advertise-addr", h.name}
@@ -62,6 +64,7 @@ func TestGivenAddressThatIsGone(t *testing.T) {
 // of a bridge of its own to advertise. It advertises the right one once another
 // member shows which that is.
 func TestGuessedAddressIsReplaced(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 2)
 	h := l.hosts[0]
 	ip(t, "-n", h.ns, "addr", "flush", "dev", "eth0")

@@ -11,6 +11,7 @@ import (
 // connection to it breaks. The switch forwards nothing for some seconds after
 // the link is up, as a switch with a spanning tree does.
 func TestCableThatComesBackBreaksNoConnection(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	l.serve()
 	l.start("--seeds", "10.88.0.1,10.88.0.2,10.88.0.3", "--floating-ip", floating+"/24@eth0")

@@ -39,7 +39,7 @@ func newCalm(t *testing.T, nodes ...*node) *calm {
 		}
 		c.wg.Go(func() {
 			defer resp.Body.Close()
-			err := readEvents(resp.Body, func(kind string, data json.RawMessage) error {
+			_, err := readEvents(resp.Body, func(kind string, data json.RawMessage) error {
 				c.see(n, kind, data)
 				return nil
 			})

@@ -378,6 +378,35 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A watch of the store goes on after the last id that it has read, also if that came
+// without a change; and ends if what it reads is no change.
+func TestStoreWatchAsksFromTheLastID(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	streams := []string{
+		"retry: 2000\n\nid: 7\n\n: still here\n\n",
+		"id: 7\n\nevent: store\nid: 9\ndata: {\"term\":3,\"index\":9,\"op\":\"put\",\"key\":\"a\",\"size\":1}\n\n",
+	}
+	var asked []string
+	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Header.Get("Last-Event-ID"))
+		if n := len(asked) - 1; n < len(streams) {
+			fmt.Fprint(w, streams[n])
+			return
+		}
+		stop()
+		<-r.Context().Done()
+	}))
+	var out, errs bytes.Buffer
+	code := run(ctx, []string{"agent", "store", "watch", "--addr", addr}, &out, &errs)
+	if got := strings.Join(asked, " "); code != exitFailed || got != " 7 9" || out.String() != "(3, 9) put a  1 byte\n" {
+		t.Errorf("got exit %d, asked after %q, printed %q and said %q", code, got, out.String(), errs.String())
+	}
+	garbage := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "event: store\ndata: x\n\n") }))
+	if stdout, stderr, code := command(t, "store", "watch", "--addr", garbage); code != exitFailed || stdout != "" || !strings.HasPrefix(stderr, "agent: watch: ") {
+		t.Errorf("garbage: got exit %d, %q and %q", code, stdout, stderr)
+	}
+}
+
 func TestLocalCommands(t *testing.T) {
 	for _, test := range []struct {
 		args []string
@@ -481,15 +510,12 @@ func TestStorePrints(t *testing.T) {
 			fmt.Fprint(w, "copy")
 		case r.URL.Query().Has("log"):
 			fmt.Fprint(w, `[{"term":7,"index":94,"op":"put","key":"a","size":1},{"term":7,"index":95,"op":"append","key":"a","size":2,"error":"full"}]`)
-		case r.URL.Path == "/events":
-			fmt.Fprint(w, "data: {\"term\":7,\"index\":94,\"op\":\"put\",\"key\":\"a\",\"size\":1}\n\n")
 		default:
 			fmt.Fprint(w, `[{"key":"a","version":94,"size":1,"term":7,"index":94}]`)
 		}
 	}))
 	for verb, want := range map[string]string{
 		"log":    "(7, 94) put a  1 byte\n(7, 95) append a  2 bytes  refused: full\n",
-		"watch":  "(7, 94) put a  1 byte\n",
 		"list":   "a  version 94, 1 byte, term 7, index 94\n",
 		"save -": "copy",
 	} {

@@ -37,6 +37,7 @@ func (g *group) commandFile(text string) string {
 // TestCommandRunsWhereTheLeaderIs follows a command through a planned hand-over and
 // the death of an agent: it runs on one member at a time.
 func TestCommandRunsWhereTheLeaderIs(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3)
 	command := g.commandFile(loggingCommand)
 	// When its agent is killed, the command has half of what is left of the lease to end.
@@ -96,6 +97,7 @@ func (g *group) runsOn(n *node) {
 // TestCommandThatFailsMovesTheLead has a command that ends at once on the first
 // member alone.
 func TestCommandThatFailsMovesTheLead(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 2)
 	command := g.commandFile("#!/bin/sh\n[ $DOYEN_NODE != " + g.nodes[0].name + " ] || exit 3\nwhile :; do sleep 0.05; done\n")
 	g.start("--", command)

@@ -9,6 +9,7 @@ import (
 
 // Values are completed as names of flags and commands are.
 func TestCompletionOfValues(t *testing.T) {
+	t.Parallel()
 	addr := serveFake(t, fakeAgent{"GET /members": {200, `[{"name":"a","addr":"192.0.2.1:4000"},{"name":"b","addr":"192.0.2.2:4000"}]`},
 		"GET /elections": {200, `{"web":{},"group":{}}`}})
 	for _, test := range []struct{ args, want string }{

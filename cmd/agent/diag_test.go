@@ -11,6 +11,7 @@ import (
 // taken from them, a healthy group needs no hand. A voter that is cut off is
 // reported once, and counted as one of three.
 func TestDiagOfVotersWithoutPorts(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	l.start("--seeds", "10.88.0.1,10.88.0.2,10.88.0.3", "--voters", "seeds")
 	l.checkLeader(l.nodes[0], l.nodes...)

@@ -16,6 +16,7 @@ import (
 // A member whose disk is full could not store a term: it says so before the
 // leader dies, and not only when a term must be stored.
 func TestFullDiskIsNoticedBeforeItMatters(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
 			t.Fatal("needs root to mount a file system")

@@ -211,6 +211,7 @@ func (g *group) leading() *node {
 // In quorum mode all of the tree is dead before another member leads, no matter what ends
 // the leadership.
 func TestExecTreeDiesFirst(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3)
 	settings := []string{"--voters", "seeds", "--lease", "2s"}
 	g.start(settings...)
@@ -262,6 +263,7 @@ func TestExecTreeDiesFirst(t *testing.T) {
 
 // Killing exec or its guard kills the tree, although the agent leads on.
 func TestExecKilled(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 1)
 	g.start("--lone-wait", "0s", "--lease", "5s")
 	n := g.nodes[0]
@@ -293,6 +295,7 @@ func TestExecKilled(t *testing.T) {
 
 // Exit codes, environment, input and signals are what scripts rely on.
 func TestExec(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 2)
 	g.start("--lease", "5s")
 	leader, follower := g.nodes[0], g.nodes[1]
@@ -364,6 +367,7 @@ func TestExec(t *testing.T) {
 
 // With --election the lead of that election counts, and its lease.
 func TestExecOfAnElection(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 2)
 	g.start("--elections", "web", "--lease", "5s")
 	var leader *node

@@ -48,6 +48,7 @@ func (h *host) shown(held bool) error {
 // to the end of its release: as soon as the host has the address no more, the member says
 // so.
 func TestAddressIsNotShownAsHeldWhileItsReleaseRuns(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []struct {
 		name string
 		args []string

@@ -145,7 +145,7 @@ func (h *hold) share() error {
 // not be read, and over when it has ended, or when the agent has.
 func (h *hold) read(began chan<- error) {
 	first := true
-	err := readEvents(h.body, func(kind string, data json.RawMessage) error {
+	_, err := readEvents(h.body, func(kind string, data json.RawMessage) error {
 		switch {
 		case kind == "lead" && first:
 			first = false

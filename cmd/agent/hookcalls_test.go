@@ -11,6 +11,7 @@ import (
 // What a hook, a command and agent exec run may change the store without a token and
 // without --addr, on a member whose address is not loopback.
 func TestHooksReachTheirMember(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 1)
 	h := l.hosts[0]
 	l.also(fmt.Sprintf(`[ "$1" = acquire ] && %s store put hook "$DOYEN_TERM"; :`, l.exe))

@@ -14,6 +14,7 @@ import (
 // stopped, agent and keeper. Gossip has not noticed, and will not for minutes: it
 // is passed over all the same, and leads once it goes on.
 func TestHandOverToAStoppedMember(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"available", "quorum"} {
 		t.Run(mode, func(t *testing.T) {
 			g := newGroup(t, 3)

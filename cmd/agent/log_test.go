@@ -83,6 +83,7 @@ func lostLeader(name, reason string) string {
 // A group of three hosts in quorum mode, and the log of each at INFO when the
 // usual things happen to it.
 func TestLogTellsWhatHappens(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	a, b, c := l.nodes[0], l.nodes[1], l.nodes[2]
 	l.happens("start", func() {
@@ -225,6 +226,7 @@ func checkHistory(t *testing.T, n *node) {
 // they meet. Each log tells of the other leader once, all members date what is
 // left alike, and the histories are in order.
 func TestLogAndHistoryOfASplitThatHeals(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	a, b, c := l.nodes[0], l.nodes[1], l.nodes[2]
 	l.start("--seeds", "10.88.0.1,10.88.0.2,10.88.0.3")

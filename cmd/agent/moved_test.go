@@ -9,6 +9,7 @@ import (
 // A member whose host gets another address goes on as the same member at the new
 // one: one leader, one holder of the floating address, nothing that needs a hand.
 func TestMemberWhoseAddressChanges(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []struct {
 		name string
 		args []string
@@ -84,6 +85,7 @@ func (l *lan) healed(h *host, addr string) error {
 // The network of the leader's host is started anew, as by a network manager: all
 // addresses go, and the host's own is back some seconds later.
 func TestLeaderWhoseNetworkIsRestarted(t *testing.T) {
+	t.Parallel()
 	for _, mode := range [][]string{nil, {"--voters", "seeds"}} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
 			l := newLAN(t, 3)

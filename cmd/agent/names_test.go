@@ -10,6 +10,7 @@ import (
 // Host names are the same in upper and lower case, and with or without a final dot;
 // a seed given by its address is the voter that is advertised by a name.
 func TestVotersWrittenDifferently(t *testing.T) {
+	t.Parallel()
 	for what, written := range map[string][3]string{
 		"names":     {"localhost:", "LocalHost:", "localhost.:"},
 		"addresses": {"127.0.0.1:", "127.0.0.1:", "127.0.0.1:"},

@@ -68,6 +68,7 @@ func refuseNetfilter() error {
 // On a kernel without nftables the address is held all the same; its lifetime alone
 // takes it off when agent and keeper are dead, and a finding says so.
 func TestFloatingAddressWithoutNftables(t *testing.T) {
+	t.Parallel()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

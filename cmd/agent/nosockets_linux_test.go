@@ -67,6 +67,7 @@ func (h *host) logged(lines int, words ...string) {
 // and has no new ones to be had for a time: what changes meanwhile is seen all the same,
 // and later too.
 func TestWatchOfInterfacesComesBack(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 1)
 	h := l.hosts[0]
 	if out, err := exec.Command("ip", "-n", h.ns, "link", "add", "spare0", "type", "bridge").CombinedOutput(); err != nil {

@@ -80,6 +80,7 @@ func (h *host) killBoth() {
 // However an agent ends, and under any name of the next one, the next answers,
 // and the host is in the end as it was before the first.
 func TestHostIsLeftAsItWas(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 2)
 	l.secondNetwork()
 	h, client := l.hosts[0], l.hosts[1]
@@ -127,6 +128,7 @@ func TestHostIsLeftAsItWas(t *testing.T) {
 // Each reload of many a firewall begins with flush ruleset. No connection to the
 // address breaks, and what guards it is back.
 func TestFlushedRulesetBreaksNoConnection(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 2)
 	l.serve()
 	for _, h := range l.hosts {
@@ -161,6 +163,7 @@ func TestFlushedRulesetBreaksNoConnection(t *testing.T) {
 // An address of an administrator that is the floating one stays on a host that
 // follows, with any length, through start, stop, and a kill.
 func TestAdministratorsAddressStays(t *testing.T) {
+	t.Parallel()
 	for _, length := range []string{"/32", "/25", "/24"} {
 		t.Run(length[1:], func(t *testing.T) {
 			l := newLAN(t, 2)
@@ -196,6 +199,7 @@ func TestAdministratorsAddressStays(t *testing.T) {
 // gets the same commands. At no instant would the host's own traffic leave from
 // the floating address, and no connection to it breaks while a route leads back.
 func TestOwnAddressesComeAndGo(t *testing.T) {
+	t.Parallel()
 	for _, promote := range []string{"0", "1"} {
 		t.Run("promote_secondaries="+promote, func(t *testing.T) {
 			l := newLAN(t, 2)
@@ -342,6 +346,7 @@ func (h *host) watchSource(to string) func() (looks, seen int) {
 // another member to be elected: one leader and one holder are left, and the host
 // has what is its own.
 func TestNetworkRestartLeavesOneHolder(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	for _, h := range l.hosts {
 		h.args = []string{"--seeds", "10.88.0.1,10.88.0.2,10.88.0.3", "--floating-ip", floatingFlag}
@@ -374,6 +379,7 @@ func TestNetworkRestartLeavesOneHolder(t *testing.T) {
 // A host that would not answer ARP requests for the address is no candidate, and
 // says why.
 func TestHostThatIgnoresARPIsNoCandidate(t *testing.T) {
+	t.Parallel()
 	h := newLAN(t, 1).hosts[0]
 	h.args = []string{"--lone-wait", "0s", "--floating-ip", floatingFlag}
 	h.run("sysctl", "-q", "-w", "net.ipv4.conf.eth0.arp_ignore=8")

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -48,6 +49,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "building the program under test: %v: %s\n", err, out)
 		os.Exit(1)
 	}
+	// A program built with the race detector sleeps for a second before it exits, by default.
+	os.Setenv("GORACE", "atexit_sleep_ms=10 "+os.Getenv("GORACE"))
+	// A test mostly waits. On two cores four leave room for each other; a given flag
+	// overrides it.
+	flag.Set("test.parallel", "4")
+	flag.Parse()
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

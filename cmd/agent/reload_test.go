@@ -237,6 +237,7 @@ func TestReloadOfTheConfiguration(t *testing.T) {
 // by validate, with all else that is new. One that was there from the start is not: its
 // interface may come, and other settings can be changed until then.
 func TestReloadWithAnInterfaceThatIsMissing(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 1)
 	h := l.hosts[0]
 	const settings = "lone-wait: 0s\nfloating-ip: [10.88.0.7/24@late0]\n"

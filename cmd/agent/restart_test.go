@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"doyen/agent"
+	"doyen/cmd/internal/testrun"
 )
 
 // A follower that restarts, in good order or after a kill, takes nothing from the leader
@@ -27,7 +28,8 @@ func TestRestartOfAFollowerDisturbsNothing(t *testing.T) {
 	g.checkLeader(leader, g.nodes...)
 	term := leader.state().Term
 	job := exec.Command(g.exe, "exec", "--addr", leader.name, "--", "sleep", "1000")
-	if err := job.Start(); err != nil {
+	job.Stderr = t.Output()
+	if err := testrun.First(job.Start); err != nil { // as the agents are started
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)

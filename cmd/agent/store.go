@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -277,35 +276,33 @@ func showChanges(w io.Writer, all []store.Change) {
 	}
 }
 
-// storeWatch prints changes as they happen, one a line, until it is interrupted.
+// storeWatch prints changes as they happen, one a line, until it is interrupted. Each
+// stream after the first goes on where the one before has ended.
 func storeWatch(c *cli.Context, cl *client, prefix string) error {
 	head := http.Header{}
 	if from := c.Uint64("from"); from > 0 {
 		head.Set("Last-Event-ID", strconv.FormatUint(from-1, 10))
 	}
-	ctx, cancel := context.WithCancelCause(c.Context)
-	defer cancel(nil)
-	resp, err := cl.openStream(ctx, cancel, "/events?store="+url.QueryEscape(prefix), head)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok {
-			continue
+	return follow(c, func(ctx context.Context) (bool, error) {
+		opened, last, err := cl.stream(ctx, "/events?store="+url.QueryEscape(prefix), head, func(_ string, data json.RawMessage) error {
+			if cl.json {
+				_, err := fmt.Fprintf(cl.out, "%s\n", data)
+				return err
+			}
+			var ch store.Change
+			if err := json.Unmarshal(data, &ch); err != nil {
+				return err
+			}
+			var line strings.Builder
+			showChanges(&line, []store.Change{ch})
+			_, err := io.WriteString(cl.out, line.String())
+			return err
+		})
+		if last != "" {
+			head.Set("Last-Event-ID", last)
 		}
-		if cl.json {
-			fmt.Fprintln(cl.out, data)
-			continue
-		}
-		var ch store.Change
-		if json.Unmarshal([]byte(data), &ch) == nil {
-			showChanges(cl.out, []store.Change{ch})
-		}
-	}
-	return errors.New("the agent has ended the stream")
+		return opened, err
+	})
 }
 
 // storeBatch plays the commands of r, a line each, and answers in order.

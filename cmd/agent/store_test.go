@@ -102,6 +102,7 @@ func (g *storeGroup) sameLog() (all []store.Change) {
 // the midst, nothing is lost or done twice, a fenced writer is refused, and a voter
 // that has lost its disk comes back.
 func TestStore(t *testing.T) {
+	t.Parallel()
 	g := newStoreGroup(t, 3)
 	for _, n := range g.nodes {
 		n.start()
@@ -207,6 +208,7 @@ func (g *storeGroup) wantOnce(text string, acked *sync.Map) {
 // one is added, and one is taken out and stopped for good. Nothing that was acknowledged
 // is lost, and the new voters have it all when two of the first three are gone.
 func TestStoreFollowsItsVoters(t *testing.T) {
+	t.Parallel()
 	g := newStoreGroup(t, 4)
 	list := func(nodes ...*node) string {
 		var names []string
@@ -286,6 +288,7 @@ func TestStoreFollowsItsVoters(t *testing.T) {
 // A group of one voter keeps a store, also over a restart; a saved copy begins another
 // group; and a damaged file is refused.
 func TestStoreOfOne(t *testing.T) {
+	t.Parallel()
 	g := newStoreGroup(t, 1)
 	n := g.nodes[0]
 	n.start()
@@ -344,6 +347,66 @@ func TestStoreOfOne(t *testing.T) {
 	if after, _ := os.ReadFile(file); !bytes.Equal(after, whole) {
 		t.Error("the damaged file was written to")
 	}
+}
+
+// Who watches keys at a member misses no change, and sees none twice, though the member is
+// killed and others make changes before it is back.
+func TestStoreWatchGoesOn(t *testing.T) {
+	t.Parallel()
+	g := newStoreGroup(t, 3)
+	for _, n := range g.nodes {
+		n.start()
+	}
+	watched, other := g.nodes[2], g.nodes[0]
+	g.must(other, "put", "config/old", "x")
+	var out, errs lockedBuffer
+	ctx, stop := context.WithCancel(t.Context())
+	watch := exec.CommandContext(ctx, g.exe, "store", "watch", "config/", "--addr", watched.name, "--json")
+	watch.Stdout, watch.Stderr, watch.Env = &out, &errs, withoutSettings(os.Environ())
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	change := func(key string) {
+		t.Helper()
+		g.must(other, "put", key, "x")
+		want = append(want, key)
+	}
+	printed := func() (keys []string) {
+		for line := range strings.Lines(out.String()) {
+			var c store.Change
+			if err := json.Unmarshal([]byte(line), &c); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			if c.Key != "config/begun" {
+				keys = append(keys, c.Key)
+			}
+		}
+		return keys
+	}
+	g.eventually(func() error { // the stream begins at some time
+		g.must(other, "put", "config/begun", "x")
+		if out.String() == "" {
+			return fmt.Errorf("the watch has printed nothing, and said %q", errs.String())
+		}
+		return nil
+	})
+	for i := range 2 {
+		watched.signal(syscall.SIGKILL)
+		watched.wait()
+		change(fmt.Sprintf("config/gone%d", i))
+		g.must(other, "put", "elsewhere", "x")
+		watched.start()
+		change(fmt.Sprintf("config/back%d", i))
+		g.eventually(func() error {
+			if got := printed(); !slices.Equal(got, want) {
+				return fmt.Errorf("the watch has printed %q, want %q; it said %q", got, want, errs.String())
+			}
+			return nil
+		})
+	}
+	stop()
+	watch.Wait()
 }
 
 // The help, the manual page and the README name every command of the store, and two names

@@ -53,6 +53,7 @@ const benchTurns = 5
 // asked over HTTP, as the agent is: by its API of version 2, which answers HTTP itself,
 // and by that of version 3, whose gateway passes JSON on to gRPC.
 func TestStoreBesideEtcd(t *testing.T) {
+	t.Parallel()
 	if *flagBench == 0 {
 		t.Skip("no -store.bench given")
 	}

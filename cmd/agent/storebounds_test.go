@@ -27,6 +27,7 @@ func (endless) Read(b []byte) (int, error) {
 // TestStoreIsBounded: what is too large, malformed or too much is refused by a status
 // and a sentence, in bounded memory, and ten thousand keys are kept.
 func TestStoreIsBounded(t *testing.T) {
+	t.Parallel()
 	g := newStoreGroup(t, 1)
 	n := g.nodes[0]
 	n.start()

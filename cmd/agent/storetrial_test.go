@@ -335,6 +335,7 @@ func (tr *trial) whole() (leader *host) {
 // that was acknowledged is lost, none is done twice, and the history of each key is
 // linearizable. It needs -store.rounds.
 func TestStoreOutlivesItsLeader(t *testing.T) {
+	t.Parallel()
 	if *flagRounds == 0 {
 		t.Skip("no -store.rounds given")
 	}
@@ -402,6 +403,7 @@ func (tr *trial) marks() (since func() string) {
 // second time with an empty disk: it catches up while clients write, and the memory of
 // its agent and keeper stays within 64 MiB of what it was. It needs -store.absent.
 func TestStoreCatchesUp(t *testing.T) {
+	t.Parallel()
 	if *flagAbsent == 0 {
 		t.Skip("no -store.absent given")
 	}
@@ -512,6 +514,7 @@ func timing(t *testing.T) seniority.Timing {
 // TestStoreUnderRandomFaults lets faults strike five voters, two at a time at most. It
 // needs -store.chaos.
 func TestStoreUnderRandomFaults(t *testing.T) {
+	t.Parallel()
 	if *flagChaos == 0 {
 		t.Skip("no -store.chaos given")
 	}

@@ -27,6 +27,7 @@ func runBinary(t *testing.T, env []string, args ...string) (stdout string, stder
 
 // A file with many faults is answered with all of them.
 func TestValidateNamesEveryFault(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "doyen.yaml")
 	crlf := filepath.Join(dir, "health")
@@ -85,6 +86,7 @@ encrypt-key-file: ` + dir + `/no-keys
 
 // Words of the libraries do not reach the user, and what was meant is said.
 func TestBadCommandLines(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		args, want string
 		env        []string
@@ -116,6 +118,7 @@ func TestBadCommandLines(t *testing.T) {
 
 // What is accepted and perhaps not meant is a warning.
 func TestValidateWarns(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		args, want string
 		env        []string
@@ -142,6 +145,7 @@ func TestValidateWarns(t *testing.T) {
 
 // A hook adds its own time to a failover; off is none.
 func TestValidateTellsOfAHook(t *testing.T) {
+	t.Parallel()
 	for hook, want := range map[string]bool{"/bin/true": true, "off": false} {
 		stdout, _, code := runBinary(t, nil, "validate", "--hook", hook, "--health", "off")
 		if got := strings.Contains(stdout, "the hook's own time"); code != exitOK || got != want {
@@ -153,6 +157,7 @@ func TestValidateTellsOfAHook(t *testing.T) {
 // Validate changes nothing on the host: it makes no directory, and no table of
 // nftables, not even for a moment.
 func TestValidateChangesNothing(t *testing.T) {
+	t.Parallel()
 	h := newLAN(t, 1).hosts[0]
 	within := func(args ...string) *exec.Cmd {
 		return exec.CommandContext(t.Context(), "ip", append([]string{"netns", "exec", h.ns}, args...)...)
@@ -221,6 +226,7 @@ func TestValidateChangesNothing(t *testing.T) {
 
 // Flags of a command may stand before it.
 func TestClientFlagsBeforeTheCommand(t *testing.T) {
+	t.Parallel()
 	addr := serveFake(t, fakeAgent{"GET /leader": {200, `{"leader":"a","addr":"192.0.2.1:4000"}`}, "POST /step-down": {200, `{"ok":true}`}})
 	for _, args := range [][]string{
 		{"--addr", addr, "leader"},

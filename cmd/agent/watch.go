@@ -29,13 +29,24 @@ const (
 	silence = 40 * time.Second
 )
 
-// watch prints events as they happen, until it is interrupted. A stream that
-// ends, as when the agent restarts, is asked for again; only what cannot be had
-// at first is an error.
+// watch prints events as they happen, until it is interrupted.
 func watch(c *cli.Context, cl *client) error {
+	show := showEvent
+	if cl.json {
+		show = printEvent
+	}
+	return follow(c, func(ctx context.Context) (opened bool, err error) {
+		opened, _, err = cl.stream(ctx, "/events", nil, func(kind string, data json.RawMessage) error { return show(cl.out, kind, data) })
+		return opened, err
+	})
+}
+
+// follow reads a stream by once, until it is interrupted. A stream that ends, as when the
+// agent restarts, is asked for again; only what cannot be had at first is an error.
+func follow(c *cli.Context, once func(ctx context.Context) (opened bool, err error)) error {
 	began, told := false, false
 	for {
-		opened, err := watchOnce(c.Context, cl)
+		opened, err := once(c.Context)
 		if c.Context.Err() != nil {
 			return errors.New("interrupted")
 		}
@@ -53,36 +64,32 @@ func watch(c *cli.Context, cl *client) error {
 	}
 }
 
-// errOutput: what watch prints cannot be written, or what it reads is no event,
-// and another stream would not help.
+// errOutput: what is read cannot be written, or is no event, and another stream would
+// not help.
 var errOutput = errors.New("watch")
 
-// watchOnce prints the events of one stream until it ends; opened tells whether
-// there was one.
-func watchOnce(ctx context.Context, cl *client) (opened bool, err error) {
+// stream gives show the events of one stream until it ends; opened tells whether there
+// was one, and last is the last id in it.
+func (c *client) stream(ctx context.Context, path string, head http.Header, show func(kind string, data json.RawMessage) error) (opened bool, last string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	resp, err := cl.openStream(ctx, cancel, "/events", nil)
+	resp, err := c.openStream(ctx, cancel, path, head)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	defer resp.Body.Close()
 	quiet := time.AfterFunc(silence, func() { cancel(context.DeadlineExceeded) })
 	defer quiet.Stop()
-	err = readEvents(heard{resp.Body, quiet}, func(kind string, data json.RawMessage) error {
-		show := showEvent
-		if cl.json {
-			show = printEvent
-		}
-		if err := show(cl.out, kind, data); err != nil {
+	last, err = readEvents(heard{resp.Body, quiet}, func(kind string, data json.RawMessage) error {
+		if err := show(kind, data); err != nil {
 			return fmt.Errorf("%w: %w", errOutput, err)
 		}
 		return nil
 	})
 	if errors.Is(err, errOutput) {
-		return true, err
+		return true, last, err
 	}
-	return true, fmt.Errorf("%s ended the stream: its agent has stopped, or is out of reach", cl.addr)
+	return true, last, fmt.Errorf("%s ended the stream: its agent has stopped, or is out of reach", c.addr)
 }
 
 // openStream asks for a stream and returns it once it has begun. The time-out is for
@@ -123,22 +130,25 @@ func (h heard) Read(b []byte) (int, error) {
 }
 
 // readEvents reads server-sent events and gives each to handle: its name and
-// its data, which is one line of JSON. Comments and other fields are skipped.
-func readEvents(r io.Reader, handle func(kind string, data json.RawMessage) error) error {
+// its data, which is one line of JSON. It returns the last id. Comments and other fields
+// are skipped.
+func readEvents(r io.Reader, handle func(kind string, data json.RawMessage) error) (last string, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxEvent)
 	var kind string
 	for lines.Scan() {
-		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
-			kind = name
-		}
-		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-			if err := handle(kind, json.RawMessage(data)); err != nil {
-				return err
+		switch name, value, _ := strings.Cut(lines.Text(), ": "); name {
+		case "event":
+			kind = value
+		case "id":
+			last = value
+		case "data":
+			if err := handle(kind, json.RawMessage(value)); err != nil {
+				return last, err
 			}
 		}
 	}
-	return lines.Err()
+	return last, lines.Err()
 }
 
 // printEvent writes an event as one line of JSON with its kind.

@@ -9,6 +9,7 @@ import (
 // and the other takes over when it is cut off, which then does not lead; the witness
 // never does.
 func TestTwoHostsAndAWitness(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	a, b, witness := l.hosts[0], l.hosts[1], l.hosts[2]
 	for _, h := range l.hosts {

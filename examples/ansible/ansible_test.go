@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"doyen/examples/internal/trial"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -25,10 +27,7 @@ func TestSyntax(t *testing.T) {
 
 // Every command that the role runs exists in the program, with its flags.
 func TestCommands(t *testing.T) {
-	agent := filepath.Join(t.TempDir(), "agent")
-	if out, err := exec.Command("go", "build", "-o", agent, "doyen/cmd/agent").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	agent := trial.Build(t)
 	files, err := filepath.Glob("roles/doyen/tasks/*.yml")
 	if err != nil {
 		t.Fatal(err)

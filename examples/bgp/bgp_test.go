@@ -47,7 +47,7 @@ func restart(l *lab, h *host) {
 // TestAddressIsRouted does each fault to the leader's host. Another host answers, and the
 // router knows no other way to the address than that.
 func TestAddressIsRouted(t *testing.T) {
-	agent := build(t)
+	agent := trial.Build(t)
 	for _, routed := range []bool{true, false} {
 		if !routed && *rounds == 0 {
 			continue

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"doyen/agent"
 	"doyen/examples/internal/lan"
 	"doyen/examples/internal/trial"
 
@@ -218,20 +216,9 @@ func (l *lab) since(at time.Time) []answer {
 // host, which it returns.
 func (l *lab) settled() (leader *host) {
 	l.t.Helper()
-	trial.Eventually(l.t, patience, func() error {
-		leader = nil
-		for _, h := range l.hosts {
-			s, err := h.State()
-			var r agent.Readiness
-			if err == nil {
-				err = h.Get("/ready", &r)
-			}
-			if err != nil || !r.Ready || len(s.Members) != len(l.hosts) {
-				return fmt.Errorf("%s is not ready: %v, %d members, %w", h.Name, r.Reasons, len(s.Members), err)
-			}
-			if s.IsLeader {
-				leader = h
-			}
+	trial.Eventually(l.t, patience, func() (err error) {
+		if leader, err = lan.Settled(l.hosts); err != nil {
+			return err
 		}
 		if l.routed {
 			out, err := l.router.Run("birdc", "-s", filepath.Join(l.dir, "router.ctl"), "show", "protocols")
@@ -240,7 +227,7 @@ func (l *lab) settled() (leader *host) {
 			}
 		}
 		got := l.since(time.Now().Add(-200 * time.Millisecond))
-		if leader == nil || len(got) < 10 || slices.ContainsFunc(got, func(a answer) bool { return a.host != leader.Name }) {
+		if len(got) < 10 || slices.ContainsFunc(got, func(a answer) bool { return a.host != leader.Name }) {
 			return fmt.Errorf("the client is not answered by the leader alone, but %v", got)
 		}
 		return nil
@@ -272,16 +259,4 @@ func (l *lab) outage(at time.Time, former string) (outage, takeover time.Duratio
 		last = a.at
 	}
 	return outage, other.Sub(at)
-}
-
-// build builds the agent.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "agent")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "doyen/cmd/agent")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
 }

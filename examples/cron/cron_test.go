@@ -42,10 +42,7 @@ func TestJobsRunOnTheLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "agent"), "doyen/cmd/agent").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	dir := filepath.Dir(trial.Build(t))
 	if err := os.WriteFile(filepath.Join(dir, "job"), []byte("#!/bin/sh\necho $DOYEN_NODE\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func restart(l *lab, h *host) {
 // keep as well. With -haproxy.rounds it prints what they saw.
 func TestClientsFollowTheLeader(t *testing.T) {
 	t.Parallel() // voters that start for the first time wait for some seconds
-	program := build(t)
+	program := trial.Build(t)
 	if *rounds == 0 {
 		newLab(t, program, "lan").measure(crash)
 		return
@@ -197,8 +197,12 @@ func (l *lab) print(seen map[string][]*figures) {
 			column(func(fig *figures) float64 { return ms(fig.former) })
 			b.WriteString("\n")
 		}
+		moves := 1
+		if f.follower {
+			moves = 0
+		}
 		for n, fig := range seen[f.name+l.proxies[0].name] {
-			if fig.moves != boolToInt(!f.follower) {
+			if fig.moves != moves {
 				fmt.Fprintf(&b, "%s, round %d: %d leaderships began\n", f.name, n+1, fig.moves)
 			}
 		}
@@ -230,13 +234,6 @@ func (l *lab) replaced(former *host) {
 		}
 		return fmt.Errorf("no host leads after %s", former.Name)
 	})
-}
-
-func boolToInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // configurations are the example and, to be measured, that for HTTP and those of

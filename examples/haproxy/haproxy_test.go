@@ -34,12 +34,7 @@ func TestConnectionsGoToTheLeader(t *testing.T) {
 
 // followLeader runs haproxy with the configuration while the lead is handed over.
 func followLeader(t *testing.T, text string) {
-	if _, err := exec.LookPath("haproxy"); err != nil {
-		if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("no haproxy")
-	}
+	trial.Needs(t, "haproxy")
 	const hosts = 3
 	agentPort, servicePort := trial.FreePort(t), trial.FreePort(t)
 	port, _ := strconv.Atoi(agentPort)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,23 +120,9 @@ func (l *lab) start(h *host) {
 // leader's host alone, which it returns.
 func (l *lab) settled() (leader *host) {
 	l.t.Helper()
-	trial.Eventually(l.t, trial.Patience, func() error {
-		leader = nil
-		for _, h := range l.hosts {
-			s, err := h.State()
-			var r agent.Readiness
-			if err == nil {
-				err = h.Get("/ready", &r)
-			}
-			if err != nil || !r.Ready || len(s.Members) != len(l.hosts) {
-				return fmt.Errorf("%s is not ready: %v, %d members, %w", h.Name, r.Reasons, len(s.Members), err)
-			}
-			if s.IsLeader {
-				leader = h
-			}
-		}
-		if leader == nil {
-			return fmt.Errorf("no host leads")
+	trial.Eventually(l.t, trial.Patience, func() (err error) {
+		if leader, err = lan.Settled(l.hosts); err != nil {
+			return err
 		}
 		return l.servedBy(leader)
 	})
@@ -307,14 +292,4 @@ func (c *client) exchange(k *connection) (addr string, err error) {
 		err = fmt.Errorf("%s", res.Status)
 	}
 	return string(body), err
-}
-
-// build builds the agent.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "agent")
-	if out, err := exec.Command("go", "build", "-o", path, "doyen/cmd/agent").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
 }

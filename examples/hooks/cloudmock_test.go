@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"doyen/examples/internal/trial"
 )
 
 // A provider holds the differences between the clouds.
@@ -82,7 +84,7 @@ type action struct {
 
 func newMock(t *testing.T, p provider) *mock {
 	t.Helper()
-	need(t, "curl", "jq")
+	trial.Needs(t, "curl", "jq")
 	m := &mock{provider: p, t: t, dir: t.TempDir(), seen: make(chan struct{}, 1)}
 	server := httptest.NewServer(m)
 	m.url = server.URL

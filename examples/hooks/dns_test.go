@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"doyen/examples/internal/trial"
 )
 
 // named is a BIND that accepts updates of example.org with a key.
@@ -26,7 +28,7 @@ const leaderName = "leader.example.org"
 
 func newNamed(t *testing.T) *named {
 	t.Helper()
-	need(t, "named", "nsupdate", "tsig-keygen")
+	trial.Needs(t, "named", "nsupdate", "tsig-keygen")
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		t.Helper()

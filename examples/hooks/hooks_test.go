@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"doyen/examples/internal/trial"
 )
 
 const (
@@ -31,15 +33,15 @@ type lan struct {
 // the test, or fails it if DOYEN_TEST_REQUIRE is 1.
 func newLAN(t *testing.T) *lan {
 	t.Helper()
-	need(t, "ip", "arping", "bash")
+	trial.Needs(t, "ip", "arping", "bash")
 	if os.Getuid() != 0 {
-		missing(t, "this test needs root for network namespaces")
+		trial.Missing(t, "this test needs root for network namespaces")
 	}
 	l := &lan{t: t, prefix: fmt.Sprintf("doyen%d-%d-", os.Getpid(), time.Now().UnixNano()%1e6)}
 	for _, n := range []string{"switch", "a", "b", "c"} {
 		ns := l.prefix + n
 		if out, err := exec.Command("ip", "netns", "add", ns).CombinedOutput(); err != nil {
-			missing(t, "this test needs network namespaces: %v: %s", err, out)
+			trial.Missing(t, "this test needs network namespaces: %v: %s", err, out)
 		}
 		t.Cleanup(func() {
 			if out, err := exec.Command("ip", "netns", "del", ns).CombinedOutput(); err != nil {

@@ -6,30 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"doyen/examples/internal/trial"
 )
-
-// need skips a test if one of the tools is missing, or fails it if DOYEN_TEST_REQUIRE is
-// 1.
-func need(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(t, "this test needs %s: %v", tool, err)
-		}
-	}
-}
-
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
 
 func TestShellCheck(t *testing.T) {
 	t.Parallel()
-	need(t, "shellcheck")
+	trial.Needs(t, "shellcheck")
 	scripts, err := filepath.Glob("*.sh")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no hooks are found: %v", err)

@@ -11,13 +11,15 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"doyen/examples/internal/trial"
 )
 
 // The webhook reports the leader as JSON, with any names, and does not report a start. A
 // server that refuses or does not answer fails no event.
 func TestWebhook(t *testing.T) {
 	t.Parallel()
-	need(t, "curl")
+	trial.Needs(t, "curl")
 	type told struct{ head, body string }
 	calls := make(chan told, 10)
 	var status atomic.Int32

@@ -13,12 +13,13 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"doyen/examples/internal/trial"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -152,21 +153,14 @@ func TestManifest(t *testing.T) {
 // The program accepts the manifest's command line, and leads and holds the address with
 // only the capabilities of the manifest.
 func TestCommandLine(t *testing.T) {
-	for _, tool := range []string{"unshare", "setpriv", "nsenter", "ip"} {
-		if _, err := exec.LookPath(tool); err != nil || os.Geteuid() != 0 {
-			if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-				t.Fatalf("this test needs root and %s: %v", tool, err)
-			}
-			t.Skipf("this test needs root and %s: %v", tool, err)
-		}
+	trial.Needs(t, "unshare", "setpriv", "nsenter", "ip")
+	if os.Geteuid() != 0 {
+		trial.Missing(t, "this test needs root")
 	}
 	set, _ := manifest(t)
 	c := set.Template.Spec.Containers[0]
 	dir := t.TempDir()
-	agent := filepath.Join(dir, "agent")
-	if out, err := exec.Command("go", "build", "-o", agent, "doyen/cmd/agent").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	agent := trial.Build(t)
 	caps := "-all"
 	for _, c := range c.SecurityContext.Capabilities.Add {
 		caps += ",+" + strings.ToLower(c)

@@ -21,12 +21,7 @@ import (
 // TestRequestsGoToTheLeader runs nginx with the example, and an observer with the hook,
 // and hands the lead over. A client that counts loses no request.
 func TestRequestsGoToTheLeader(t *testing.T) {
-	if _, err := exec.LookPath("nginx"); err != nil {
-		if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("no nginx")
-	}
+	trial.Needs(t, "nginx")
 	dir := t.TempDir()
 	front, service := "127.0.0.1:"+trial.FreePort(t), trial.FreePort(t)
 	config, hook := prepare(t, dir, front, service)

@@ -9,12 +9,6 @@ import (
 	"doyen/examples/internal/trial"
 )
 
-// needs skips a test if a tool is missing, or fails it if DOYEN_TEST_REQUIRE is 1.
-func needs(t *testing.T, tools ...string) {
-	t.Helper()
-	box.Needs(t, tools...)
-}
-
 // A host is a box that has or gets the service.
 type host struct {
 	*box.Box

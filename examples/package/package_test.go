@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"doyen/examples/internal/trial"
 )
 
 // build makes packages for this machine's architecture, and returns their directory.
 func build(t *testing.T, version, formats string) string {
 	t.Helper()
-	needs(t, "make", "gzip")
+	trial.Needs(t, "make", "gzip")
 	dist := t.TempDir()
 	cmd := exec.Command("make", "-C", "../..", "--no-print-directory", "packages",
 		"VERSION="+version, "DIST="+dist, "ARCHS="+runtime.GOARCH, "FORMATS="+formats)
@@ -67,7 +69,7 @@ func TestPackages(t *testing.T) {
 
 // shellcheck accepts the scripts that run as root on other machines.
 func TestScripts(t *testing.T) {
-	needs(t, "shellcheck")
+	trial.Needs(t, "shellcheck")
 	scripts, err := filepath.Glob("*.sh")
 	if err != nil || len(scripts) != 3 {
 		t.Fatalf("want three scripts, got %q, %v", scripts, err)
@@ -76,7 +78,7 @@ func TestScripts(t *testing.T) {
 }
 
 func testRPM(t *testing.T, rpm string) {
-	needs(t, "rpm")
+	trial.Needs(t, "rpm")
 	// The directory of rpm's database does not matter here.
 	query := func(args ...string) []string {
 		return strings.Split(output(t, "rpm", append(append([]string{"--dbpath", t.TempDir(), "-qp"}, args...), rpm)...), "\n")
@@ -96,7 +98,7 @@ func testRPM(t *testing.T, rpm string) {
 }
 
 func testDeb(t *testing.T, deb string) {
-	needs(t, "dpkg-deb")
+	trial.Needs(t, "dpkg-deb")
 	list := output(t, "dpkg-deb", "--contents", deb)
 	for _, want := range append(contents, "/usr/share/zsh/vendor-completions/_agent", "/usr/share/doc/doyen/changelog.Debian.gz") {
 		if !strings.Contains(list, " ."+want+"\n") {

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"doyen/examples/internal/trial"
 )
 
 // testRepository makes an apt repository of the packages in dist, and makes apt fetch one
 // from it. All that apt writes goes to a directory of the test.
 func testRepository(t *testing.T, dist, deb string) {
-	needs(t, "apt-get", "dpkg", "gpg", "gpg-agent", "gpgconf", "gzip")
+	trial.Needs(t, "apt-get", "dpkg", "gpg", "gpg-agent", "gpgconf", "gzip")
 	home, apt := t.TempDir(), t.TempDir()
 	t.Setenv("GNUPGHOME", home)
 	t.Cleanup(func() { exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run() })

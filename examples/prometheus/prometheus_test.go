@@ -34,17 +34,6 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// need skips the test if a program is missing, or fails it if DOYEN_TEST_REQUIRE is 1.
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	} else if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-		t.Fatal(err)
-	}
-	t.Skip("no " + program)
-}
-
 // A panel is a panel of the dashboard.
 type panel struct {
 	Title, Description, Type string
@@ -99,7 +88,7 @@ func TestMetricsExist(t *testing.T) {
 
 // Each rule fires when it should and not when all is well.
 func TestRules(t *testing.T) {
-	need(t, "promtool")
+	trial.Needs(t, "promtool")
 	for _, args := range [][]string{{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %q: %v\n%s", args, err, out)
@@ -120,7 +109,7 @@ var mayBeEmpty = []string{"Findings", "Refused a second", "Hook runs", "Health",
 // rule and every expression of the dashboard. DoyenMemberDown fires, and neither
 // DoyenNoLeader nor DoyenTwoLeaders does.
 func TestPrometheusWatchesAGroup(t *testing.T) {
-	need(t, "prometheus")
+	trial.Needs(t, "prometheus")
 	var agents []*agent.Agent
 	var targets []string
 	var stops []context.CancelFunc

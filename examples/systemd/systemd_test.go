@@ -8,18 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"doyen/examples/internal/trial"
 )
 
 // analyze runs systemd-analyze on a copy of the unit, with or without the drop-in.
 // systemd-analyze looks for the program that the unit starts, so the copy names this test.
 func analyze(t *testing.T, dropIn bool, args ...string) {
 	t.Helper()
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("this test needs systemd-analyze: %v", err)
-	}
+	trial.Needs(t, "systemd-analyze")
 	dir := t.TempDir()
 	unit := filepath.Join(dir, "doyen.service")
 	place(t, "doyen.service", unit)

@@ -200,9 +200,8 @@ func (g *group) settle() {
 	g.net.Eventually(patience, func() error {
 		leader := g.leader()
 		for _, h := range g.hosts {
-			var r agent.Readiness
-			if err := h.Get("/ready", &r); err != nil || !r.Ready {
-				return fmt.Errorf("%s is not ready: %v, %v", h.Name, r.Reasons, err)
+			if _, err := h.Ready(len(g.hosts)); err != nil {
+				return err
 			}
 			out, err := h.Run("ip", "-4", "-brief", "addr", "show", "dev", "eth0")
 			if err != nil || strings.Contains(out, floating+"/") != (h == leader) {

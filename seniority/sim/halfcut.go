@@ -33,11 +33,23 @@ func (w *World) halfCut() {
 	w.passHandOver(cut)
 	w.passWait(cut)
 	w.check.deposed(cut)
-	w.runUntil(w.now + 5*w.timing.Lease)
+	w.runUntil(w.now + tellAll*w.timing.Lease)
 	w.passHandOver(cut)
+	w.passNews(cut)
 	w.check.followed(w.check.deposed(cut), cut)
 	w.heal()
 	w.runUntil(w.now + w.settleBound())
+}
+
+// tellAll is how many leases gossip has to tell all of a leader.
+const tellAll = 5
+
+// passNews lets gossip tell all of a leader to which another has just handed over.
+func (w *World) passNews(cut *host) {
+	l := w.check.deposed(cut)
+	if end := l.status.Since + tellAll*w.timing.Lease; end > l.clock.boot(w.now) {
+		w.runUntil(w.now + end - l.clock.boot(w.now))
+	}
 }
 
 // passHandOver lets a hand-over among the others that is under way at this very

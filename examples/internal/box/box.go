@@ -16,24 +16,6 @@ import (
 	"doyen/examples/internal/trial"
 )
 
-// Needs skips a test if a tool is missing, or fails it if DOYEN_TEST_REQUIRE is 1.
-func Needs(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(t, "this test needs %s: %v", tool, err)
-		}
-	}
-}
-
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // A Box is a machine of its own, with a copy of this one's file system and its own
 // systemd; see box.sh. Nothing in it changes this machine.
 type Box struct {
@@ -47,9 +29,9 @@ type Box struct {
 // Without root or a tool New skips the test, or fails it if DOYEN_TEST_REQUIRE is 1.
 func New(t *testing.T, name string) *Box {
 	t.Helper()
-	Needs(t, "unshare", "nsenter", "ip", "systemctl", "dpkg")
+	trial.Needs(t, "unshare", "nsenter", "ip", "systemctl", "dpkg")
 	if os.Getuid() != 0 {
-		missing(t, "this test needs root, to boot systemd in namespaces")
+		trial.Missing(t, "this test needs root, to boot systemd in namespaces")
 	}
 	script, err := filepath.Abs("../internal/box/box.sh")
 	if err != nil {
@@ -79,7 +61,7 @@ func New(t *testing.T, name string) *Box {
 	if up != nil {
 		cmd.Process.Kill()
 		cmd.Wait() // until then it writes to said
-		missing(t, "this test needs a systemd that boots in namespaces: %s", said.String())
+		trial.Missing(t, "this test needs a systemd that boots in namespaces: %s", said.String())
 	}
 	return b
 }

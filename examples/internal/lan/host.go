@@ -89,6 +89,40 @@ func (h *Host) State() (s agent.State, err error) {
 	return s, err
 }
 
+// Ready checks once that the agent of this host is ready and sees this number of members,
+// itself included, and returns its state.
+func (h *Host) Ready(members int) (s agent.State, err error) {
+	var r agent.Readiness
+	if s, err = h.State(); err == nil {
+		err = h.Get("/ready", &r)
+	}
+	if err == nil && (!r.Ready || len(s.Members) != members) {
+		err = fmt.Errorf("%s is not ready: %v, %d members", h.Name, r.Reasons, len(s.Members))
+	}
+	return s, err
+}
+
+// Settled checks once that the agents of all hosts are ready and see each other, and
+// returns the host that leads. H is *Host, or a type of a test that embeds it.
+func Settled[H interface {
+	Ready(members int) (agent.State, error)
+}](hosts []H) (leader H, err error) {
+	leads := -1
+	for i, h := range hosts {
+		s, err := h.Ready(len(hosts))
+		if err != nil {
+			return leader, err
+		}
+		if s.IsLeader {
+			leads = i
+		}
+	}
+	if leads < 0 {
+		return leader, errors.New("no host leads")
+	}
+	return hosts[leads], nil
+}
+
 // Get asks the agent of this host for JSON.
 func (h *Host) Get(path string, into any) error {
 	res, err := h.client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", Port, path))

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"runtime"
 	"testing"
 	"time"
@@ -85,17 +84,9 @@ func newNamespace(t *testing.T) (ns netns.NsHandle) {
 
 func need(t *testing.T, tools []string) {
 	t.Helper()
-	missing := t.Skipf
-	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-		missing = t.Fatalf
-	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing("needs %s, which is not installed", tool)
-		}
-	}
+	trial.Needs(t, tools...)
 	if os.Geteuid() != 0 {
-		missing("needs root to make network namespaces")
+		trial.Missing(t, "this test needs root to make network namespaces")
 	}
 }
 

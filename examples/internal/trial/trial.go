@@ -1,5 +1,5 @@
-// Package trial is what tests of the examples repeat: an agent on this host, a port for a
-// program, and waiting.
+// Package trial is what tests of the examples repeat: building the agent, an agent on this
+// host, a port for a program, and waiting.
 package trial
 
 import (
@@ -8,12 +8,28 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"doyen/agent"
 	"doyen/api"
 )
+
+// Build builds the agent in a directory that goes with the test, and returns its path. It
+// needs no shared library, so that it runs in a container that has nothing else, too.
+func Build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "agent")
+	cmd := exec.Command("go", "build", "-o", path, "doyen/cmd/agent")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the agent: %v: %s", err, out)
+	}
+	return path
+}
 
 // Run runs an agent that serves HTTP until stop is called, or until the test ends. It
 // listens on loopback, and on a free port, unless c says otherwise.
