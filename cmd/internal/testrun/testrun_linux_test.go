@@ -37,12 +37,22 @@ func TestFirst(t *testing.T) {
 // TestWatchStalls stops this process for a time: from within, the machine stood still.
 func TestWatchStalls(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	longest, over := time.Duration(0), make(chan struct{})
+	longest, begun, over := time.Duration(0), make(chan struct{}, 1), make(chan struct{})
 	var err error
 	go func() {
 		defer close(over)
-		err = WatchStalls(ctx, 100*time.Millisecond, func(_ time.Time, late time.Duration) { longest = max(longest, late) })
+		err = WatchStalls(ctx, -time.Hour, func(_ time.Time, late time.Duration) { // tells of each look
+			longest = max(longest, late)
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+		})
 	}()
+	select {
+	case <-begun:
+	case <-over:
+	}
 	pid := strconv.Itoa(os.Getpid())
 	if out, err := exec.Command("sh", "-c", "kill -STOP "+pid+"; sleep 0.3; kill -CONT "+pid).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
