@@ -149,9 +149,6 @@ func checkRule(s *settings) error {
 	s.rule, ruleErr = seniority.ParseRule(s.Rule)
 	s.role, roleErr = seniority.ParseRole(s.Role)
 	faults = append(faults, ruleErr, roleErr)
-	if s.ID > seniority.MaxID {
-		faults = append(faults, fmt.Errorf("id of %d is higher than %d, the most that programs which read JSON keep exactly", s.ID, uint64(seniority.MaxID)))
-	}
 	if s.PreemptDelay < 0 {
 		faults = append(faults, fmt.Errorf("preempt-delay of %v is negative", s.PreemptDelay))
 	}
