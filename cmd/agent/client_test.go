@@ -394,6 +394,8 @@ func TestLocalCommands(t *testing.T) {
 		{[]string{"help"}, []string{"--bind-port PORT", "default: 4000", "step-down", "DOYEN_"}},
 		{[]string{"run", "--help"}, []string{"--bind-port PORT"}},
 		{[]string{"leader", "--help"}, []string{"--addr HOST[:PORT]", "DOYEN_ADDR"}},
+		{[]string{"store", "put", "--help"}, []string{"put KEY [VALUE|-]", "--fence TERM"}},
+		{[]string{"store", "watch", "-h"}, []string{"watch [PREFIX]", "--from INDEX"}},
 	} {
 		stdout, stderr, code := command(t, test.args...)
 		if code != exitOK || stderr != "" {
