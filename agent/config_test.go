@@ -96,6 +96,7 @@ func TestBadConfigIsASentenceThatNamesTheFlag(t *testing.T) {
 		`http of "a:b" has no port between`:                                     {HTTP: "a:b"},
 		`floating-ip: "10.0.0.300/24@eth0": "10.0.0.300/24" is not an address`:  {FloatingIPs: []string{"10.0.0.300/24@eth0"}},
 		"cluster of 201 bytes is longer than 200":                               {Cluster: strings.Repeat("c", 201)},
+		"name of 256 bytes is longer than 200":                                  {Name: strings.Repeat("n", 256)},
 		"seeds contain an empty entry":                                          {Seeds: []string{"a", " "}},
 		`rule "oldest" is none of`:                                              {Rule: "oldest"},
 		`role "king" is none of`:                                                {Role: "king"},

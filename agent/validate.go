@@ -102,7 +102,10 @@ func checkNames(s *settings) error {
 			faults = append(faults, fmt.Errorf("%s of %d bytes is longer than %d", f.flag, len(f.value), maxName))
 		}
 	}
-	return errors.Join(append(faults, s.gossipConfig().Check())...)
+	if len(faults) > 0 { // gossip, whose limit is higher, must not refuse the same text in a second sentence
+		return errors.Join(faults...)
+	}
+	return s.gossipConfig().Check()
 }
 
 // maxDuration bounds the durations that Timing does not: twice one of them, added to the
