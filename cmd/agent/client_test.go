@@ -226,6 +226,8 @@ func TestUnreachable(t *testing.T) {
 		{[]string{"leave", "--api-token-file", "/nonexistent"}, "--api-token-file: open /nonexistent", exitUsage},
 		{[]string{"--bind-port", "1", "leader"}, "--bind-port configures the agent", exitUsage},
 		{[]string{"liader"}, `unknown command "liader"`, exitUsage},
+		{[]string{"help", "liader"}, `unknown command "liader"`, exitUsage},
+		{[]string{"leader", "--help", "now"}, `unknown command "now"`, exitUsage},
 		{[]string{"completion", "tcsh"}, "bash, zsh or fish", exitUsage},
 		{[]string{"run", "--rule", "x"}, "--rule", exitUsage},
 		{[]string{"--rule", "x"}, "--rule", exitUsage},
