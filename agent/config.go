@@ -62,7 +62,7 @@ type Config struct {
 
 	// Rule is the order of preference: seniority or bully.
 	Rule string
-	// ID ranks this member under the bully rule; at most 2^53-1.
+	// ID ranks this member under the bully rule.
 	ID uint64
 	// Role is candidate, witness or observer.
 	Role string

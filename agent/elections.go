@@ -207,5 +207,8 @@ func (s *settings) voting() *settings {
 	e.elections, e.Elections = nil, nil
 	e.Hook, e.Health, e.FloatingIPs, e.floating, e.preempt = "", "", nil, nil, false
 	e.Run, e.run = nil, nil
+	if e.role == seniority.Candidate {
+		e.role = seniority.Witness // as membersOf shows it to the other members
+	}
 	return &e
 }

@@ -151,6 +151,18 @@ func TestMembersVoteInElectionsTheyDoNotName(t *testing.T) {
 		names := []string{"web"}
 		one := map[string]int{"m0": 1}
 		g.await(6*time.Second, "m0 leads web", func() bool { return agree(g, names, one, g.members...) })
+		for _, m := range g.members {
+			web := m.Election("web")
+			for _, info := range web.Members() {
+				want := "witness"
+				if info.Name == "m0" {
+					want = "candidate"
+				}
+				if info.Role != want || info.Name == web.State().Name && web.State().Role != want {
+					t.Errorf("%s has %s as %s of web, and itself as %s, want %s", web.State().Name, info.Name, info.Role, web.State().Role, want)
+				}
+			}
+		}
 		g.crash(g.members[1])
 		time.Sleep(5 * time.Second)
 		if !agree(g, names, one, g.members[0], g.members[2]) {

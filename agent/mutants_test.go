@@ -256,7 +256,7 @@ var mutants = []mutant{
 		[]edit{{"agent/candidacy.go", "	l.details.Keep(there)\n", ""}},
 		"./agent", "TestElectionIsForgotten"},
 	{"a role that no member can have is taken over",
-		[]edit{{"agent/placing/details.go", "|| c.Role > seniority.Observer ", ""}},
+		[]edit{{"agent/placing/details.go", " || c.Role > seniority.Observer", ""}},
 		"./agent/placing", "TestDetailsOutOfRangeAreDropped"},
 
 	// The store.

@@ -102,7 +102,7 @@ func (e *Election) State() State {
 		Addresses: slices.Clone(s.addresses), PID: os.Getpid(), Version: Version,
 		Cluster: e.cfg().Cluster, Phase: phaseNames[s.status.Phase],
 		Eligible: s.status.Eligible && e.votes(), MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
-		Reason: changeReason(&s.status), WallTime: float64(now.Wall) / 1000,
+		Reason: changeReason(&s.status), Previous: s.status.Previous, WallTime: float64(now.Wall) / 1000,
 		LeaderHeardMS: -1, JoinedSeeds: e.agent.gossip.AddedSeeds(), Findings: slices.Clone(s.findings),
 	}
 	if s.keeperPID != 0 {

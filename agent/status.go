@@ -60,6 +60,8 @@ type State struct {
 	LeaderSince *time.Time `json:"leader_since"`
 	// Reason says why the leader last changed.
 	Reason string `json:"reason,omitempty"`
+	// Previous is who led before, as far as this member has seen.
+	Previous string `json:"previous_leader,omitempty"`
 	// WallTime is this member's clock in Unix seconds when it answered.
 	WallTime float64 `json:"wall_time"`
 	// LeaderHeardMS is how long ago this member last heard its leader, in

@@ -102,7 +102,10 @@ func checkNames(s *settings) error {
 			faults = append(faults, fmt.Errorf("%s of %d bytes is longer than %d", f.flag, len(f.value), maxName))
 		}
 	}
-	return errors.Join(append(faults, s.gossipConfig().Check())...)
+	if len(faults) > 0 { // gossip, whose limit is higher, must not refuse the same text in a second sentence
+		return errors.Join(faults...)
+	}
+	return s.gossipConfig().Check()
 }
 
 // maxDuration bounds the durations that Timing does not: twice one of them, added to the
@@ -149,9 +152,6 @@ func checkRule(s *settings) error {
 	s.rule, ruleErr = seniority.ParseRule(s.Rule)
 	s.role, roleErr = seniority.ParseRole(s.Role)
 	faults = append(faults, ruleErr, roleErr)
-	if s.ID > seniority.MaxID {
-		faults = append(faults, fmt.Errorf("id of %d is higher than %d, the most that programs which read JSON keep exactly", s.ID, uint64(seniority.MaxID)))
-	}
 	if s.PreemptDelay < 0 {
 		faults = append(faults, fmt.Errorf("preempt-delay of %v is negative", s.PreemptDelay))
 	}

@@ -32,6 +32,7 @@ type Held struct {
 	Cluster  string `json:"cluster"`
 	Rule     string `json:"rule"`
 	Reason   string `json:"reason"`
+	Previous string `json:"previous_leader"`
 }
 
 // errNoHold ends a hold that has not begun.
@@ -112,7 +113,7 @@ func streamHold(lead context.Context, r *http.Request, e Election, s *stream) {
 	}
 	err := now("lead", Held{
 		Election: electionName(r.URL.Query()), Term: term, Name: state.Name, Addr: state.Addr,
-		Cluster: state.Cluster, Rule: state.Rule, Reason: state.Reason,
+		Cluster: state.Cluster, Rule: state.Rule, Reason: state.Reason, Previous: state.Previous,
 	})
 	beat := time.NewTicker(holdHeartbeat)
 	defer beat.Stop()

@@ -81,7 +81,6 @@ var (
 	errMetaLong      = errors.New("meta-long")
 	errMetaRole      = errors.New("meta-role")
 	errMetaText      = errors.New("meta-text")
-	errMetaID        = errors.New("meta-id")
 )
 
 // appendMeta appends the encoding of p to b. Name and address are not part of
@@ -213,9 +212,6 @@ func (p *Peer) set(tag byte, value []byte) error {
 	case tagStart:
 		p.Start = int64(v)
 	case tagID:
-		if v > seniority.MaxID {
-			return errMetaID
-		}
 		p.ID = v
 	case tagRole:
 		if v > uint64(seniority.Observer) {

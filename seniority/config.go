@@ -55,8 +55,6 @@ func (cfg *Config) check() error {
 		return errors.New("name is empty")
 	case cfg.Self.Incarnation == 0:
 		return errors.New("incarnation is zero")
-	case cfg.Self.ID > MaxID:
-		return fmt.Errorf("id of %d is higher than %d, the most that programs which read JSON keep exactly", cfg.Self.ID, uint64(MaxID))
 	case cfg.Rule == nil:
 		return errors.New("rule is missing")
 	case cfg.PreemptDelay < 0:

@@ -5,10 +5,6 @@ import (
 	"net/netip"
 )
 
-// MaxID is the highest ID: programs that read JSON keep whole numbers exactly
-// only up to 2^53-1, and would show two higher ones as the same.
-const MaxID = 1<<53 - 1
-
 // Role says what part a member takes in elections.
 type Role uint8
 
@@ -64,7 +60,7 @@ type Member struct {
 	// Start is when this run began, in Unix nanoseconds by the member's own
 	// wall clock. It orders only members that have no join number yet.
 	Start int64
-	// ID ranks the member under the bully rule. It is at most MaxID.
+	// ID ranks the member under the bully rule.
 	ID uint64
 	// Role limits what the member may do.
 	Role Role

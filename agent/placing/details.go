@@ -39,13 +39,13 @@ func (d Detail) Text() []byte {
 }
 
 // parse reads what another member has published, and drops what none of this
-// version could have: names, roles and ids that are out of range.
+// version could have: names and roles that are out of range.
 func parse(text []byte, valid func(name string) bool) (d Detail) {
 	if json.Unmarshal(text, &d) != nil {
 		return Detail{}
 	}
 	maps.DeleteFunc(d.Elections, func(name string, c Candidacy) bool {
-		return !valid(name) || c.Role > seniority.Observer || c.ID > seniority.MaxID
+		return !valid(name) || c.Role > seniority.Observer
 	})
 	if len(d.Elections) > MaxElections {
 		d.Elections = nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,8 +38,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if completeValue(ctx, app, args, stdout) {
 		return exitOK
 	}
+	var unknown error
+	app.CommandNotFound = func(c *cli.Context, name string) { // whose help is wanted; cli's own error exits with 3
+		hint := cmp.Or(didYouMean(name, commandNames(c.App)), "; see 'agent help'")
+		unknown = cli.Exit(fmt.Sprintf("unknown command %q%s", name, hint), exitUsage)
+	}
 	if err == nil {
 		err = app.RunContext(ctx, flagsAfterCommand(app, flagsBeforeArguments(app, args)))
+	}
+	if err == nil {
+		err = unknown
 	}
 	if err == nil {
 		return exitOK

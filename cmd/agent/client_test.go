@@ -226,6 +226,8 @@ func TestUnreachable(t *testing.T) {
 		{[]string{"leave", "--api-token-file", "/nonexistent"}, "--api-token-file: open /nonexistent", exitUsage},
 		{[]string{"--bind-port", "1", "leader"}, "--bind-port configures the agent", exitUsage},
 		{[]string{"liader"}, `unknown command "liader"`, exitUsage},
+		{[]string{"help", "liader"}, `unknown command "liader"`, exitUsage},
+		{[]string{"leader", "--help", "now"}, `unknown command "now"`, exitUsage},
 		{[]string{"completion", "tcsh"}, "bash, zsh or fish", exitUsage},
 		{[]string{"run", "--rule", "x"}, "--rule", exitUsage},
 		{[]string{"--rule", "x"}, "--rule", exitUsage},
@@ -423,6 +425,8 @@ func TestLocalCommands(t *testing.T) {
 		{[]string{"help"}, []string{"--bind-port PORT", "default: 4000", "step-down", "DOYEN_"}},
 		{[]string{"run", "--help"}, []string{"--bind-port PORT"}},
 		{[]string{"leader", "--help"}, []string{"--addr HOST[:PORT]", "DOYEN_ADDR"}},
+		{[]string{"store", "put", "--help"}, []string{"put KEY [VALUE|-]", "--fence TERM"}},
+		{[]string{"store", "watch", "-h"}, []string{"watch [PREFIX]", "--from INDEX"}},
 	} {
 		stdout, stderr, code := command(t, test.args...)
 		if code != exitOK || stderr != "" {

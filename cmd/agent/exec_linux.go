@@ -171,7 +171,8 @@ func (h *hold) environ(inherited []string) []string {
 	return append(env,
 		"DOYEN_ELECTION="+l.Election, "DOYEN_TERM="+strconv.FormatUint(l.Term, 10),
 		"DOYEN_NODE="+l.Name, "DOYEN_ADDR="+l.Addr, "DOYEN_API="+h.client.where(), "DOYEN_LEADER="+l.Name, "DOYEN_LEADER_ADDR="+l.Addr,
-		"DOYEN_CLUSTER="+l.Cluster, "DOYEN_RULE="+l.Rule, "DOYEN_REASON="+l.Reason)
+		"DOYEN_PREVIOUS_LEADER="+l.Previous, "DOYEN_CLUSTER="+l.Cluster, "DOYEN_RULE="+l.Rule, "DOYEN_REASON="+l.Reason,
+		"DOYEN_EVENT=run") // as for the command that the agent itself runs
 }
 
 // onTerminal reports whether a writer is a terminal.

@@ -336,7 +336,7 @@ func TestExec(t *testing.T) {
 	}
 
 	// With --wait it runs as soon as the member leads.
-	waiting := exec.Command(g.exe, "exec", "--addr", follower.name, "--wait", "1m", "--", "sh", "-c", "read line; echo $line $DOYEN_NODE $DOYEN_HOOK")
+	waiting := exec.Command(g.exe, "exec", "--addr", follower.name, "--wait", "1m", "--", "sh", "-c", "read line; echo $line $DOYEN_EVENT $DOYEN_NODE $DOYEN_PREVIOUS_LEADER $DOYEN_HOOK")
 	// What is a setting of an agent is none of the command's.
 	waiting.Env, waiting.Stdin = append(withoutSettings(os.Environ()), "DOYEN_HOOK=/bin/true"), strings.NewReader("now\n")
 	var out, errs bytes.Buffer
@@ -347,8 +347,8 @@ func TestExec(t *testing.T) {
 	if _, stderr, code := g.command("step-down", "--addr", leader.name); code != 0 {
 		t.Fatal(stderr)
 	}
-	if err := waiting.Wait(); err != nil || out.String() != "now "+follower.name+"\n" {
-		t.Errorf("with --wait: got %v, %q and %q, want it run by %s", err, out.String(), errs.String(), follower.name)
+	if err := waiting.Wait(); err != nil || out.String() != "now run "+follower.name+" "+leader.name+"\n" {
+		t.Errorf("with --wait: got %v, %q and %q, want it run by %s after %s", err, out.String(), errs.String(), follower.name, leader.name)
 	}
 
 	// A signal is the command's to answer.

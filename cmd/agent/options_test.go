@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -109,7 +110,7 @@ func TestEverySetting(t *testing.T) {
 		{"join", "a", func(o options) any { return o.Seeds }, []string{"a"}},
 		{"cluster", "x", func(o options) any { return o.Cluster }, "x"},
 		{"rule", "bully", func(o options) any { return o.Rule }, "bully"},
-		{"id", "9007199254740991", func(o options) any { return o.ID }, uint64(1)<<53 - 1},
+		{"id", "18446744073709551615", func(o options) any { return o.ID }, uint64(math.MaxUint64)},
 		{"role", "witness", func(o options) any { return o.Role }, "witness"},
 		{"elections", "web,mail", func(o options) any { return o.Elections }, map[string]agent.ElectionConfig{"web": {}, "mail": {}}},
 		{"placement", "together", func(o options) any { return o.Placement }, "together"},
@@ -218,7 +219,7 @@ func TestBadSettings(t *testing.T) {
 		{args: []string{"--check-interval", "-1s"}, want: "--check-interval"},
 		{args: []string{"--health-interval", "0s"}, want: "--health-interval: 0s is not longer than zero"},
 		{args: []string{"--health-timeout", "-1s"}, want: "--health-timeout: -1s is not longer than zero"},
-		{args: []string{"--id", "9007199254740992"}, want: `--id: "9007199254740992" is not a number between 0 and 9007199254740991`},
+		{args: []string{"--id", "18446744073709551616"}, want: `--id: "18446744073709551616" is not a number between 0 and 18446744073709551615`},
 		{args: []string{"--health-rise", "0"}, want: `--health-rise: "0" is not a number between 1 and 65535`},
 		{args: []string{"--health-rise", "1.5"}, want: "--health-rise"},
 		{args: []string{"--health-fall", "-1"}, want: "--health-fall"},

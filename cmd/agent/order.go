@@ -66,6 +66,9 @@ func flagsBeforeArguments(app *cli.App, args []string) []string {
 			i++
 		}
 	}
+	if slices.ContainsFunc(flags, asksForHelp) {
+		return append(slices.Clip(args[:at+1]), "--help") // cli takes an argument beside it as the name of a command
+	}
 	return slices.Concat(args[:at+1], flags, []string{"--"}, rest)
 }
 
@@ -76,7 +79,12 @@ func isFlag(command *cli.Command, arg string, others int) bool {
 	if !strings.HasPrefix(arg, "-") || arg == "-" {
 		return false
 	}
-	return command.Name != "store" || others < 2 || hasFlag(command.Flags, name) || name == "help" || name == "h"
+	return command.Name != "store" || others < 2 || hasFlag(command.Flags, name) || asksForHelp(arg)
+}
+
+func asksForHelp(arg string) bool {
+	name := flagName(arg)
+	return name == "help" || name == "h"
 }
 
 // commandAt is where in the arguments the command stands; their number if there is none.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -272,8 +273,8 @@ func setBindPort(o *options, v string) error {
 
 func setID(o *options, v string) error {
 	id, err := strconv.ParseUint(v, 10, 64)
-	if err != nil || id > seniority.MaxID {
-		return fmt.Errorf("%q is not a number between 0 and %d, the most that programs which read JSON keep exactly", v, uint64(seniority.MaxID))
+	if err != nil {
+		return fmt.Errorf("%q is not a number between 0 and %d", v, uint64(math.MaxUint64))
 	}
 	o.ID = id
 	return nil
