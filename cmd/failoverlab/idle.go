@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"doyen/agent"
+
 	"github.com/vishvananda/netlink"
 )
 
@@ -24,7 +26,7 @@ import (
 // bytes of each host, memory. Nothing observes meanwhile, so that all that a host
 // sends is its agent's.
 
-// An idle case is agents of one profile that hold the floating address.
+// An idle case is agents of one profile, with a floating address for each election.
 type idleCase struct {
 	profile   string
 	quorum    bool
@@ -141,11 +143,11 @@ func (o *options) startIdle(c *idleCase, h *host) error {
 		args = append(args, "--voters", "seeds")
 	}
 	if c.elections > 1 {
-		var names []string
-		for i := 1; i < c.elections; i++ {
-			names = append(names, fmt.Sprintf("e%d", i))
+		file := filepath.Join(o.logs, fmt.Sprintf("idle-%d.yaml", c.elections))
+		if err := os.WriteFile(file, []byte(furtherElections(c.elections-1)), 0o644); err != nil {
+			return fmt.Errorf("-logs: %w", err)
 		}
-		args = append(args, "--elections", strings.Join(names, ","), "--rebalance-delay", "1s")
+		args = append(args, "--config", file, "--rebalance-delay", "1s")
 	}
 	log, err := os.OpenFile(filepath.Join(o.logs, "idle-"+h.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -155,6 +157,16 @@ func (o *options) startIdle(c *idleCase, h *host) error {
 	cmd := exec.Command(o.agent, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	return h.start(cmd)
+}
+
+// furtherElections is what a configuration file says of n elections.
+func furtherElections(n int) string {
+	text, ip := "elections:\n", floatIP
+	for i := range n {
+		ip = ip.Next()
+		text += fmt.Sprintf("  e%d: {floating-ip: %v@eth0}\n", i+1, netip.PrefixFrom(ip, floatLen))
+	}
+	return text
 }
 
 // idleLeader waits until all agents follow one, and returns its host.
@@ -251,7 +263,7 @@ func numberIn(file, word string) (int, error) {
 func idleFlags(f *flag.FlagSet) func(*options) error {
 	idle := f.Duration("idle", 0, "instead of the scenarios, measure what agents cost at rest for so long (0: not)")
 	profiles := f.String("profiles", "lan,lan-quorum,fast-quorum", "profiles to measure at rest, comma-separated; with -quorum: in quorum mode")
-	elections := f.String("elections", "1", "numbers of elections to measure at rest, comma-separated")
+	elections := f.String("elections", "1", "numbers of elections, with an address each, to measure at rest, comma-separated")
 	return func(o *options) (err error) {
 		o.idle = *idle
 		o.idleCases, err = idleCases(*profiles, *elections)
@@ -264,8 +276,8 @@ func idleCases(profiles, elections string) (list []idleCase, err error) {
 	for _, name := range strings.Split(profiles, ",") {
 		for _, text := range strings.Split(elections, ",") {
 			n, err := strconv.Atoi(text)
-			if err != nil || n < 1 {
-				return nil, fmt.Errorf("-elections: %q is no number of elections", text)
+			if err != nil || n < 1 || n > 1+agent.MaxElections {
+				return nil, fmt.Errorf("-elections: %q is no number of elections between 1 and %d", text, 1+agent.MaxElections)
 			}
 			profile, quorum := strings.CutSuffix(name, "-quorum")
 			list = append(list, idleCase{profile: profile, quorum: quorum, elections: n})

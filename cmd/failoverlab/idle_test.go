@@ -19,8 +19,13 @@ func TestIdleCases(t *testing.T) {
 			t.Errorf("want %+v, got %+v", want[i], got[i])
 		}
 	}
-	if got, err := idleCases("lan", "0"); err == nil {
-		t.Errorf("want no cases of 0 elections, got %+v", got)
+	for _, n := range []string{"0", "130"} {
+		if got, err := idleCases("lan", n); err == nil {
+			t.Errorf("want no cases of %s elections, got %+v", n, got)
+		}
+	}
+	if got, want := furtherElections(2), "elections:\n  e1: {floating-ip: 10.77.0.101/24@eth0}\n  e2: {floating-ip: 10.77.0.102/24@eth0}\n"; got != want {
+		t.Errorf("want %q, got %q", want, got)
 	}
 }
 
