@@ -136,7 +136,7 @@ func TestStoreEvents(t *testing.T) {
 	stop()
 	w := ask(t, New(c), "GET", "/events?store=a/", header("Last-Event-ID", "8"), func(r *http.Request) { *r = *r.WithContext(ctx) })
 	body := w.Body.String()
-	if strings.Count(body, "event: store") != 1 || !strings.Contains(body, "id: 10\n") || strings.Index(body, "id: 8\n\n") < 0 {
+	if strings.Count(body, "event: store") != 1 || !strings.Contains(body, "id: 10\n") || !strings.Contains(body, "id: 8\n\n") {
 		t.Errorf("got %s", body)
 	}
 }
