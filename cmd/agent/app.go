@@ -106,6 +106,14 @@ func newApp(stdout, stderr io.Writer) (*cli.App, flagValues) {
 		c.OnUsageError = usageError
 		c.HideHelpCommand = true
 	}
+	app.Setup()
+	for i, c := range app.Commands {
+		if c.Name == "help" { // cli's own, one for all apps, becomes a command of itself when it runs
+			own := *c
+			own.HideHelp = true
+			app.Commands[i] = &own
+		}
+	}
 	return app, values
 }
 
