@@ -255,10 +255,11 @@ func (f *feed) addressChanged(u *netlink.AddrUpdate) {
 			neighbours = append(neighbours, r)
 		}
 	}
+	at := place{u.LinkIndex, u.LinkAddress.String()}
 	if len(holders)+len(neighbours) == 0 {
+		delete(f.flags, at) // what the next reader of it is told must not depend on what none was told
 		return
 	}
-	at := place{u.LinkIndex, u.LinkAddress.String()}
 	flags, there := f.flags[at]
 	if u.NewAddr {
 		f.flags[at] = u.Flags

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // TestManyAddresses holds more addresses than answers about their tables fit into the
@@ -117,6 +118,27 @@ func TestOnlyChangesThatConcernAreTold(t *testing.T) {
 		if got != step.want {
 			t.Errorf("%s: want %q to look, got %q", step.what, step.want, got)
 		}
+	}
+}
+
+// TestNewReaderOfAnAddress has an address go while no Set is about it, and come back once
+// one is again, as when a configuration takes an election away and gives it back.
+func TestNewReaderOfAnAddress(t *testing.T) {
+	f := newFeed(0)
+	addrs, err := ParseAll([]string{"10.9.8.100/24@eth0"})
+	must(t, err)
+	change := func(there bool) {
+		f.addressChanged(&netlink.AddrUpdate{LinkAddress: *ipNet(addrs[0].Prefix), LinkIndex: 2, Flags: unix.IFA_F_PERMANENT, NewAddr: there})
+	}
+	former, r := newReader(addrs), newReader(addrs)
+	f.add(former)
+	change(true)
+	f.remove(former)
+	change(false)
+	f.add(r)
+	change(true)
+	if len(r.news) == 0 {
+		t.Error("the address has become the host's own, and nothing tells")
 	}
 }
 
