@@ -230,7 +230,7 @@ func (f *feed) linkChanged(u *netlink.LinkUpdate) {
 	defer f.mu.Unlock()
 	for r := range f.readers {
 		for name, number := range r.links {
-			if name == attrs.Name || number == attrs.Index {
+			if name == attrs.Name || number == attrs.Index || slices.Contains(attrs.AltNames, name) {
 				r.tell()
 			}
 		}

@@ -3,6 +3,7 @@
 package floatingip
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -176,6 +177,12 @@ func TestOnlyInterfacesThatConcernAreTold(t *testing.T) {
 		{"another gets its name", func() error {
 			return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}})
 		}, true},
+		{"it goes", func() error { return netlink.LinkDel(link(t, "eth0")) }, true},
+		{"one comes and is up", func() error {
+			err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "other"}})
+			return errors.Join(err, netlink.LinkSetUp(link(t, "other")))
+		}, false},
+		{"it gets the name as a second one", func() error { return netlink.LinkAddAltName(link(t, "other"), "eth0") }, true},
 	} {
 		last := fmt.Sprint("step ", n) // of the changes of this step
 		host.do(func() {
