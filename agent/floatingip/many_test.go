@@ -246,6 +246,53 @@ func TestSubscriptionsAreShared(t *testing.T) {
 	}
 }
 
+// TestLinksKnowWhatTheirCallerWasTold has a feed begin to fail just before Links are told by
+// it. If only the caller, or only the Links, knew of that, the end would be told wrongly.
+func TestLinksKnowWhatTheirCallerWasTold(t *testing.T) {
+	a, _ := pair(t)
+	a.do(func() {
+		f, err := shareFeed()
+		must(t, err)
+		defer f.leave()
+		failed := false
+		for end := time.Now().Add(patience); !failed && time.Now().Before(end); {
+			called, over := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(over)
+				for !failed && !closed(called) {
+					feeds.Lock()
+					f.mu.Lock()
+					if failed = f.users == 2 && len(f.readers) == 0; failed {
+						f.err = errors.New("no sockets")
+					}
+					f.mu.Unlock()
+					feeds.Unlock()
+				}
+			}()
+			l, err := WatchLinks(nil, nil)
+			knows := l.failing
+			close(called)
+			<-over
+			l.Close()
+			if knows != (err != nil) {
+				t.Errorf("the caller is told %v, and the Links know of a failure: %v", err, knows)
+			}
+		}
+		if !failed {
+			t.Error("the feed has never begun to fail in time")
+		}
+	})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // TestTablesThatAreNamedByAnAddress tells the names of tables from those of earlier versions.
 func TestTablesThatAreNamedByAnAddress(t *testing.T) {
 	for name, want := range map[string]bool{
