@@ -124,7 +124,7 @@ func (s *Set) guardAlso(added []Address) error {
 	s.cut.Lock()
 	defer s.cut.Unlock()
 	more := gate{conn: s.gate.conn, guards: newGuards(tablePrefix, added)}
-	if err := more.install(0); err != nil {
+	if err := more.installAll(); err != nil {
 		return err
 	}
 	s.gate.use(append(s.gate.guards, more.guards...))

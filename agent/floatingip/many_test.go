@@ -54,6 +54,26 @@ func TestManyAddresses(t *testing.T) {
 	}
 }
 
+// TestNoHalfGate has the tables of the last of several addresses fail, whose name is longer
+// than the kernel takes. The others' would cut off what nothing opens again.
+func TestNoHalfGate(t *testing.T) {
+	a, _ := pair(t)
+	var list []string
+	for i := range perTransaction {
+		list = append(list, fmt.Sprintf("10.9.8.%d/24@eth0", 100+i))
+	}
+	addrs, err := ParseAll(append(list, "fd00:1111:2222:3333:4444:5555:6666:7777/64@eth0"))
+	must(t, err)
+	a.do(func() {
+		if _, err := newGate(tablePrefix+strings.Repeat("x", 220), addrs); err == nil {
+			t.Error("the kernel has taken a name that is too long")
+		}
+	})
+	if got := a.tables(); len(got) != 0 {
+		t.Errorf("want no table of a gate that could not be made, got %d", len(got))
+	}
+}
+
 // TestOnlyChangesThatConcernAreTold has addresses come, be renewed, change their form, and go:
 // the host's own, and those of two elections. In want are the Sets that have to look: a
 // has 10.9.8.100, b 10.9.8.101.
