@@ -26,7 +26,7 @@ type feed struct {
 	links     subscription[netlink.LinkUpdate]
 	addresses subscription[netlink.AddrUpdate]
 
-	mu      sync.Mutex      // for what follows; held while nothing is waited for
+	mu      sync.Mutex      // for what follows; nothing that may take long is done with it
 	handle  *netlink.Handle // nil: it could not be opened yet
 	err     error           // why the kernel cannot be asked for changes at the moment
 	readers map[*reader]bool
@@ -147,8 +147,8 @@ func (f *feed) numbered(r *reader, name string, number int) (changed bool) {
 	return changed
 }
 
-// failing is why the kernel cannot be asked for changes at the moment, or nil. The readers
-// are told each time that it was tried again.
+// failing is why the kernel cannot be asked for changes at the moment, or nil. After each
+// try to open what is missing all readers are told, so that they ask for it.
 func (f *feed) failing() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -295,7 +295,7 @@ type subscription[U any] struct {
 	done      chan struct{}
 }
 
-// open subscribes, unless that is so.
+// open subscribes, unless the subscription is open.
 func (s *subscription[U]) open() error {
 	if s.updates != nil {
 		return nil
