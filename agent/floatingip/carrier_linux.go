@@ -43,12 +43,12 @@ func WatchLinks(addrs []Address, report func(error)) (*Links, error) {
 		return nil, err
 	}
 	defer f.leave()
-	l := f.watchLinks(addrs, report)
-	return l, err
+	return f.watchLinks(addrs, report)
 }
 
-// watchLinks is WatchLinks with this feed, of which the Links take a share.
-func (f *feed) watchLinks(addrs []Address, report func(error)) *Links {
+// watchLinks is WatchLinks with this feed, of which the Links take a share. The Links go by
+// the error that it returns: whether it has ended is what they report next.
+func (f *feed) watchLinks(addrs []Address, report func(error)) (*Links, error) {
 	l := &Links{
 		addrs: addrs, report: report, done: make(chan struct{}),
 		changed: make(chan struct{}, 1), looked: make(chan struct{}), exited: make(chan struct{}),
@@ -63,9 +63,10 @@ func (f *feed) watchLinks(addrs []Address, report func(error)) *Links {
 	}
 	f.share()
 	f.add(l.reader)
-	l.failing = f.failing() != nil
+	err := f.failing()
+	l.failing = err != nil
 	go l.run()
-	return l
+	return l, err
 }
 
 // Wait waits for the first look at the interfaces.

@@ -11,7 +11,7 @@ import (
 // put and announced. The others are not touched. The caller has the locks of all, and
 // has called Begin. After an error Take tries again.
 func (s *Set) Change(addrs []Address) error {
-	links := s.feed.watchLinks(addrs, nil)
+	links, _ := s.feed.watchLinks(addrs, nil) // as in openSockets
 	if err := s.change(addrs); err != nil {
 		links.Close()
 		return fmt.Errorf("changing the floating addresses: %w", err)
@@ -124,7 +124,7 @@ func (s *Set) guardAlso(added []Address) error {
 	s.cut.Lock()
 	defer s.cut.Unlock()
 	more := gate{conn: s.gate.conn, guards: newGuards(tablePrefix, added)}
-	if err := more.install(0); err != nil {
+	if err := more.installAll(); err != nil {
 		return err
 	}
 	s.gate.use(append(s.gate.guards, more.guards...))

@@ -26,7 +26,7 @@ type feed struct {
 	links     subscription[netlink.LinkUpdate]
 	addresses subscription[netlink.AddrUpdate]
 
-	mu      sync.Mutex      // for what follows; held while nothing is waited for
+	mu      sync.Mutex      // for what follows; nothing that may take long is done with it
 	handle  *netlink.Handle // nil: it could not be opened yet
 	err     error           // why the kernel cannot be asked for changes at the moment
 	readers map[*reader]bool
@@ -147,8 +147,8 @@ func (f *feed) numbered(r *reader, name string, number int) (changed bool) {
 	return changed
 }
 
-// failing is why the kernel cannot be asked for changes at the moment, or nil. The readers
-// are told each time that it was tried again.
+// failing is why the kernel cannot be asked for changes at the moment, or nil. After each
+// try to open what is missing all readers are told, so that they ask for it.
 func (f *feed) failing() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -230,7 +230,7 @@ func (f *feed) linkChanged(u *netlink.LinkUpdate) {
 	defer f.mu.Unlock()
 	for r := range f.readers {
 		for name, number := range r.links {
-			if name == attrs.Name || number == attrs.Index {
+			if name == attrs.Name || number == attrs.Index || slices.Contains(attrs.AltNames, name) {
 				r.tell()
 			}
 		}
@@ -255,10 +255,11 @@ func (f *feed) addressChanged(u *netlink.AddrUpdate) {
 			neighbours = append(neighbours, r)
 		}
 	}
+	at := place{u.LinkIndex, u.LinkAddress.String()}
 	if len(holders)+len(neighbours) == 0 {
+		delete(f.flags, at) // what the next reader of it is told must not depend on what none was told
 		return
 	}
-	at := place{u.LinkIndex, u.LinkAddress.String()}
 	flags, there := f.flags[at]
 	if u.NewAddr {
 		f.flags[at] = u.Flags
@@ -294,7 +295,7 @@ type subscription[U any] struct {
 	done      chan struct{}
 }
 
-// open subscribes, unless that is so.
+// open subscribes, unless the subscription is open.
 func (s *subscription[U]) open() error {
 	if s.updates != nil {
 		return nil

@@ -53,10 +53,20 @@ func newGate(prefix string, addrs []Address) (*gate, error) {
 		return nil, errors.Join(err, conn.CloseLasting())
 	}
 	g.use(newGuards(prefix, addrs))
-	if err := g.install(0); err != nil {
+	if err := g.installAll(); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
+}
+
+// installAll installs all tables, shut, or with an error none: nothing would open those
+// that are there already.
+func (g *gate) installAll() error {
+	err := g.install(0)
+	if err != nil {
+		_ = g.takeAway(g.guards) // what fails here as well is not there
+	}
+	return err
 }
 
 // use makes these the guards of the gate. Their tables are there or to be installed.

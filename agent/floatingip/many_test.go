@@ -3,6 +3,7 @@
 package floatingip
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // TestManyAddresses holds more addresses than answers about their tables fit into the
@@ -49,6 +51,26 @@ func TestManyAddresses(t *testing.T) {
 	must(t, s.Close())
 	if got := a.tables(); len(got) != 0 {
 		t.Errorf("want no table after Close, got %v", got)
+	}
+}
+
+// TestNoHalfGate has the tables of the last of several addresses fail, whose name is longer
+// than the kernel takes. The others' would cut off what nothing opens again.
+func TestNoHalfGate(t *testing.T) {
+	a, _ := pair(t)
+	var list []string
+	for i := range perTransaction {
+		list = append(list, fmt.Sprintf("10.9.8.%d/24@eth0", 100+i))
+	}
+	addrs, err := ParseAll(append(list, "fd00:1111:2222:3333:4444:5555:6666:7777/64@eth0"))
+	must(t, err)
+	a.do(func() {
+		if _, err := newGate(tablePrefix+strings.Repeat("x", 220), addrs); err == nil {
+			t.Error("the kernel has taken a name that is too long")
+		}
+	})
+	if got := a.tables(); len(got) != 0 {
+		t.Errorf("want no table of a gate that could not be made, got %d", len(got))
 	}
 }
 
@@ -120,6 +142,27 @@ func TestOnlyChangesThatConcernAreTold(t *testing.T) {
 	}
 }
 
+// TestNewReaderOfAnAddress has an address go while no Set is about it, and come back once
+// one is again, as when a configuration takes an election away and gives it back.
+func TestNewReaderOfAnAddress(t *testing.T) {
+	f := newFeed(0)
+	addrs, err := ParseAll([]string{"10.9.8.100/24@eth0"})
+	must(t, err)
+	change := func(there bool) {
+		f.addressChanged(&netlink.AddrUpdate{LinkAddress: *ipNet(addrs[0].Prefix), LinkIndex: 2, Flags: unix.IFA_F_PERMANENT, NewAddr: there})
+	}
+	former, r := newReader(addrs), newReader(addrs)
+	f.add(former)
+	change(true)
+	f.remove(former)
+	change(false)
+	f.add(r)
+	change(true)
+	if len(r.news) == 0 {
+		t.Error("the address has become the host's own, and nothing tells")
+	}
+}
+
 // TestOnlyInterfacesThatConcernAreTold has other interfaces come and go, and the own one
 // lose its name and get it back.
 func TestOnlyInterfacesThatConcernAreTold(t *testing.T) {
@@ -154,6 +197,12 @@ func TestOnlyInterfacesThatConcernAreTold(t *testing.T) {
 		{"another gets its name", func() error {
 			return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}})
 		}, true},
+		{"it goes", func() error { return netlink.LinkDel(link(t, "eth0")) }, true},
+		{"one comes and is up", func() error {
+			err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "other"}})
+			return errors.Join(err, netlink.LinkSetUp(link(t, "other")))
+		}, false},
+		{"it gets the name as a second one", func() error { return netlink.LinkAddAltName(link(t, "other"), "eth0") }, true},
 	} {
 		last := fmt.Sprint("step ", n) // of the changes of this step
 		host.do(func() {
@@ -214,6 +263,53 @@ func TestSubscriptionsAreShared(t *testing.T) {
 	})
 	if groups != 2 || route != 3 {
 		t.Errorf("want a subscription to addresses, one to interfaces and a socket for requests, got %d and %d", groups, route-groups)
+	}
+}
+
+// TestLinksKnowWhatTheirCallerWasTold has a feed begin to fail just before Links are told by
+// it. If only the caller, or only the Links, knew of that, the end would be told wrongly.
+func TestLinksKnowWhatTheirCallerWasTold(t *testing.T) {
+	a, _ := pair(t)
+	a.do(func() {
+		f, err := shareFeed()
+		must(t, err)
+		defer f.leave()
+		failed := false
+		for end := time.Now().Add(patience); !failed && time.Now().Before(end); {
+			called, over := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(over)
+				for !failed && !closed(called) {
+					feeds.Lock()
+					f.mu.Lock()
+					if failed = f.users == 2 && len(f.readers) == 0; failed {
+						f.err = errors.New("no sockets")
+					}
+					f.mu.Unlock()
+					feeds.Unlock()
+				}
+			}()
+			l, err := WatchLinks(nil, nil)
+			knows := l.failing
+			close(called)
+			<-over
+			l.Close()
+			if knows != (err != nil) {
+				t.Errorf("the caller is told %v, and the Links know of a failure: %v", err, knows)
+			}
+		}
+		if !failed {
+			t.Error("the feed has never begun to fail in time")
+		}
+	})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

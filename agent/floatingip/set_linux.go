@@ -151,7 +151,7 @@ func (s *Set) openSockets() (err error) {
 		return err
 	}
 	// The agent watches the same interfaces, and says when it cannot.
-	s.links = s.feed.watchLinks(s.cfg.Addresses, nil)
+	s.links, _ = s.feed.watchLinks(s.cfg.Addresses, nil)
 	return nil
 }
 

@@ -381,12 +381,16 @@ func TestWatch(t *testing.T) {
 }
 
 // A watch of the store goes on after the last id that it has read, also if that came
-// without a change; and ends if what it reads is no change.
+// without a change; not after that of a change which is cut short, as when the agent dies
+// while it writes. It ends if what it reads is no change.
 func TestStoreWatchAsksFromTheLastID(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	streams := []string{
 		"retry: 2000\n\nid: 7\n\n: still here\n\n",
 		"id: 7\n\nevent: store\nid: 9\ndata: {\"term\":3,\"index\":9,\"op\":\"put\",\"key\":\"a\",\"size\":1}\n\n",
+		"id: 9\n\nevent: store\nid: 10\n",
+		"id: 9\n\nevent: store\nid: 1",
+		"id: 9\n\nevent: store\nid: 10\ndata: {\"term\":3,\"ind",
 	}
 	var asked []string
 	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -400,7 +404,7 @@ func TestStoreWatchAsksFromTheLastID(t *testing.T) {
 	}))
 	var out, errs bytes.Buffer
 	code := run(ctx, []string{"agent", "store", "watch", "--addr", addr}, &out, &errs)
-	if got := strings.Join(asked, " "); code != exitFailed || got != " 7 9" || out.String() != "(3, 9) put a  1 byte\n" {
+	if got := strings.Join(asked, " "); code != exitFailed || got != " 7 9 9 9 9" || out.String() != "(3, 9) put a  1 byte\n" {
 		t.Errorf("got exit %d, asked after %q, printed %q and said %q", code, got, out.String(), errs.String())
 	}
 	garbage := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "event: store\ndata: x\n\n") }))

@@ -131,21 +131,31 @@ func (h heard) Read(b []byte) (int, error) {
 
 // readEvents reads server-sent events and gives each to handle: its name and
 // its data, which is one line of JSON. It returns the last id. Comments and other fields
-// are skipped.
+// are skipped, and so is an event whose end, an empty line, is missing: its id does not
+// count either, so that the next stream brings it whole.
 func readEvents(r io.Reader, handle func(kind string, data json.RawMessage) error) (last string, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxEvent)
-	var kind string
+	var kind, id, data string
 	for lines.Scan() {
 		switch name, value, _ := strings.Cut(lines.Text(), ": "); name {
 		case "event":
 			kind = value
 		case "id":
-			last = value
+			id = value
 		case "data":
-			if err := handle(kind, json.RawMessage(value)); err != nil {
-				return last, err
+			data = value
+		case "":
+			if lines.Text() != "" {
+				continue // a comment
 			}
+			last = cmp.Or(id, last)
+			if data != "" {
+				if err := handle(kind, json.RawMessage(data)); err != nil {
+					return last, err
+				}
+			}
+			kind, id, data = "", "", ""
 		}
 	}
 	return last, lines.Err()
