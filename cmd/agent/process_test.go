@@ -372,8 +372,10 @@ func (g *group) eventuallyEvent(prefix string) {
 	})
 }
 
+// poll waits until something holds. It looks seldom enough that the agents asked, which go
+// before other programs, leave the processors to those of other tests.
 func poll(holds func() bool) bool {
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(25 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
