@@ -11,8 +11,8 @@ import (
 // put and announced. The others are not touched. The caller has the locks of all, and
 // has called Begin. After an error Take tries again.
 func (s *Set) Change(addrs []Address) error {
-	links, _ := s.feed.watchLinks(addrs, nil) // as in openSockets
-	if err := s.change(addrs); err != nil {
+	links, err := s.change(addrs)
+	if err != nil {
 		links.Close()
 		return fmt.Errorf("changing the floating addresses: %w", err)
 	}
@@ -24,9 +24,19 @@ func (s *Set) Change(addrs []Address) error {
 	return nil
 }
 
-func (s *Set) change(addrs []Address) error {
+// change returns what watches the interfaces of the addresses; nil: the Set is closed.
+func (s *Set) change(addrs []Address) (*Links, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		return nil, errors.New("they have been closed")
+	}
+	links, _ := s.feed.watchLinks(addrs, nil) // as in openSockets
+	return links, s.changeTo(addrs)
+}
+
+// changeTo does the rest of change. The caller holds mu.
+func (s *Set) changeTo(addrs []Address) error {
 	among := func(list []Address) func(Address) bool {
 		return func(a Address) bool { return slices.Contains(list, a) }
 	}

@@ -310,3 +310,16 @@ func TestDropShutsTheGate(t *testing.T) {
 		t.Errorf("want every gate shut after Drop, got %d elements", got)
 	}
 }
+
+// A change that comes after the end is refused, and leaves no table behind.
+func TestChangeAfterClose(t *testing.T) {
+	a, _ := pair(t)
+	s := a.run("a")
+	must(t, s.Close())
+	if err := s.Change(s.cfg.Addresses); err == nil {
+		t.Error("a Set that is closed has changed its addresses")
+	}
+	if got := a.tables(); len(got) != 0 {
+		t.Errorf("want no table, got %v", got)
+	}
+}

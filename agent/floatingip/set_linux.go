@@ -37,6 +37,7 @@ type Set struct {
 	net       ifaces
 	announcer *announcer
 	begun     bool
+	over      bool              // Close was called
 	own       map[string]string // the addresses that are the host's own: where
 	restored  time.Duration     // when addresses were last put back
 	expires   time.Duration     // when the lifetimes that were given last end
@@ -303,6 +304,7 @@ func (s *Set) Announce() {
 func (s *Set) Close() error {
 	s.closing.Do(func() {
 		s.mu.Lock()
+		s.over = true
 		var err error
 		if s.begun {
 			err = s.drop()
