@@ -274,21 +274,21 @@ func (a *api) storeEvents(w http.ResponseWriter, r *http.Request, s *stream) {
 	if kept == nil {
 		return
 	}
-	next := kept.State().Index + 1
-	if !kept.State().Voter {
-		all, _, err := kept.Log(r.Context(), 0)
-		if err == nil && len(all) > 0 {
-			next = all[len(all)-1].Index + 1
-		}
+	var next uint64 // 0: from now on
+	if st := kept.State(); st.Voter {
+		next = st.Index + 1
 	}
 	if last, given, _ := lastEvent(r); given { // checked before the stream began
 		next = last + 1
 	}
-	if s.write(fmt.Appendf(nil, "id: %d\n\n", next-1)) != nil {
+	if next > 0 && s.begins(next) != nil {
 		return
 	}
 	a.followStore(r.Context(), s, kept, next, r.URL.Query().Get("store"))
 }
+
+// begins says from which index on changes are told, by the id before it.
+func (s *stream) begins(next uint64) error { return s.write(fmt.Appendf(nil, "id: %d\n\n", next-1)) }
 
 // lastEvent reads the index after which a stream of changes is to begin, if one is given.
 func lastEvent(r *http.Request) (index uint64, given bool, err error) {
@@ -307,6 +307,16 @@ func (a *api) followStore(ctx context.Context, s *stream, kept Store, next uint6
 	defer quiet.Stop()
 	for {
 		all, more, err := kept.Log(ctx, next)
+		if next == 0 && err == nil { // a member that keeps no copy knows now which is the last
+			next = 1
+			if len(all) > 0 {
+				next = all[len(all)-1].Index + 1
+			}
+			if s.begins(next) != nil {
+				return
+			}
+			continue
+		}
 		for i := range all {
 			next = all[i].Index + 1
 			if all[i].Error == "" && strings.HasPrefix(all[i].Key, prefix) && s.change(&all[i]) != nil {

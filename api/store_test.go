@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"doyen/agent/store"
 )
@@ -139,6 +141,42 @@ func TestStoreEvents(t *testing.T) {
 	if strings.Count(body, "event: store") != 1 || !strings.Contains(body, "id: 10\n") || !strings.Contains(body, "id: 8\n\n") {
 		t.Errorf("got %s", body)
 	}
+}
+
+// remoteStore is the store as a member knows it that keeps no copy. It cannot be asked at
+// first; after that a change comes while its log is followed.
+type remoteStore struct {
+	fakeStore
+	asked int
+}
+
+func (r *remoteStore) State() store.State { return store.State{} }
+
+func (r *remoteStore) Log(ctx context.Context, from uint64) ([]store.Change, <-chan struct{}, error) {
+	if r.asked++; r.asked == 1 {
+		return nil, nil, &store.Error{Kind: store.Unavailable, Text: "there is no leader"}
+	}
+	all, _, err := r.fakeStore.Log(ctx, from)
+	if r.asked > 3 && from <= 12 {
+		all = append(all, store.Change{Term: 8, Index: 12, Op: "put", Key: "a/new"})
+	}
+	return all, nil, err
+}
+
+// A member that keeps no copy and has no leader to ask tells of what changes once it has
+// one, not of all that there is.
+func TestStoreEventsWithoutALeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := quiet(newFake())
+		c.Store = &remoteStore{}
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(10*storePoll, stop)
+		w := ask(t, New(c), "GET", "/events?store=a/", func(r *http.Request) { *r = *r.WithContext(ctx) })
+		body := w.Body.String()
+		if strings.Count(body, "event: store") != 1 || !strings.Contains(body, "id: 12\n") || !strings.Contains(body, "id: 11\n\n") {
+			t.Errorf("got %s", body)
+		}
+	})
 }
 
 // A change whose conditions cannot all be kept is refused, and not made without them.
