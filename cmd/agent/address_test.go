@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"doyen/agent"
+	"doyen/cmd/internal/testrun"
 )
 
 // floatingFlag is the floating address as --floating-ip takes it.
@@ -20,14 +22,21 @@ func (h *host) answers() bool {
 	return h.run("curl", "-s", "-m", "2", "http://"+floating+":4000/ping") == "OK"
 }
 
-// run runs a command on a host and returns what it prints, or why it failed.
+// run runs a command on a host, scheduled as the agents are, and returns what it prints, or
+// why it failed.
 func (h *host) run(args ...string) string {
 	line := append(slices.Clone(h.within), args...)
-	out, err := exec.Command(line[0], line[1:]...).CombinedOutput()
-	if err != nil {
-		return fmt.Sprintf("%v: %s", err, out)
+	cmd := exec.Command(line[0], line[1:]...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := testrun.First(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
 	}
-	return string(out)
+	if err != nil {
+		return fmt.Sprintf("%v: %s", err, &out)
+	}
+	return out.String()
 }
 
 // addresses lists the IPv4 addresses of eth0, as ADDR/LEN.

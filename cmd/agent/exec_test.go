@@ -341,7 +341,7 @@ func TestExec(t *testing.T) {
 	waiting.Env, waiting.Stdin = append(withoutSettings(os.Environ()), "DOYEN_HOOK=/bin/true"), strings.NewReader("now\n")
 	var out, errs bytes.Buffer
 	waiting.Stdout, waiting.Stderr = &out, &errs
-	if err := waiting.Start(); err != nil {
+	if err := testrun.First(waiting.Start); err != nil {
 		t.Fatal(err)
 	}
 	if _, stderr, code := g.command("step-down", "--addr", leader.name); code != 0 {
@@ -355,7 +355,7 @@ func TestExec(t *testing.T) {
 	ready := filepath.Join(g.dir, "ready")
 	told := exec.Command(g.exe, "exec", "--addr", follower.name, "--", "sh", "-c", `trap "exit 5" TERM; : >"$0"; while :; do sleep 0.05; done`, ready)
 	told.Env = withoutSettings(os.Environ())
-	if err := told.Start(); err != nil {
+	if err := testrun.First(told.Start); err != nil {
 		t.Fatal(err)
 	}
 	g.eventually(func() error { _, err := os.Stat(ready); return err })

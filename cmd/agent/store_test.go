@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"doyen/agent/store"
+	"doyen/cmd/internal/testrun"
 )
 
 // storeGroup is a group whose voters keep a store.
@@ -363,7 +364,7 @@ func TestStoreWatchGoesOn(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	watch := exec.CommandContext(ctx, g.exe, "store", "watch", "config/", "--addr", watched.name, "--json")
 	watch.Stdout, watch.Stderr, watch.Env = &out, &errs, withoutSettings(os.Environ())
-	if err := watch.Start(); err != nil {
+	if err := testrun.First(watch.Start); err != nil {
 		t.Fatal(err)
 	}
 	var want []string
