@@ -62,7 +62,7 @@ type Config struct {
 
 	// Rule is the order of preference: seniority or bully.
 	Rule string
-	// ID ranks this member under the bully rule.
+	// ID ranks this member under the bully rule: any number, 0 by default.
 	ID uint64
 	// Role is candidate, witness or observer.
 	Role string

@@ -91,22 +91,19 @@ func (l *loop) lookWhenDue() {
 // look feeds the whole membership as gossip believes it to be now.
 func (l *loop) look() {
 	l.lookAt, l.looked = 0, l.agent.cfg.now().Boot
+	l.lookFor(slices.Clone(l.elections)...)
+	l.knowElections()
+}
+
+// lookFor is look for some elections: of those that share an interface each asks for itself.
+func (l *loop) lookFor(elections ...*election) {
 	l.view = l.agent.gossip.View()
 	l.readDetails()
 	l.batch(func() {
-		for _, e := range slices.Clone(l.elections) {
+		for _, e := range elections {
 			e.look()
 		}
 	})
-	l.knowElections()
-	l.replace = true
-}
-
-// lookFor is look for one election alone: each that shares an interface asks for it.
-func (l *loop) lookFor(e *election) {
-	l.view = l.agent.gossip.View()
-	l.readDetails()
-	l.batch(e.look)
 	l.replace = true
 }
 
