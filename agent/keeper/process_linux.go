@@ -113,15 +113,19 @@ func (p *process) greet(cfg *Config, places []*place) error {
 	buf := make([]byte, maxMessage)
 	shared := *cfg
 	shared.Elections = nil
-	err := p.ask(&message{Config: &shared, Places: len(places)}, buf)
-	for i := 0; err == nil && i < len(places); i++ {
-		err = p.ask(&message{Place: places[i]}, buf)
+	if err := p.ask(&message{Config: &shared, Places: len(places)}, buf, "; main must call keeper.Init first"); err != nil {
+		return err
 	}
-	return err
+	for _, place := range places {
+		if err := p.ask(&message{Place: place}, buf, " for the election "+place.Election.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// ask writes a message and waits for the answer.
-func (p *process) ask(m *message, buf []byte) error {
+// ask writes a message and waits for the answer. about is what to add if none comes.
+func (p *process) ask(m *message, buf []byte, about string) error {
 	p.socket.SetDeadline(time.Now().Add(helloLimit))
 	var answer Report
 	err := p.write(m)
@@ -130,9 +134,9 @@ func (p *process) ask(m *message, buf []byte) error {
 	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		return errors.New("it ended before it answered; main must call keeper.Init first")
+		return errors.New("it ended before it answered" + about)
 	case err != nil:
-		return fmt.Errorf("it does not answer; main must call keeper.Init first: %w", err)
+		return fmt.Errorf("it does not answer%s: %w", about, err)
 	}
 	if answer.Err != "" {
 		return errors.New(answer.Err)

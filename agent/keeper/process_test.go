@@ -92,6 +92,10 @@ func TestKeeperStartsAsLongAsItGoesOn(t *testing.T) {
 	if err := k.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
+	helloLimit = slowStart / 10
+	if _, err := Start(cfg); err == nil || !strings.Contains(err.Error(), "does not answer for the election e") {
+		t.Errorf("a keeper that takes too long for one election: want it named, got %v", err)
+	}
 }
 
 // A keeper process that holds much does not collect garbage all the time.
