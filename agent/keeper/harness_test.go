@@ -42,10 +42,14 @@ func TestMain(m *testing.M) {
 // has said a word.
 const diesAtOnce = "DOYEN_TEST_KEEPER_DIES"
 
-// slowAddresses are addresses of a keeper process that take slowStart to be prepared, and
-// nothing else.
+// slowAddresses are addresses of a keeper process that take as long to be prepared as
+// startsSlowly says, and nothing else.
 func slowAddresses(Config, Election, func() bool, func(floatingip.Event)) (*Addresses, error) {
-	time.Sleep(slowStart)
+	pause, err := time.ParseDuration(os.Getenv(startsSlowly))
+	if err != nil {
+		return nil, err
+	}
+	time.Sleep(pause)
 	nothing := func() error { return nil }
 	until := func(time.Duration) error { return nil }
 	return &Addresses{
@@ -53,8 +57,6 @@ func slowAddresses(Config, Election, func() bool, func(floatingip.Event)) (*Addr
 		Cut: nothing, Drop: nothing, Change: func([]string) error { return nil }, Close: nothing,
 	}, nil
 }
-
-const slowStart = 500 * ms
 
 // startsSlowly is the variable that gives a keeper process of a test slowAddresses.
 const startsSlowly = "DOYEN_TEST_KEEPER_STARTS_SLOWLY"

@@ -76,8 +76,8 @@ func TestKeeperDiesWhileStarting(t *testing.T) {
 // A keeper with many elections may take longer to start than it may for one step.
 func TestKeeperStartsAsLongAsItGoesOn(t *testing.T) {
 	cfg := newStage(t, "exit 0").cfg
-	t.Setenv(startsSlowly, "1")
-	const many = 10
+	const many, slowStart = 10, 500 * ms
+	t.Setenv(startsSlowly, slowStart.String())
 	for i := range many {
 		cfg.Elections = append(cfg.Elections, Election{
 			Name: fmt.Sprint("e", i), Rule: "seniority", CheckInterval: -1, Addresses: []string{fmt.Sprintf("192.0.2.%d/24@eth0", i+1)},
@@ -92,7 +92,8 @@ func TestKeeperStartsAsLongAsItGoesOn(t *testing.T) {
 	if err := k.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	helloLimit = slowStart / 10
+	t.Setenv(startsSlowly, "1h")
+	helloLimit = 5 * time.Second // for the process to start, too
 	if _, err := Start(cfg); err == nil || !strings.Contains(err.Error(), "does not answer for the election e") {
 		t.Errorf("a keeper that takes too long for one election: want it named, got %v", err)
 	}
