@@ -170,6 +170,9 @@ var mutants = []mutant{
 	{"a keeper that needs more memory than some collects all the time",
 		[]edit{{"agent/keeper/main_linux.go", "debug.SetGCPercent(50)", "debug.SetGCPercent(50)\n	debug.SetMemoryLimit(12 << 20)"}},
 		"./agent/keeper", "TestKeeperCollectsSeldom"},
+	{"a keeper waits in a loop for its own threads while it starts",
+		[]edit{{"agent/keeper/main_linux.go", "runtime.GOMAXPROCS(1)", "runtime.GOMAXPROCS(2)"}},
+		"./agent/keeper", "TestKeeperInRealTimeStartsAtOnce"},
 	// The agent's loop.
 	{"messages decided before a pause are sent after it",
 		[]edit{{"agent/effects.go", "if durable && !e.late(now) {", "if durable {"}},

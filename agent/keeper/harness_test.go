@@ -77,6 +77,15 @@ func appendLine(path, line string) {
 	fmt.Fprintln(f, line)
 }
 
+// cannotRun skips the test for a reason, or fails it where it is required.
+func cannotRun(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
 // limit is how long tests wait for what must happen.
 const limit = 60 * time.Second
 

@@ -21,10 +21,7 @@ import (
 func asStranger(t *testing.T, f func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
-			t.Fatal("needs root to become another user")
-		}
-		t.Skip("needs root to become another user")
+		cannotRun(t, "needs root to become another user")
 	}
 	done := make(chan struct{})
 	go func() {

@@ -46,6 +46,7 @@ func serve(tools Tools) error {
 	var teller sync.WaitGroup
 	teller.Go(func() { tell(socket, n) })
 	debug.FreeOSMemory()
+	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
 	n.run(gone)
 	for run := range n.healthRuns {
 		if err := hook.SweepHealth(run); err != nil {
@@ -104,9 +105,11 @@ func surviveSignals() {
 }
 
 // staySmall trades the collector's speed for memory. It sets no limit: a process that
-// needs more collects all the time, and is late with everything.
+// needs more collects all the time, and is late with everything. It starts on one
+// processor, since [debug.FreeOSMemory] waits in a loop for threads that sweep: in real
+// time, on a processor that both share, for as long as sched_rr_timeslice_ms (100 ms).
 func staySmall() {
-	runtime.GOMAXPROCS(2)
+	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(50)
 }
 

@@ -4,6 +4,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"doyen/agent/clock"
 )
@@ -120,6 +123,60 @@ func TestKeeperCollectsSeldom(t *testing.T) {
 }
 
 var used []byte
+
+// A keeper that is scheduled in real time, on a host with one processor, does not use it
+// up while it starts: no thread of it waits in a loop for one that cannot run meanwhile.
+func TestKeeperInRealTimeStartsAtOnce(t *testing.T) {
+	s := newStage(t, "exit 0")
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		t.Fatal(err)
+	}
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if all.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0); err != nil {
+		cannotRun(t, fmt.Sprintf("needs to be scheduled in real time: %v", err))
+	}
+	for range 8 {
+		k, err := Start(s.cfg) // from this thread, so that the keeper is scheduled alike
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &rig{Keeper: k, s: s}
+		r.until("the release at start", func(r Report) bool { return r.StartupDone })
+		took := processorTime(t, r.PID())
+		r.close()
+		const slice = 100 * ms // sched_rr_timeslice_ms; a start takes up to 30
+		if took >= slice {
+			t.Errorf("the keeper has used the processor for %v, want less than a slice, %v", took, slice)
+		}
+	}
+}
+
+// processorTime is what a process has used, of user and system together (proc_pid_stat(5)).
+func processorTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	user, err1 := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	const tick = 10 * ms // USER_HZ is 100
+	return time.Duration(user+system) * tick
+}
 
 func TestAgentKilled(t *testing.T) {
 	s := newStage(t, `[ $DOYEN_EVENT$DOYEN_TERM = release1 ] && echo "released" >>$D/log; exit 0`)

@@ -51,6 +51,11 @@ func TestMain(m *testing.M) {
 	}
 	// A program built with the race detector sleeps for a second before it exits, by default.
 	os.Setenv("GORACE", "atexit_sleep_ms=10 "+os.Getenv("GORACE"))
+	if len(buildFlags) > 0 {
+		// With the race detector it starts with fifteen collections. While one goes on, threads
+		// wait in a loop for others: in real time, beside agents in real time, for whole slices.
+		os.Setenv("GOGC", cmp.Or(os.Getenv("GOGC"), "1600"))
+	}
 	// A test mostly waits. On two cores three leave room for each other; a given flag
 	// overrides it.
 	flag.Set("test.parallel", "3")
