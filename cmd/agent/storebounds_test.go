@@ -30,6 +30,7 @@ func TestStoreIsBounded(t *testing.T) {
 	t.Parallel()
 	g := newStoreGroup(t, 1)
 	n := g.nodes[0]
+	n.env = append(n.env, "GOGC=50") // the agent's own, not that of TestMain
 	n.start()
 	g.must(n, "put", "k", "text")
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}

@@ -17,6 +17,7 @@ import (
 // most, with agents and with keepalived.
 func TestShortForm(t *testing.T) {
 	program, agent, dir := theLab(t, "takes two minutes and needs keepalived")
+	besideOthers(t)
 	const subjects = "doyen-fast,doyen-fast-quorum,keepalived"
 	const scenarios = "stop,kill-agent,kill-all,freeze-all,host-death,link-cut,leader-isolated"
 	out := filepath.Join(dir, "report.json")

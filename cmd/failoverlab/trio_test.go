@@ -68,20 +68,22 @@ note end
 // onTrio runs rounds of a test in a sandbox, so that, however it ends, no
 // process is left. RELEASE_TAKES in env is how many seconds a release takes.
 func onTrio(t *testing.T, round func(l *trio, number int), env ...string) {
-	if *quorumRounds == 0 {
+	rounds := *quorumRounds
+	if rounds == 0 {
 		if os.Getenv("DOYEN_TEST_REQUIRE") != "1" {
 			t.Skip("takes half a minute of real time: -quorum.rounds runs it")
 		}
-		*quorumRounds = 2
+		rounds = 2
 	}
 	needRoot(t)
+	besideOthers(t)
 	if !inSandbox() {
 		againInSandbox(t, "quorum.")
 		return
 	}
 	l := newTrio(t, env...)
 	l.build()
-	for number := range *quorumRounds {
+	for number := range rounds {
 		l.startRound()
 		round(l, number)
 		l.checkRound()
