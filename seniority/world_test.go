@@ -245,6 +245,7 @@ func (w *world) step(h *host, in Input) Reason {
 // the sender.
 func (w *world) route(h *host, m Message) {
 	w.sent(&m)
+	m = overWire(m)
 	if m.To == "" {
 		m.Gossiped = true
 		for _, o := range w.hosts {
@@ -255,6 +256,15 @@ func (w *world) route(h *host, m Message) {
 		return
 	}
 	w.forward(m, m.To, w.latency)
+}
+
+// overWire returns a message as its receiver reads it.
+func overWire(m Message) Message {
+	read, err := ParseMessage(AppendMessage(nil, &m))
+	if err != nil {
+		panic(fmt.Sprintf("%s sends what cannot be read: %v: %s", m.From, err, showMessage(&m)))
+	}
+	return read
 }
 
 func (w *world) forward(m Message, to string, delay time.Duration) {

@@ -74,6 +74,7 @@ type World struct {
 	slow        float64 // share of messages delayed beyond time-outs
 	cut         [][]bool
 	covered     Coverage
+	wire        []byte // of the last message
 	// hookFailed: a leader has handed over because its hook failed, so the
 	// first of the rule may have to wait.
 	hookFailed bool
@@ -211,8 +212,20 @@ func (w *World) hookTime() time.Duration {
 // connected reports whether messages pass from a to b.
 func (w *World) connected(a, b *host) bool { return !w.cut[a.id][b.id] }
 
+// overWire returns a message as its receiver reads it, which may be less than what its
+// sender has written.
+func (w *World) overWire(m seniority.Message) seniority.Message {
+	w.wire = seniority.AppendMessage(w.wire[:0], &m)
+	read, err := seniority.ParseMessage(w.wire)
+	if err != nil {
+		w.fail("%s sends what cannot be read: %v: %s", m.From, err, message(&m))
+	}
+	return read
+}
+
 // send puts a message on the network.
 func (w *World) send(from *host, m seniority.Message) {
+	m = w.overWire(m)
 	w.covered.sent(&m)
 	w.logged(from, &m)
 	if m.To == "" {
