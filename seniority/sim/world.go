@@ -72,6 +72,8 @@ type World struct {
 	loss        float64
 	dup         float64
 	slow        float64 // share of messages delayed beyond time-outs
+	late        *host   // what is sent to it before lateTill takes up to a lease
+	lateTill    time.Duration
 	cut         [][]bool
 	covered     Coverage
 	wire        []byte // of the last message
@@ -251,6 +253,9 @@ func (w *World) deliver(from, to *host, m seniority.Message) {
 	delay := w.span(100*time.Microsecond, 1500*time.Microsecond)
 	if w.chance(w.slow) {
 		delay = w.span(0, 5*w.timing.Lease)
+	}
+	if to == w.late && w.now < w.lateTill {
+		delay = w.span(0, w.timing.Lease)
 	}
 	w.after(delay, func() {
 		if w.connected(from, to) && to.up {
