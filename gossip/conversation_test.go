@@ -215,6 +215,18 @@ func TestEntriesOfANewerVersionArePassedOver(t *testing.T) {
 	}
 }
 
+// A message with a time before now, as version 0.1.0 sends some, does not cost the others of
+// its datagram.
+func TestMessageWithATimeBeforeNowIsPassedOver(t *testing.T) {
+	m := &ElectionMessage{"web", seniority.Message{Kind: seniority.Confirm, From: "a", To: "b", Term: 1, Incarnation: 1}}
+	before := &ElectionMessage{"", seniority.Message{Kind: seniority.Object, From: "a", To: "b", Term: 1, Incarnation: 1, Held: -time.Second}}
+	b, _ := new(conversations).say(1, nil, []*ElectionMessage{before, m})
+	got, _, unread, err := new(conversations).hear(1, b, "a", "b")
+	if err != nil || unread != 1 || len(got) != 1 || !reflect.DeepEqual(got[0], *m) {
+		t.Errorf("want one message, and one not read, got %+v, %d, %v", got, unread, err)
+	}
+}
+
 // Claims that are lost, and come in another order than they were sent, cost no more rounds
 // than that.
 func TestCopiesOfAClaimAreOneToTheReceiver(t *testing.T) {

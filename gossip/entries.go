@@ -97,6 +97,10 @@ func parseEntries(b []byte) (entries []entry, unread int, err error) {
 			unread++
 			continue
 		}
+		if held := e.Message.Held; held < 0 || held > seniority.MaxDuration {
+			unread++ // version 0.1.0 writes times before now in some refusals
+			continue
+		}
 		entries = append(entries, e)
 	}
 	return entries, unread, nil
@@ -109,7 +113,7 @@ func (e *entry) takeNumbers(b []byte) (rest []byte, ok bool) {
 		return nil, false
 	}
 	held, k := binary.Uvarint(b[n:])
-	if k <= 0 || held > uint64(seniority.MaxDuration) {
+	if k <= 0 {
 		return nil, false
 	}
 	e.Message.Seq, e.Message.Held = seq, time.Duration(held)

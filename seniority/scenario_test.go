@@ -157,6 +157,9 @@ func (s *script) command(fields []string) error {
 	case "heal":
 		clear(s.cut)
 		return nil
+	case "relay":
+		s.relay = true
+		return nil
 	case "cut", "hold", "deliver", "drop", "duplicate", "forget":
 		return s.links(fields[0], w.links())
 	}

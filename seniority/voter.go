@@ -219,9 +219,14 @@ func (c *Core) object(now Now, m *Message, r Reason) {
 }
 
 // mayBeFree is when the vote may be free again: when the promise runs out, but a
-// claimant that has not won yet asks again, leads, or gives up before.
+// claimant that has not won yet asks again, leads, or gives up before. The vote of a
+// member that hears of its leader by gossip, and has promised nothing, is free now: no
+// message carries a time before.
 func (c *Core) mayBeFree(now Now) time.Duration {
 	v := &c.voter
+	if !v.running(now) {
+		return now.Boot
+	}
 	if soon := v.at + 2*c.timing.Confirm; v.stand == Asking && now.Boot < soon {
 		return min(v.until, soon)
 	}

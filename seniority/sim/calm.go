@@ -10,7 +10,7 @@ import (
 // calm ends all faults.
 func (w *World) calm() {
 	w.chaos = false
-	w.loss, w.dup, w.slow = 0, 0, 0
+	w.loss, w.dup, w.slow, w.late = 0, 0, 0, nil
 	w.heal()
 	w.completeChange()
 	w.completeRetime()

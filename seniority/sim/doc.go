@@ -5,7 +5,7 @@
 // clocks of its hosts, what the network does to messages, and which faults
 // strike when. The same seed gives the same run, event for event.
 //
-// What is real: the cores, every message of theirs, the order in which an
+// What is real: the cores, every message of theirs as it is on the wire, the order in which an
 // agent carries their output out. What is modelled: the network (loss, delay,
 // duplication, reordering, one-way cuts), gossip (views that lag and differ),
 // hosts (clocks that run at different rates, jump and stop; pauses of agent,

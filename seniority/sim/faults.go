@@ -192,9 +192,7 @@ func (w *World) strike() {
 			h.feed(seniority.Input{Kind: seniority.Elect})
 		}
 	case 13:
-		if !w.opt.Quorum {
-			h.clock.wall += w.rng.Int64N(7200_000) - 3600_000
-		}
+		w.mistime(h)
 	case 14:
 		if r.IntN(4) == 0 { // everything restarts
 			w.trace("full restart")
@@ -203,9 +201,7 @@ func (w *World) strike() {
 			}
 		}
 	case 15:
-		if w.opt.Stops {
-			w.freeze(h, w.span(w.timing.Lease/2, 4*w.timing.Lease))
-		}
+		w.stall(h)
 	case 16:
 		h.feed(seniority.Input{Kind: seniority.Health, Eligible: false})
 		w.after(w.span(0, 3*time.Second), func() { h.feed(seniority.Input{Kind: seniority.Health, Eligible: true}) })

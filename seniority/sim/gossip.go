@@ -127,6 +127,7 @@ func (w *World) notice(h, o *host, gen uint64, reach bool) {
 // greet passes on what o knows of the leadership.
 func (w *World) greet(o, h *host) {
 	if m, ok := o.core.Greeting(); ok {
+		m = w.overWire(m)
 		m.Gossiped = true
 		h.feed(seniority.Input{Kind: seniority.Receive, Message: m})
 	}

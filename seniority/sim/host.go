@@ -43,11 +43,13 @@ type host struct {
 	inbox   []seniority.Input
 	pending *seniority.Output // decided but not carried out when the stop struck
 	wakeGen uint64
-	status  seniority.Status
-	told    bool // status is of this run
-	start   time.Duration
-	claims  int           // terms claimed
-	since   time.Duration // global time of the start of this run
+	// stopsAtRenewal: the agent stops when it next extends its deadline (aimed.go).
+	stopsAtRenewal bool
+	status         seniority.Status
+	told           bool // status is of this run
+	start          time.Duration
+	claims         int           // terms claimed
+	since          time.Duration // global time of the start of this run
 
 	timing    seniority.Timing // of this run
 	log       seniority.Log    // where it ends
@@ -168,15 +170,13 @@ func (h *host) step(in seniority.Input) {
 	if out.Status.Leader != "" { // now, though a stop may delay what follows from it
 		h.vacant, h.named = w.now, nil
 	}
-	if w.chaos && w.rng.IntN(2000) == 0 {
-		kept := *out
-		kept.Messages = slices.Clone(out.Messages)
-		kept.Notes = slices.Clone(out.Notes)
-		h.pending = &kept
-		w.stopAgent(h, w.span(w.timing.Lease/4, w.timing.Lease*2))
-		return
+	switch {
+	case w.chaos && w.rng.IntN(2000) == 0:
+		h.stopsWith(out, w.span(w.timing.Lease/4, w.timing.Lease*2))
+	case w.chaos && h.stopsNow(out):
+	default:
+		h.carryOut(out)
 	}
-	h.carryOut(out)
 }
 
 // carryOut obeys an output in the order of its fields.

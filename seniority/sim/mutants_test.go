@@ -88,7 +88,7 @@ var mutants = []mutant{
 	{"a claimant wins without asking", "available", []edit{
 		{"available.go", "return granted == total || timeout && (", "return true || timeout && ("},
 		{"available.go", "	if !timeout && len(e.core.claim.ballots) < e.core.view.voting-1 {", "	if false {"}}},
-	{"a preferred member is let in while another leads that it may not win against", "available", []edit{
+	{"a preferred member is let in while another leads that it may not win against", "scenario", []edit{
 		{"merging.go", "func (c *Core) hearsOther(now Now) { c.otherTill = now.Boot + silentLeases*c.timing.Lease }", "func (c *Core) hearsOther(Now) {}"}}},
 	{"two leaders that meet both stay", "available", []edit{
 		{"merging.go", "	case LeadsToo:\n		c.decide(now, m)\n", ""}}},
@@ -96,7 +96,7 @@ var mutants = []mutant{
 		{"merging.go", "!stands && c.outdoneBy(m)", "!stands && !c.outdoneBy(m)"}}},
 	{"the silence of a leader is never noticed", "available", []edit{
 		{"follower.go", "		until: until, direct: direct, said: *m,", "		until: until + 1000*time.Hour, direct: direct, said: *m,"}}},
-	{"terms may fall", "available", []edit{
+	{"terms may fall", "scenario", []edit{
 		{"voter.go", "	case r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges():", "	case false:"},
 		{"voter.go", "case m.Stand == Leading && m.Term >= c.shownTerm:", "case m.Stand == Leading:"}}},
 	{"a leader never raises its term", "available", []edit{
@@ -187,10 +187,13 @@ func (m mutant) overlay(t *testing.T) string {
 	return overlay
 }
 
-// run runs the simulator over broken copies of the core's files.
+// run runs the simulator over broken copies of the core's files, or the core's scenarios
+// if seeds hardly ever come to what is broken.
 func (m mutant) run(overlay string) (string, error) {
-	run := "TestAvailableMode"
+	run, limits, dir := "TestAvailableMode", []string{"-sim.failures=1", "-sim.for", flagMutants.String()}, "."
 	switch m.mode {
+	case "scenario":
+		run, limits, dir = "TestScenario", nil, ".."
 	case "quorum":
 		run = "TestQuorumMode"
 	case "graphs":
@@ -198,17 +201,19 @@ func (m mutant) run(overlay string) (string, error) {
 	case "elections":
 		run = "TestElections"
 	}
-	cmd := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-run", "^"+run+"$", ".", "-sim.failures=1", "-sim.for", flagMutants.String())
+	cmd := exec.Command("go", append([]string{"test", "-vet=off", "-overlay", overlay, "-run", "^" + run + "$", dir}, limits...)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
-// firstViolation finds the line in which a checker, or the core itself, says
+// firstViolation finds the line in which a checker, a scenario, or the core itself, says
 // what is wrong.
 func firstViolation(out string) (string, bool) {
 	for line := range strings.Lines(out) {
-		if strings.Contains(line, " mode, seed ") || strings.Contains(line, "panic: seed ") {
-			return strings.TrimSpace(line), true
+		for _, sign := range []string{" mode, seed ", "panic: seed ", "want at most ", "--- FAIL: TestScenario/"} {
+			if strings.Contains(line, sign) {
+				return strings.TrimSpace(line), true
+			}
 		}
 	}
 	return "", false

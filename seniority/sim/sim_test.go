@@ -132,20 +132,43 @@ func TestClocksBeyondTheBound(t *testing.T) {
 	t.Error("clocks that differ by half went unnoticed in 5000 seeds")
 }
 
+// TestSeeds plays runs in which a checker, or the core, was once wrong.
+func TestSeeds(t *testing.T) {
+	for _, s := range []struct {
+		what, mode string
+		seed       uint64
+	}{
+		{"a host leads alone when its wait after a leadership in vain ends, and one that hears it does so too", "available", 36762},
+	} {
+		t.Run(s.what, func(t *testing.T) {
+			o := replay(s.mode, s.seed)
+			if _, err := Run(o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestReplay prints the transcript of one seed.
 func TestReplay(t *testing.T) {
 	if *flagSeed == 0 {
 		t.Skip("no -sim.seed given")
 	}
-	o := Options{Seed: *flagSeed, Quorum: !strings.HasSuffix(*flagMode, "available"), Stops: *flagMode == "stops", Trace: os.Stdout}
-	o.Standing = 1
-	if strings.HasPrefix(*flagMode, "elections") {
-		o.Elections = 6
-	}
-	if strings.HasPrefix(*flagMode, "graphs") {
-		o.Graphs, o.Standing = true, graphs
-	}
+	o := replay(*flagMode, *flagSeed)
+	o.Trace = os.Stdout
 	if _, err := Run(o); err != nil {
 		t.Error(err)
 	}
+}
+
+// replay returns the options of a run of a mode.
+func replay(mode string, seed uint64) Options {
+	o := Options{Seed: seed, Quorum: !strings.HasSuffix(mode, "available"), Stops: mode == "stops", Standing: 1}
+	if strings.HasPrefix(mode, "elections") {
+		o.Elections = 6
+	}
+	if strings.HasPrefix(mode, "graphs") {
+		o.Graphs, o.Standing = true, graphs
+	}
+	return o
 }

@@ -148,7 +148,8 @@ const (
 )
 
 // stands watches a topology that stands still: at most so many changes of the
-// leader a minute, and none in the last (one in available mode). In quorum mode somebody leads from the
+// leader a minute, and none in the last (one in available mode), which begins when no host
+// waits any more. In quorum mode somebody leads from the
 // stated time on if any host can, but for the time that changes take; no host
 // claims without end.
 func (c *checker) stands(kind string) {
@@ -173,6 +174,9 @@ func (c *checker) stands(kind string) {
 				fail("%s can lead, and no host does after %v", can.name, w.standingBound())
 			}
 		}
+		if minute == watched-2 {
+			w.passWaits()
+		}
 		n := w.changes - changes
 		most := mostChanges + 2*w.failingHooks()
 		if !w.opt.Quorum {
@@ -193,6 +197,28 @@ func (c *checker) stands(kind string) {
 	}
 	if !w.opt.Quorum {
 		c.covered()
+	}
+}
+
+// mostWaits is how many waits of a host that has led in vain are let pass, each twice as
+// long as the one before.
+const mostWaits = 5
+
+// passWaits lets the waits pass of hosts that have led in vain before. Such a host leads
+// without an answer at the end, minutes after the topology has come to stand, and one
+// that hears it without being heard follows it, finds it deaf, and leads as well.
+func (w *World) passWaits() {
+	for range mostWaits {
+		wait := time.Duration(0)
+		for _, h := range w.hosts {
+			if h.running() {
+				wait = max(wait, h.status.AloneAt-h.clock.boot(w.now))
+			}
+		}
+		if wait == 0 {
+			return
+		}
+		w.runUntil(w.now + wait + w.halfCutBound())
 	}
 }
 

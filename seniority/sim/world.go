@@ -72,8 +72,11 @@ type World struct {
 	loss        float64
 	dup         float64
 	slow        float64 // share of messages delayed beyond time-outs
+	late        *host   // what is sent to it before lateTill takes up to a lease
+	lateTill    time.Duration
 	cut         [][]bool
 	covered     Coverage
+	wire        []byte // of the last message
 	// hookFailed: a leader has handed over because its hook failed, so the
 	// first of the rule may have to wait.
 	hookFailed bool
@@ -211,8 +214,20 @@ func (w *World) hookTime() time.Duration {
 // connected reports whether messages pass from a to b.
 func (w *World) connected(a, b *host) bool { return !w.cut[a.id][b.id] }
 
+// overWire returns a message as its receiver reads it, which may be less than what its
+// sender has written.
+func (w *World) overWire(m seniority.Message) seniority.Message {
+	w.wire = seniority.AppendMessage(w.wire[:0], &m)
+	read, err := seniority.ParseMessage(w.wire)
+	if err != nil {
+		w.fail("%s sends what cannot be read: %v: %s", m.From, err, message(&m))
+	}
+	return read
+}
+
 // send puts a message on the network.
 func (w *World) send(from *host, m seniority.Message) {
+	m = w.overWire(m)
 	w.covered.sent(&m)
 	w.logged(from, &m)
 	if m.To == "" {
@@ -238,6 +253,9 @@ func (w *World) deliver(from, to *host, m seniority.Message) {
 	delay := w.span(100*time.Microsecond, 1500*time.Microsecond)
 	if w.chance(w.slow) {
 		delay = w.span(0, 5*w.timing.Lease)
+	}
+	if to == w.late && w.now < w.lateTill {
+		delay = w.span(0, w.timing.Lease)
 	}
 	w.after(delay, func() {
 		if w.connected(from, to) && to.up {
