@@ -21,9 +21,11 @@ var errNoFunction = errors.New("the function given to Lead is nil")
 //
 // Lead returns what f returns if f returns while this member still leads. If that
 // is an error, this member first hands over and stands aside for a minute, if
-// another may lead, since it has failed at what the leader is for. Otherwise it
-// waits for the next leadership. Before Run it waits for that. It returns the error of ctx when ctx ends, and
-// ErrLeadershipOver when Run has returned. A nil f is an error at once.
+// another may lead, since it has failed at what the leader is for; if it is nil,
+// or f panics and the caller recovers, this member goes on leading and nothing
+// runs. Otherwise it waits for the next leadership. Before Run it waits for that.
+// It returns the error of ctx when ctx ends, and ErrLeadershipOver when Run has
+// returned. A nil f is an error at once.
 func (e *Election) Lead(ctx context.Context, f func(context.Context) error) error {
 	if f == nil {
 		return errNoFunction

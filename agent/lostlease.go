@@ -93,7 +93,7 @@ func (e *election) findLostLease(now seniority.Now, n *seniority.Note) {
 		e.member.findings.Set(now.Boot, findingsKept, Finding{
 			What: loopLate, Member: e.self.Name,
 			Evidence: fmt.Sprintf("the agent ran %v late, so the lease of %s was not renewed", words.Round(late), e.leadershipOf(n.Term)),
-			Advice:   "The process or its host was stopped or had no CPU: give the host more, or use a longer --lease.",
+			Advice:   "The process or its host was stopped, had no CPU or, with --state-dir, waited for its disk: give the host more, or use a longer --lease.",
 		})
 	case n.Reason == seniority.LeaseLost && e.cfg.quorum():
 		evidence := fmt.Sprintf("the lease of %s ran out: fewer than %d of %d voters confirmed it in time",
@@ -186,7 +186,7 @@ func (e *election) checkVoter() {
 	if e.pub.votes() || e.cfg.role == seniority.Observer {
 		return
 	}
-	e.findings.Set(0, 0, Finding{
+	e.findings.Share(0, 0, Finding{ // all elections have the same voters
 		What: notAVoter, Member: e.self.Name,
 		Evidence: fmt.Sprintf("no entry of the voters (%s) is this member, whose address is %s: it observes, and neither votes nor leads",
 			strings.Join(e.cfg.Voters, ", "), e.member.agent.addr),

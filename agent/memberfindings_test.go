@@ -165,3 +165,19 @@ func TestMaintenanceOfAnElectionSurvivesARestart(t *testing.T) {
 		}
 	})
 }
+
+// A member that is no entry of the voters has no vote in any election, and says so once.
+func TestAMemberWithoutAVoteSaysSoOnce(t *testing.T) {
+	inGroup(t, func(t *testing.T, g *group) {
+		voters := func(c *Config, _ *fakeExecutor) { c.Voters = []string{"m0", "m1", "m2"} }
+		g.three(voters)
+		d := g.add(func(c *Config, f *fakeExecutor) {
+			voters(c, f)
+			c.Elections = map[string]ElectionConfig{"mail": {}, "web": {}}
+		})
+		g.await(10*time.Second, "it votes in its elections", func() bool { return d.Election("web") != nil && len(d.findingsOf(notAVoter)) > 0 })
+		if f := d.findingsOf(notAVoter); len(f) != 1 || f[0].Election != "" {
+			t.Errorf("want one finding for the member, got %+v", f)
+		}
+	})
+}

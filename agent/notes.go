@@ -23,6 +23,7 @@ func (e *election) record(now seniority.Now, notes []seniority.Note) {
 	}
 	e.lines.Notes(electionlog.Step{
 		Now: now, Status: &e.last, Track: &e.track, Retired: e.retiring, Silent: func() []string { return e.silentVoters(now) },
+		Late: func() bool { _, late := e.starved(now.Boot); return late },
 	}, notes)
 	for _, n := range notes {
 		e.tallyNote(&n)

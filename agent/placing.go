@@ -114,8 +114,9 @@ func (l *loop) followPlacement() {
 			e.step(seniority.Input{Kind: seniority.Choose, Choice: to})
 		}
 		if current.Move == e.pub.name && e.last.Leading && e.choice.First != e.self.Name {
-			e.log.Info("this election moves to the member that it is placed at", "to", e.choice.First, "placement", l.cfg.placement.String())
-			e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Preempted, Name: e.choice.First})
+			if e.step(seniority.Input{Kind: seniority.StepDown, Reason: seniority.Preempted, Name: e.choice.First}) == seniority.None {
+				e.log.Info("this election moves to the member that it is placed at", "to", e.choice.First, "placement", l.cfg.placement.String())
+			}
 		}
 		e.judgeFitness()
 	}

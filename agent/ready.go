@@ -59,6 +59,7 @@ func (e *Election) Ready() Readiness {
 	r.Reasons = append(r.Reasons, e.guarded(s)...)
 	r.Reasons = append(r.Reasons, e.withdrawn()...)
 	r.Reasons = append(r.Reasons, e.forgets()...)
+	r.Reasons = append(r.Reasons, e.moved()...)
 	return r
 }
 
@@ -149,6 +150,17 @@ func (e *Election) forgets() []string {
 		return []string{fmt.Sprintf("note: without --state-dir or a runtime directory this member does not know after a restart what it promised before, and votes only after %v", seniority.Drifted(longest))}
 	}
 	return nil
+}
+
+// moved says that this voter has another address than the entry that it is, which it would
+// no longer be after a restart.
+func (e *Election) moved() []string {
+	now := e.agent.gossip.AddrPort().Addr()
+	was, isAddress := voters.Address(e.self.Voter)
+	if !isAddress || was == now || e.self.Voter == e.agent.cfg.Name {
+		return nil
+	}
+	return []string{fmt.Sprintf("note: this member is the voter %s and has the address %s now: from its next start on it has no vote, unless it has its address again or a new list of voters", e.self.Voter, now)}
 }
 
 // noLeader says why there is none, as far as this member can tell.

@@ -35,7 +35,8 @@ type outcome struct {
 // StepDown hands the leadership over and stands aside for a minute. It returns
 // once another may lead. The error wraps ErrRefused if this member does not
 // lead or no other may. Before Run has joined the group it waits for that, until ctx
-// ends.
+// ends. A function given to Lead passes its own context, or returns an error instead:
+// the hand-over waits for it to return, for up to HookTimeout.
 func (e *Election) StepDown(ctx context.Context) (Result, error) {
 	return e.request(ctx, request{kind: seniority.StepDown})
 }

@@ -48,7 +48,7 @@ var (
 	metricHookSeconds    = desc("hook_seconds_total", "Time spent in the hook, by event.", "event", "election")
 	metricMessages       = desc("messages_total", "Election messages, by direction (sent, received) and kind.", "direction", "kind", "election")
 	metricDropped        = desc("messages_dropped_total", "Election messages refused or ignored, by reason.", "reason", "election")
-	metricGossipDropped  = desc("gossip_dropped_total", "Packets and streams that gossip refused, by reason.", "reason")
+	metricGossipDropped  = desc("gossip_dropped_total", "Packets and streams that gossip refused, or could not send, by reason.", "reason")
 	metricCertificateEnd = desc("tls_certificate_end_timestamp_seconds", "When the certificate of HTTPS expires; absent without one.")
 	metricStoreIndex     = desc("store_index", "Index of the last change applied to this member's copy of the store.")
 	metricStoreCommit    = desc("store_commit_index", "Index up to which changes are known here to be committed.")

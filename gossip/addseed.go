@@ -10,6 +10,9 @@ import (
 // maxAdded bounds the seeds that are added while this member runs.
 const maxAdded = 64
 
+// ErrNotJoining is the error of AddSeed before Join.
+var ErrNotJoining = errors.New("this member has not begun to join yet")
+
 // AddSeed adds one more seed, host[:port] or [v6]:port, until this member ends:
 // it is dialled like the seeds of the configuration, for ever. The group does
 // not wait for it to settle. Adding one that is there already changes nothing.
@@ -26,7 +29,7 @@ func (g *Gossip) AddSeed(text string) error {
 	j := g.joiner
 	g.mu.Unlock()
 	if j == nil {
-		return errors.New("this member has not begun to join yet")
+		return ErrNotJoining
 	}
 	return j.add(s)
 }

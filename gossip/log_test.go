@@ -118,6 +118,12 @@ func TestSummaryOfWhatWasRefused(t *testing.T) {
 			time.Sleep(summaryEvery)
 		}
 		time.Sleep(summaryEvery / 2)
+		for range findings.SummaryLeast {
+			g.Send(ElectionMessage{Message: seniority.Message{Kind: seniority.Claim, From: "a", To: "gone"}})
+		}
+		if got := g.Counters()["send-unknown-member"]; got != findings.SummaryLeast {
+			t.Errorf("want each message to a member that is not there counted, got %d", got)
+		}
 		count(findings.SummaryLeast - 2)
 		if got := log.String(); got != "" {
 			t.Errorf("want no line for little, got %s", got)

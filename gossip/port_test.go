@@ -2,12 +2,14 @@ package gossip
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +125,24 @@ func query(t *testing.T, from *Gossip, member string) (answer []byte, err error)
 		return udp
 	})
 	return answer, err
+}
+
+// A member that is frozen has its kernel take a question, and answers none.
+func TestNoAnswerInTime(t *testing.T) {
+	a := real(t, Config{})
+	b := real(t, Config{Seeds: []string{a.Addr()}})
+	eventually(t, "joined", func() bool { return len(b.View().Members) == 2 })
+	ctx, cancel := context.WithCancel(t.Context())
+	frozen := make(chan struct{})
+	defer close(frozen)
+	a.OnQuery(func(bool) []byte {
+		cancel()
+		<-frozen
+		return nil
+	})
+	if _, _, err := b.Query(ctx, a.Name()); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("want it said that no answer has come in time, got %v", err)
+	}
 }
 
 func TestAddressFamilies(t *testing.T) {

@@ -84,10 +84,11 @@ func (g *Gossip) queryTCP(ctx context.Context, member string, addr netip.AddrPor
 		return nil, err
 	}
 	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
 	if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
 	}
+	// Not by Close: the error should say that no answer has come in time.
+	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
 	question := make([]byte, questionSize)
 	rand.Read(question[copy(question, questionMark):])
 	if kind != 0 {

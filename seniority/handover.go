@@ -134,7 +134,7 @@ func (c *Core) stepDown(now Now, r Reason, aside time.Duration, to string) Reaso
 		return NotMine
 	}
 	if to != "" {
-		if refused := c.mayHandTo(now, to); refused != None {
+		if refused := c.mayHandTo(now, r, to); refused != None {
 			return refused
 		}
 	}
@@ -156,10 +156,12 @@ func (c *Core) stepDown(now Now, r Reason, aside time.Duration, to string) Reaso
 // mayHandTo is why the lead may not be handed to a member now, or None. One that
 // could lead and has not answered lately is asked from now on: in available mode
 // a leader renews with the first few only.
-func (c *Core) mayHandTo(now Now, name string) Reason {
+func (c *Core) mayHandTo(now Now, r Reason, name string) Reason {
 	m := c.view.member(name)
 	switch {
 	case m == nil || name == c.self.Name || !c.contends(m):
+		return NotEligible
+	case r == Preempted && now.Boot < c.penalties[name].until: // its placement may know less than this
 		return NotEligible
 	case c.suits(now, m) == unsuited:
 		c.claim.courted = name

@@ -213,8 +213,15 @@ func (e *quorum) confirmedBy(name string) time.Duration {
 // that have not answered for some leases but are in the view.
 func (e *quorum) unreached(now Now) bool {
 	const long = silentLeases
-	return len(e.core.view.members) > len(e.asked)+1 || e.core.held > long*e.core.timing.Lease && slices.ContainsFunc(e.asked, func(name string) bool {
-		return e.core.view.member(name) != nil && now.Boot-e.confirmedBy(name) > long*e.core.timing.Lease
+	old := e.core.held > long*e.core.timing.Lease
+	return slices.ContainsFunc(e.core.view.members, func(m Member) bool {
+		switch {
+		case m.Name == e.core.self.Name:
+			return false
+		case !e.watches(m.Name): // not by number: e.asked has voters that are not in the view, too
+			return true
+		}
+		return old && now.Boot-e.confirmedBy(m.Name) > long*e.core.timing.Lease
 	})
 }
 

@@ -1,6 +1,9 @@
 package seniority
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // A holder refuses its own spent terms to others as every voter does, one that
 // it had only begun to raise to included.
@@ -56,5 +59,45 @@ func TestGossipTellsOfALeadershipThatWasPromised(t *testing.T) {
 	n.take(gossiped(claimOf("a", 1, Leading)))
 	if got := n.out.Status.Leader; got != "a" {
 		t.Errorf("want the leader a, got %q", got)
+	}
+}
+
+// A member that was handed the lead and has not taken it is not handed it again by the
+// placement, which may not yet know that it cannot lead; on request it is.
+func TestNoMoveToOneThatDidNotTakeTheLead(t *testing.T) {
+	move := Input{Kind: StepDown, Reason: Preempted, Name: "b"}
+	n := leading(t, abc)
+	n.give(move)
+	n.give(Input{Kind: Released, Term: n.out.Status.Releasing})
+	if n.out.Refused != None || n.out.Status.Leading {
+		t.Fatalf("want the lead handed over, got %v, %+v", n.out.Refused, n.out.Status)
+	}
+	leads := func() { // b and c confirm all that a asks, and nothing else happens
+		for range 1000 {
+			for _, m := range n.sent {
+				if m.Kind == Claim && m.To != "" {
+					n.give(Input{Kind: Receive, Message: confirmOf(m.To, m)})
+				}
+			}
+			if n.sent = nil; n.out.Status.Leading {
+				return
+			}
+			n.pass(time.Millisecond)
+		}
+		t.Fatalf("a does not lead again: %+v", n.out.Status)
+	}
+	leads()
+	if n.give(move); n.out.Refused != NotEligible || !n.out.Status.Leading {
+		t.Errorf("want the second move refused, got %v", n.out.Refused)
+	}
+	n.skip(n.c.penalties["b"].until - n.now.Boot)
+	if n.give(move); n.out.Refused == NotEligible {
+		t.Error("want it not refused for ever")
+	}
+	n = leading(t, abc)
+	n.c.penalise(n.now, "b", 1, time.Minute)
+	move.Reason = Requested
+	if n.give(move); n.out.Refused != None {
+		t.Errorf("want it handed over on request, got %v", n.out.Refused)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,41 @@ func TestFakeHandsOverWhenAFunctionFails(t *testing.T) {
 		}
 		if r, err := f.StepDown(t.Context()); err != nil || !r.OK || f.IsLeader() {
 			t.Errorf("want it to step down, got %+v, %v", r, err)
+		}
+	})
+}
+
+// A function may itself ask to step down, which does not wait for it beyond its context.
+func TestFakeStepsDownAtTheWishOfItsFunction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, ended := NewFake("a"), make(chan error, 1)
+		f.Elect()
+		go func() {
+			_ = f.Lead(t.Context(), func(ctx context.Context) error {
+				_, err := f.StepDown(ctx)
+				ended <- err
+				return err
+			})
+		}()
+		if err := <-ended; !errors.Is(err, context.Canceled) || f.IsLeader() {
+			t.Errorf("want the end of its context, and no lead, got %v, %+v", err, f.Status())
+		}
+		f.Depose("b")
+	})
+}
+
+// A function that panics, or ends its goroutine as a failed test does, has ended.
+func TestFakeDoesNotWaitForAFunctionThatBroke(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, fail := range []func(){func() { panic("no disk") }, runtime.Goexit} {
+			f := NewFake("a")
+			f.Elect()
+			go func() {
+				defer func() { _ = recover() }()
+				_ = f.Lead(t.Context(), func(context.Context) error { fail(); return nil })
+			}()
+			synctest.Wait()
+			f.Depose("b")
 		}
 	})
 }

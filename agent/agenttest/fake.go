@@ -157,6 +157,7 @@ func (f *Fake) serve(ctx context.Context, l *leadership, work func(context.Conte
 	}
 	term := f.status.Term
 	l.functions.Add(1)
+	defer l.functions.Done() // also if work panics, or ends its goroutine as t.FailNow does
 	f.mu.Unlock()
 	leading, end := context.WithCancelCause(agent.WithTerm(ctx, term))
 	stop := context.AfterFunc(l.ctx, func() { end(agent.ErrLeadershipOver) })
@@ -164,7 +165,6 @@ func (f *Fake) serve(ctx context.Context, l *leadership, work func(context.Conte
 	over = ctx.Err() == nil && l.ctx.Err() != nil
 	stop()
 	end(nil)
-	l.functions.Done()
 	switch {
 	case over || ctx.Err() != nil:
 		if err == nil {
@@ -176,12 +176,21 @@ func (f *Fake) serve(ctx context.Context, l *leadership, work func(context.Conte
 	return over, err
 }
 
-// StepDown is as that of an agent: it returns when all functions given to Lead have, and
-// refuses if the Fake does not lead.
-func (f *Fake) StepDown(context.Context) (agent.Result, error) {
+// StepDown is as that of an agent: it returns when all functions given to Lead have, or
+// ctx ends, and refuses if the Fake does not lead.
+func (f *Fake) StepDown(ctx context.Context) (agent.Result, error) {
 	if s := f.Status(); !s.IsLeader {
 		return agent.Result{Leader: s.Leader, Term: s.Term}, fmt.Errorf("%w: %s does not lead", agent.ErrRefused, f.name)
 	}
-	f.Depose("")
-	return agent.Result{OK: true, Term: f.Status().Term}, nil
+	functions, ended := f.depose(""), make(chan struct{})
+	go func() {
+		functions.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return agent.Result{OK: true, Term: f.Status().Term}, nil
+	case <-ctx.Done():
+		return agent.Result{}, ctx.Err()
+	}
 }

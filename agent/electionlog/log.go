@@ -35,6 +35,8 @@ type Step struct {
 	Track  *history.Track    // which has followed the step
 	// Retired: this member's settings name the election no longer.
 	Retired bool
+	// Late reports whether this member itself was too late to renew its lease.
+	Late func() bool
 	// Silent names the voters that have confirmed nothing for a lease.
 	Silent func() []string
 }
@@ -149,7 +151,12 @@ func (l *Log) beginning(s Step, n *seniority.Note) []any {
 // warning.
 func (l *Log) lost(s Step, n *seniority.Note) {
 	attrs := []any{"term", n.Term, "reason", n.Reason.String()}
-	if why := l.endWords(n.Reason.String(), s.Retired); why != "" {
+	late := n.Reason == seniority.LeaseLost && s.Late()
+	why := l.endWords(n.Reason.String(), s.Retired)
+	if late {
+		why = tooLate
+	}
+	if why != "" {
 		attrs = append(attrs, "why", why)
 	}
 	if s.Status.Successor != "" {
@@ -159,7 +166,7 @@ func (l *Log) lost(s Step, n *seniority.Note) {
 	switch n.Reason {
 	case seniority.LeaseLost:
 		level = slog.LevelWarn
-		if silent := s.Silent(); len(silent) > 0 {
+		if silent := s.Silent(); len(silent) > 0 && !late { // they have not been asked in time
 			attrs = append(attrs, "silent", words.Some(silent))
 		}
 	case seniority.Asleep, seniority.KeeperFired, seniority.HookFailed, seniority.CommandFailed, seniority.Unhealthy, seniority.CarrierLost, seniority.AddressGone:

@@ -115,10 +115,12 @@ func TestWhyAMemberLeadsNoMore(t *testing.T) {
 		further, retired bool
 		peer, want       string
 		lost             bool // the lease
-		quorum           bool
+		quorum, late     bool
 	}{
 		{name: "a lease in available mode", peer: "b", lost: true, want: `why="it was too late to renew its lease: its agent or its host stood still"`},
-		{name: "a lease in quorum mode", peer: "b", lost: true, quorum: true, want: `why="it could not renew its lease: fewer than a majority of the voters confirmed in time"`},
+		{name: "a lease in quorum mode", peer: "b", lost: true, quorum: true, want: `why="it could not renew its lease: fewer than a majority of the voters confirmed in time" silent=c`},
+		{name: "a lease in quorum mode by being late", peer: "b", lost: true, quorum: true, late: true,
+			want: `why="it was too late to renew its lease: its agent or its host stood still"` + "\n"},
 		{name: "this member leaves", peer: "b", want: `why="it leaves the group"`},
 		{name: "this member stays", further: true, retired: true, peer: "b", want: `why="its settings name the election no longer"`},
 		{name: "another leaves", peer: "", want: `why="it leaves the group"`},
@@ -134,8 +136,9 @@ func TestWhyAMemberLeadsNoMore(t *testing.T) {
 			if l.Further = test.further; test.peer == "" {
 				note.Kind = seniority.LeaderChanged
 			}
-			l.Notes(Step{Status: &seniority.Status{Previous: "a"}, Track: &history.Track{}, Retired: test.retired, Silent: func() []string { return nil }}, []seniority.Note{note})
-			if got := logged(); len(got) != 1 || !strings.Contains(got[0], test.want) {
+			l.Notes(Step{Status: &seniority.Status{Previous: "a"}, Track: &history.Track{}, Retired: test.retired,
+				Late: func() bool { return test.late }, Silent: func() []string { return []string{"c"} }}, []seniority.Note{note})
+			if got := logged(); len(got) != 1 || !strings.Contains(got[0]+"\n", test.want) {
 				t.Errorf("want one line with %q, got %q", test.want, got)
 			}
 		})

@@ -5,6 +5,9 @@ import (
 	"doyen/seniority"
 )
 
+// tooLate is why a lease ended that this member itself did not renew in time.
+const tooLate = "it was too late to renew its lease: its agent or its host stood still"
+
 // endWords says the reason of an end in words, where the reason alone does not
 // say who did what. retired says that it is of this member, which stays in the group.
 func (l *Log) endWords(reason string, retired bool) string {
@@ -16,7 +19,7 @@ func (l *Log) endWords(reason string, retired bool) string {
 	case reason == departed:
 		return "it leaves the group"
 	case reason == seniority.LeaseLost.String() && !l.Quorum:
-		return "it was too late to renew its lease: its agent or its host stood still"
+		return tooLate
 	}
 	switch reason {
 	case history.HandingOver:

@@ -65,9 +65,13 @@ func (s *Set) age() {
 	}
 	seconds, err := s.seconds()
 	if err == nil {
-		now := s.cfg.Now()
-		err = s.each(func(a Address, link netlink.Link) error { return s.net.prolong(a, link, seconds) })
-		if err == nil && now < s.expires {
+		now, all := s.cfg.Now(), true
+		err = s.each(func(a Address, link netlink.Link) error {
+			there, err := s.net.prolong(a, link, seconds)
+			all = all && there
+			return err
+		})
+		if err == nil && all && now < s.expires { // else restore has to know that their lifetime is over
 			s.expires = now + time.Duration(seconds)*time.Second
 		}
 	}

@@ -179,19 +179,20 @@ func isSecondary(a Address, list []netlink.Addr) bool {
 	})
 }
 
-// prolong moves the lifetime of the address on, in the form that it has. One that
-// is not there is for restore to put back.
-func (i *ifaces) prolong(a Address, link netlink.Link, seconds int) error {
+// prolong moves the lifetime of the address on, in the form that it has, and reports
+// whether it is there. One that is not is for restore to put back.
+func (i *ifaces) prolong(a Address, link netlink.Link, seconds int) (there bool, err error) {
 	list, err := i.list(a, link)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, length := range lengths(a, list) {
 		if err := i.replace(a, link, netip.PrefixFrom(a.IP(), length), seconds); err != nil {
-			return err
+			return true, err
 		}
+		there = true
 	}
-	return nil
+	return there, nil
 }
 
 // has reports whether link has the address (there), and whether it and all else

@@ -34,6 +34,7 @@ var (
 type subject struct {
 	*Set
 	leads atomic.Bool
+	read  atomic.Pointer[func()] // called each time the Set has read the clock
 	mu    sync.Mutex
 	found []Event
 }
@@ -55,6 +56,13 @@ func (h *host) runWith(list ...string) *subject {
 	h.do(func() {
 		s.Set, err = New(Config{
 			Addresses: addrs, Quorum: true, Leads: s.leads.Load,
+			Now: func() time.Duration {
+				now := clock.Boot()
+				if f := s.read.Load(); f != nil {
+					(*f)()
+				}
+				return now
+			},
 			Report: func(e Event) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -225,6 +233,29 @@ func TestAnEndedLifetimeIsPutBack(t *testing.T) {
 		t.Errorf("want the end of the lifetime named alone, got %+v", s.events())
 	}
 	within(t, "the addresses are there", func() bool { return len(a.addrs()) == 5 })
+}
+
+// Nor has another program removed those that go while the keeper moves their lifetime on.
+func TestALifetimeThatEndsWhileItIsMovedOn(t *testing.T) {
+	a, _ := pair(t)
+	s := a.runWith(float4Net + "@eth0")
+	must(t, s.Take(clock.Boot()+time.Second))
+	s.cut.Lock()
+	s.until += time.Minute // as a renewal has it, whose lifetime is to follow
+	s.cut.Unlock()
+	reads := 0
+	stall := func() {
+		if reads++; reads == 2 { // the first is for the lifetime to give
+			s.read.Store(nil)
+			within(t, "the address goes", func() bool { _, ok := a.addrs()[float4Held]; return !ok })
+		}
+	}
+	s.read.Store(&stall)
+	s.age()
+	within(t, "a finding", func() bool { return s.hasFound(CutOffLate) || s.hasFound(Removed) })
+	if s.hasFound(Removed) {
+		t.Errorf("want the end of the lifetime named alone, got %+v", s.events())
+	}
 }
 
 // Two programs that quarrel about an address do not take a whole core: repairs keep a

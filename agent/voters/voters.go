@@ -135,6 +135,16 @@ func Own(voters []string, name, addr string, at netip.AddrPort, r Resolver) (str
 	return own, nil
 }
 
+// Address returns the address that an entry is; false: it is a name.
+func Address(entry string) (netip.Addr, bool) {
+	host, _, err := net.SplitHostPort(entry)
+	if err != nil {
+		host = entry
+	}
+	a, err := netip.ParseAddr(host)
+	return a.Unmap(), err == nil
+}
+
 // resolve returns the address of an entry in the family of at. A name
 // that cannot be resolved now is some other node's: this node's own names must
 // be known to it before it can vote.

@@ -81,3 +81,15 @@ func TestOwnVoter(t *testing.T) {
 		})
 	}
 }
+
+func TestAddress(t *testing.T) {
+	for entry, want := range map[string]string{
+		"10.0.0.1": "10.0.0.1", "10.0.0.1:4000": "10.0.0.1", "fd00::1": "fd00::1", "[fd00::1]:4000": "fd00::1", "::ffff:10.0.0.1": "10.0.0.1",
+		"": "", "node-a": "", "node-a:4000": "",
+	} {
+		got, ok := Address(entry)
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("%q: want %q, got %v, %v", entry, want, got, ok)
+		}
+	}
+}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"doyen/agent"
 )
 
 // A member whose host gets another address goes on as the same member at the new
@@ -33,6 +36,14 @@ func TestMemberWhoseAddressChanges(t *testing.T) {
 				time.Sleep(12 * time.Second)
 				if err := l.healed(h, "10.88.0.77:4000"); err != nil {
 					t.Errorf("later: %v", err)
+				}
+				for _, n := range l.nodes {
+					var r agent.Readiness
+					n.get("/ready", &r)
+					told := strings.Contains(strings.Join(r.Reasons, "\n"), "from its next start on it has no vote")
+					if want := n == h.node && mode.args != nil; told != want || !r.Ready {
+						t.Errorf("%s: want it ready, and to say that a restart takes its vote: %v, got %+v", n.name, want, r)
+					}
 				}
 			})
 		}

@@ -123,6 +123,10 @@ func (r *Record) Totals() map[string]uint64 {
 // no line in the log.
 const SummaryLeast = 100
 
+// unsent begins the reasons for which this member could not send: a member that is
+// not there, such as a voter, is sent to all the time, and that refuses nothing.
+const unsent = "send-"
+
 // Summary returns how much was refused, by reason, since it last returned
 // anything; nothing if that is little.
 func (r *Record) Summary() []any {
@@ -131,7 +135,7 @@ func (r *Record) Summary() []any {
 	var all []any
 	sum := uint64(0)
 	for _, reason := range slices.Sorted(maps.Keys(r.counts)) {
-		if n := r.counts[reason] - r.told[reason]; n > 0 {
+		if n := r.counts[reason] - r.told[reason]; n > 0 && !strings.HasPrefix(reason, unsent) {
 			all = append(all, slog.Uint64(reason, n))
 			sum += n
 		}
