@@ -133,6 +133,9 @@ func (c Config) Warnings() []string {
 	if s.ID != 0 && s.rule.Name() != "bully" {
 		warn("id of %d has no effect with the rule %s: it ranks members with --rule bully alone", s.ID, s.rule.Name())
 	}
+	if s.StoreRestore != "" && s.Store != On {
+		warn("store-restore of %s has no effect without the store (--store on)", s.StoreRestore)
+	}
 	return all
 }
 

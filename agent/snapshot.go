@@ -101,7 +101,7 @@ func (e *Election) State() State {
 		Mode: e.cfg().mode(), Voters: e.voterNames(s), VoterEntries: e.cfg().Voters, Hook: s.hook, Command: s.command, Watchdog: s.watchdog,
 		Addresses: slices.Clone(s.addresses), PID: os.Getpid(), Version: Version,
 		Cluster: e.cfg().Cluster, Phase: phaseNames[s.status.Phase],
-		Eligible: s.status.Eligible && e.votes(), MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
+		Eligible: s.status.Eligible && e.votes() && e.cfg().role == seniority.Candidate, MaintenanceUntil: e.maintenance.Load().until(now), Health: e.health.Load(),
 		Reason: changeReason(&s.status), Previous: s.status.Previous, WallTime: float64(now.Wall) / 1000,
 		LeaderHeardMS: -1, JoinedSeeds: e.agent.gossip.AddedSeeds(), Findings: slices.Clone(s.findings),
 	}

@@ -48,7 +48,7 @@ type State struct {
 	VoterEntries []string `json:"voter_entries,omitempty"`
 	// Phase is following, waiting, claiming, holding or yielding.
 	Phase string `json:"phase"`
-	// Eligible is false while this member may not be elected.
+	// Eligible is false while this member may not be elected, as no witness or observer may.
 	Eligible bool `json:"eligible"`
 	// MaintenanceUntil is until when this member stands aside because somebody
 	// asked it to for a time; null: it was not asked to, or the time is over.
@@ -172,10 +172,10 @@ type MemberInfo struct {
 	Rank      int     `json:"rank"` // 1 is the first in the line of succession
 	StartTime float64 `json:"start_time"`
 	Alive     bool    `json:"alive"`
-	Eligible  bool    `json:"eligible"`
+	Eligible  bool    `json:"eligible"` // it may be elected, which no witness or observer may
 	// Leads is true of the leader that the answering member follows or is.
 	Leads bool `json:"leads"`
-	// Unfit is why the member is not eligible, in a word such as unhealthy.
+	// Unfit is why a candidate is not eligible, in a word such as unhealthy.
 	Unfit string `json:"unfit,omitempty"`
 	// Voter is the entry of voters that the member found itself to be.
 	Voter string `json:"voter,omitempty"`

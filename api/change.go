@@ -6,10 +6,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,12 +33,23 @@ type deed func(context.Context) (agent.Result, error)
 // bare is for calls that take no parameters but the election: a body would be passed
 // over, with what it asks for.
 func bare(do func(Election) deed) func(Election, *http.Request, []byte) (deed, error) {
-	return func(e Election, _ *http.Request, body []byte) (deed, error) {
+	return func(e Election, r *http.Request, body []byte) (deed, error) {
 		if body = bytes.TrimSpace(body); len(body) > 0 && string(body) != "{}" {
 			return nil, errors.New("this call takes no body; an election is named in the query, as in ?election=web")
 		}
-		return do(e), nil
+		return do(e), takesOnly(r)
 	}
+}
+
+// takesOnly refuses a parameter of the query that is neither named nor the election:
+// passed over, a mistyped one would have the call do something else.
+func takesOnly(r *http.Request, names ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
+		if name != "election" && !slices.Contains(names, name) {
+			return fmt.Errorf("%s: this call takes no such parameter", name)
+		}
+	}
+	return nil
 }
 
 // whole is for calls about the member, and not about one of its elections.

@@ -187,6 +187,9 @@ func TestChangeRefusesABody(t *testing.T) {
 			wantError(t, ask(t, h, "POST", path, content(text)), http.StatusBadRequest, "takes no body")
 		}
 	}
+	for _, path := range []string{"/leave?for=1h", "/resume?for=1h", "/resume?election=web&for=1h", "/join?addr=a:1&for=1h", "/hold?for=1h"} {
+		wantError(t, ask(t, h, "POST", path), http.StatusBadRequest, "for: this call takes no such parameter")
+	}
 	for _, path := range []string{"/leave?election=web", "/join?addr=a:1&election=web"} {
 		wantError(t, ask(t, h, "POST", path), http.StatusBadRequest, "about the member")
 	}

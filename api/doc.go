@@ -18,7 +18,8 @@
 // /events also answers HEAD. Errors are JSON, {"error": "…"}, with the right
 // status. Nothing may be cached. A call whose query cannot be read whole is refused
 // (400): parts that are malformed or given twice would be dropped, and the call would
-// do something else than it was asked for. A change of the store takes its conditions
+// do something else than it was asked for. So is a parameter that a call which changes
+// something does not take. A change of the store takes its conditions
 // as headers alone, each once and with a value. What other members say is theirs to choose,
 // so names are escaped in JSON, made valid UTF-8 in metrics, and freed of
 // control characters in text and in findings.

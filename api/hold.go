@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -48,8 +49,8 @@ func (a *api) hold(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	wait, err := duration(r, "wait", 0, 0, maxHoldWait)
-	if err != nil {
-		a.fail(w, http.StatusBadRequest, err.Error())
+	if err = cmp.Or(err, takesOnly(r, "wait")); err != nil {
+		a.fail(w, http.StatusBadRequest, printable(err.Error(), maxText))
 		return
 	}
 	e, ok := a.of(w, r)

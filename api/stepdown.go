@@ -16,6 +16,9 @@ import (
 // readStepDown finds out which member a step-down is to, if it names one, and for
 // how long to stand aside: ?to=MEMBER&for=1h, or {"to":"MEMBER","for":"1h"}.
 func (a *api) readStepDown(e Election, r *http.Request, body []byte) (deed, error) {
+	if err := takesOnly(r, "to", "for"); err != nil {
+		return nil, err
+	}
 	fields, err := readFields(r, body)
 	if err != nil {
 		return nil, err
@@ -42,6 +45,9 @@ func (a *api) readStepDown(e Election, r *http.Request, body []byte) (deed, erro
 
 // readJoin finds out which seed to add: ?addr=host:port.
 func (a *api) readJoin(_ Election, r *http.Request, body []byte) (deed, error) {
+	if err := takesOnly(r, "addr"); err != nil {
+		return nil, err
+	}
 	query := r.URL.Query()["addr"]
 	if len(query) != 1 || len(bytes.TrimSpace(body)) > 0 {
 		return nil, errors.New("addr: give one, as in POST /join?addr=10.0.0.4:4000, and no body")

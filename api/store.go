@@ -217,6 +217,8 @@ func (a *api) storeList(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		a.fail(w, http.StatusBadRequest, err.Error())
+	case query.Has("log") && (save || query.Has("prefix")) || save && query.Has("prefix"):
+		a.fail(w, http.StatusBadRequest, "log, prefix and save exclude each other")
 	case save:
 		b, err := s.Save(r.Context())
 		if err != nil {
@@ -229,7 +231,7 @@ func (a *api) storeList(w http.ResponseWriter, r *http.Request) {
 	case query.Has("log"):
 		from, err := strconv.ParseUint(query.Get("log"), 10, 64)
 		if err != nil {
-			a.fail(w, http.StatusBadRequest, "log of "+printable(query.Get("log"), maxText)+" is no index")
+			a.fail(w, http.StatusBadRequest, fmt.Sprintf("log of %q is no index", printable(query.Get("log"), maxText)))
 			return
 		}
 		a.storeAnswer(w)(s.Log(r.Context(), from))

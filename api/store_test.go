@@ -179,6 +179,15 @@ func TestStoreEventsWithoutALeader(t *testing.T) {
 	})
 }
 
+// A call that asks for two things at once is refused, and not answered with one of them.
+func TestStoreAnswersOneThing(t *testing.T) {
+	c := quiet(newFake())
+	c.Store = &fakeStore{}
+	for _, both := range []string{"?log=1&prefix=a", "?log=1&save=true", "?save=true&prefix=a"} {
+		wantError(t, ask(t, New(c), "GET", "/store"+both), http.StatusBadRequest, "exclude each other")
+	}
+}
+
 // A change whose conditions cannot all be kept is refused, and not made without them.
 func TestStoreRefusesConditions(t *testing.T) {
 	kept, c := &fakeStore{}, quiet(newFake())

@@ -30,8 +30,8 @@ type Info struct {
 	Rank  int   // 1 is the first in the line
 	Start int64 // Unix nanoseconds
 	Alive bool
-	// Eligible says whether it may be elected; Unfit is why not, in a word, as far
-	// as that is known.
+	// Eligible says whether it may be elected, which no witness or observer may; Unfit
+	// is why a candidate may not, in a word, as far as that is known.
 	Eligible bool
 	Unfit    string
 	Voter    string // the entry of voters that it found itself to be; a list of voters makes one without ineligible
@@ -39,7 +39,7 @@ type Info struct {
 }
 
 // MayLead reports whether the member may be elected now.
-func (m *Info) MayLead() bool { return m.Alive && m.Eligible && m.Role == seniority.Candidate }
+func (m *Info) MayLead() bool { return m.Alive && m.Eligible }
 
 // Line is the line of succession, and behind it the members lost lately. One goroutine
 // uses it; what its exported fields hold never changes once it is there. The zero value
@@ -105,7 +105,7 @@ func (l *Line) Update(now time.Duration, order []seniority.Member, view *gossip.
 		l.Names = append(l.Names, m.Name)
 		info := Info{
 			Name: m.Name, Addr: addr, ID: m.ID, Role: m.Role, Rank: i + 1,
-			Start: m.Start, Alive: true, Eligible: m.Eligible, Voter: m.Voter, Unfit: unfit[m.Name],
+			Start: m.Start, Alive: true, Eligible: m.MayLead(), Voter: m.Voter, Unfit: unfit[m.Name],
 		}
 		if len(list) > 0 && m.Voter == "" {
 			info.Eligible, info.Unfit = false, seniority.NotAVoter.String()

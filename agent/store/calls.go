@@ -53,6 +53,9 @@ func (s *Store) Do(ctx context.Context, c Command) (Result, error) {
 	if r.err != nil {
 		return Result{}, &Error{Kind: Unknown, Text: c.Key + ": the leader's answer is malformed, and it may or may not have been done"}
 	}
+	if o.kind == Missing && c.IfVersion != 0 { // a failed condition, as of a put; what is applied to the log does not change
+		o.kind, o.text = Changed, fmt.Sprintf("%s: the key is missing, not at version %d", c.Key, c.IfVersion)
+	}
 	return o.result()
 }
 

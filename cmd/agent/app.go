@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"doyen/agent"
 	"doyen/agent/journald"
@@ -30,12 +31,13 @@ const (
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app, values := newApp(stdout, stderr)
+	out := &output{to: stdout}
+	app, values := newApp(out, stderr)
 	args, command, err := splitCommand(app, args)
 	if err == nil {
 		values["run"].values = command
 	}
-	if completeValue(ctx, app, args, stdout) {
+	if completeValue(ctx, app, args, out) {
 		return exitOK
 	}
 	var unknown error
@@ -48,6 +50,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err == nil {
 		err = unknown
+	}
+	if failed := out.failure(); failed != nil && (err == nil || errors.Is(err, failed)) {
+		err = fmt.Errorf("the output is not complete: %w", failed)
 	}
 	if err == nil {
 		return exitOK
@@ -66,6 +71,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return coder.ExitCode()
 	}
 	return exitFailed
+}
+
+// output is stdout. It keeps the first error of a write: what is printed in lines would
+// else be lost with a good exit code, as on a full disk.
+type output struct {
+	to  io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.to.Write(b)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.err = cmp.Or(o.err, err)
+	}
+	return n, err
+}
+
+func (o *output) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 func newApp(stdout, stderr io.Writer) (*cli.App, flagValues) {
@@ -110,7 +139,7 @@ func newApp(stdout, stderr io.Writer) (*cli.App, flagValues) {
 	for i, c := range app.Commands {
 		if c.Name == "help" { // cli's own, one for all apps, becomes a command of itself when it runs
 			own := *c
-			own.HideHelp = true
+			own.HideHelp, own.OnUsageError = true, usageError
 			app.Commands[i] = &own
 		}
 	}

@@ -121,6 +121,29 @@ func TestMaintenance(t *testing.T) {
 	})
 }
 
+// A hand-over after which no member leads exits with 2: a script that goes on to restart the
+// host learns of it.
+func TestStepDownIntoNoLeader(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3)
+	g.start("--voters", "seeds", "--lease", "5s") // the others must have answered within the last lease
+	g.agreed()
+	leader := g.leading()
+	for _, n := range g.nodes {
+		if n != leader {
+			n.signal(syscall.SIGSTOP)
+			defer n.signal(syscall.SIGCONT)
+		}
+	}
+	out, errs, code := g.command("step-down", "--addr", leader.name)
+	if want := "agent: no member is known to lead\n"; code != exitNoLeader || !strings.HasPrefix(out, "handed over; ") || errs != want {
+		t.Errorf("step-down: got exit %d, %q and %q, want exit %d and %q", code, out, errs, exitNoLeader, want)
+	}
+	if s := leader.state(); s.IsLeader || s.Leader != nil {
+		t.Errorf("want no leader, got %+v", s)
+	}
+}
+
 // What step-down prints is who leads then, and under which term. Of all members
 // told to stand aside at the same instant, one stays a candidate.
 func TestStepDownsAtTheSameInstant(t *testing.T) {

@@ -85,8 +85,8 @@ func TestCommands(t *testing.T) {
 		{"status", "GET /status", 200, state("a", "a", `,"lease_ms":600`), exitOK, []string{"a (itself)", "600 ms"}, ""},
 		{"status", "GET /status", 200, state("a", "b"), exitOK, []string{"leader", "b"}, ""},
 		{"status", "GET /status", 200, state("a", "", `,"electing":true`), exitNoLeader, []string{"none (electing)"}, ""},
-		{"members", "GET /members", 200, `[{"name":"a","addr":"x","rank":1,"alive":true,"eligible":true,"leads":true},{"name":"b","rank":2,"alive":true},{"name":"c","rank":3,"alive":true,"unfit":"stood-aside"},{"name":"d","rank":4}]`,
-			exitOK, []string{"RANK", "a ", "leads\n", "b ", "alive, may not lead: not eligible\n", "alive, may not lead: stood-aside\n", "silent\n"}, ""},
+		{"members", "GET /members", 200, `[{"name":"a","addr":"x","rank":1,"alive":true,"eligible":true,"leads":true},{"name":"b","rank":2,"role":"candidate","alive":true},{"name":"c","rank":3,"alive":true,"unfit":"stood-aside"},{"name":"d","rank":4},{"name":"e","rank":5,"role":"witness","alive":true}]`,
+			exitOK, []string{"RANK", "a ", "leads\n", "b ", "alive, may not lead: not eligible\n", "alive, may not lead: stood-aside\n", "silent\n", "alive\n"}, ""},
 		{"diag", "GET /diag", 200, diagBody("agreed"), exitOK, []string{"agreed: a leads", "no answer in 2s", "look at b"}, ""},
 		{"diag", "GET /diag", 200, diagBody("degraded"), exitOK, []string{"degraded: a leads"}, ""},
 		{"diag", "GET /diag", 200, diagBody("no-leader"), exitNoLeader, []string{"no-leader"}, ""},
@@ -102,7 +102,8 @@ func TestCommands(t *testing.T) {
 		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"b","term":8,"until":"2026-01-02T03:04:05Z"}`, exitOK, []string{"done; b leads (term 8); no candidate until 2026-01-02 "}, ""},
 		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"b","to":"b","term":8}`, exitOK, []string{"done; b leads (term 8)\n"}, ""},
 		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"c","to":"b","term":8}`, exitFailed, []string{"done; c leads (term 8)\n"}, "agent: b does not lead; c does\n"},
-		{"step-down", "POST /step-down", 200, `{"ok":true,"to":"b","term":7}`, exitFailed, []string{"done\n"}, "agent: b is not known to lead, and neither is another member\n"},
+		{"step-down", "POST /step-down", 200, `{"ok":true,"to":"b","term":7}`, exitNoLeader, []string{"done\n"}, "agent: no member is known to lead\n"},
+		{"step-down", "POST /step-down", 200, `{"ok":true,"term":7}`, exitNoLeader, []string{"done\n"}, "agent: no member is known to lead\n"},
 		{"step-down", "POST /step-down", 200, `{"ok":true,"leader":"a","self":true,"term":8}`, exitFailed, []string{"done; a leads (term 8)\n"}, "agent: this member leads again\n"},
 		{"resume", "POST /resume", 200, `{"ok":true,"note":"back"}`, exitOK, []string{"back\n"}, ""},
 		{"resume", "POST /resume", 200, `{"ok":true,"leader":"a","self":true,"term":8}`, exitOK, []string{"done; a leads (term 8)\n"}, ""},
@@ -307,14 +308,14 @@ func TestStepDownFor(t *testing.T) {
 	got := make(chan string, 1)
 	addr := serveFake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got <- r.URL.String()
-		fmt.Fprint(w, `{"ok":true}`)
+		fmt.Fprint(w, `{"ok":true,"leader":"b","to":"`+r.URL.Query().Get("to")+`"}`)
 	}))
 	for want, args := range map[string][]string{
 		"/step-down":              nil,
 		"/step-down?for=1h30m0s":  {"--for", "90m"},
 		"/step-down?for=720h0m0s": {"--for=720h"},
 		"/step-down?for=500ms":    {"--for", "0.5s"},
-		"/step-down?to=b%3A4000":  {"--to", "b:4000"},
+		"/step-down?to=b":         {"--to", "b"},
 		"/step-down?for=1s&to=b":  {"--to=b", "--for=1s"},
 		"/step-down?election=web": {"--election", "web"},
 	} {

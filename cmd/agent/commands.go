@@ -54,9 +54,10 @@ func clientCommands(settings flagValues) []*cli.Command {
 	post := func(path string) func(*cli.Context, *client) error {
 		return func(c *cli.Context, cl *client) error { _, err := tellAgent(c, cl, path); return err }
 	}
-	handOver := tell("step-down", "make this member hand its leadership over; with --for, make it stand aside, leader or not", stepDown)
+	handOver := tell("step-down", "make this member hand its leadership over; with --for, make it stand aside, leader or not; exit 2 if no member is known to lead then", stepDown)
+	handOver.Description = "This is about one election: without --election about the group's own. The member goes on in the others."
 	handOver.Flags = append(handOver.Flags, &cli.StringFlag{Name: "to", Usage: "hand over to this `MEMBER`, if it may lead; exit 1 if another leads then"}, &cli.DurationFlag{Name: "for",
-		Usage: "no candidate for so long (`DURATION`, at most 720h) or until resume; with --state-dir across restarts too"})
+		Usage: "no candidate of the election for so long (`DURATION`, at most 720h) or until resume; with --state-dir across restarts too"})
 	waiting := func(c *cli.Command) *cli.Command {
 		c.Flags = append(c.Flags, &cli.DurationFlag{Name: "wait", Usage: "ask again for so long (`DURATION`) until the answer is yes"})
 		return c
@@ -74,8 +75,8 @@ func clientCommands(settings flagValues) []*cli.Command {
 		of(waiting(ask("is-leader", "say whether this member leads; exit 2 if it does not", answerTime, askIsLeader))),
 		of(ask("members", "list the members in the line of succession", answerTime, askMembers)),
 		ask("elections", "list the elections over this group, and where each is led", answerTime, askElections),
-		of(ask("status", "show what this member believes", answerTime, askStatus)),
-		of(ask("diag", "ask every member and give a verdict; exit 3 if they disagree", answerTime, askDiag)),
+		of(ask("status", "show what this member believes; exit 2 if it knows no leader", answerTime, askStatus)),
+		of(ask("diag", "ask every member and give a verdict; exit 2 if no member leads, 3 if they disagree", answerTime, askDiag)),
 		of(ask("watch", "print events as they happen: leader, member, election, hook, command, address, health and maintenance", answerTime, watch)),
 		of(history),
 		of(waiting(ask("ready", "say whether failover would work now; exit 2 if not", answerTime, askReady))),
@@ -225,8 +226,8 @@ func stepDown(c *cli.Context, cl *client) error {
 	switch {
 	case err != nil:
 		return err
-	case r.To != "" && r.Leader == "":
-		return fmt.Errorf("%s is not known to lead, and neither is another member", clean(r.To))
+	case r.Leader == "":
+		return cli.Exit("no member is known to lead", exitNoLeader)
 	case r.To != "" && r.Leader != r.To:
 		return fmt.Errorf("%s does not lead; %s does", clean(r.To), clean(r.Leader))
 	case r.Self: // no other member took it

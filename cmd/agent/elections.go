@@ -52,6 +52,9 @@ func electionMap(n *yaml.Node, fault func(line int, format string, args ...any) 
 	var faults []error
 	for i := 0; i < len(n.Content); i += 2 {
 		name, value := n.Content[i].Value, n.Content[i+1]
+		if name == "" { // a list of names drops what is empty, as after a last comma
+			faults = append(faults, fault(n.Content[i].Line, "elections: a name is empty"))
+		}
 		names = append(names, name)
 		values := map[string]given{}
 		own[name] = values

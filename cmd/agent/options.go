@@ -24,12 +24,13 @@ type options struct {
 	logLevel    slog.Level
 	logFormat   string
 	loopRate    string   // without effect
+	repeated    []string // what the command line gives more than once, a sentence each
 	prefer      []string // of an election
 }
 
 // notes is what of the configuration is accepted and may not be what was meant.
 func (o *options) notes(environ []string) []string {
-	notes := append(misspelt(environ), o.Config.Warnings()...)
+	notes := slices.Concat(misspelt(environ), o.repeated, o.Config.Warnings())
 	if o.loopRate != "" {
 		notes = append(notes, "--loop-rate has no effect: the agent acts on events, and nothing in it loops")
 	}
@@ -115,6 +116,9 @@ func load(flags flagValues, getenv func(string) string) (options, error) {
 	}
 	for _, s := range settings {
 		faults = append(faults, o.take(s, sources))
+		if values := flags[s.name].values; len(values) > 1 && !s.list && !s.argv {
+			o.repeated = append(o.repeated, fmt.Sprintf("--%s is given %d times, and only the last counts: %s", s.name, len(values), values[len(values)-1]))
+		}
 	}
 	return o, errors.Join(append(faults, o.Config.Validate())...)
 }

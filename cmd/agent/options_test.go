@@ -371,7 +371,7 @@ elections:
 	}
 	for _, file := range []string{
 		"elections: {web: 3}", "elections: {web: {hok: /bin/true}}", "elections: {web: {hook: [a, b]}}",
-		"elections: {web: {rule: best}}", "elections: {Web: {}}", "elections: {web: {}, web: {}}", "elections: {web: {bind-port: 1}}",
+		"elections: {web: {rule: best}}", "elections: {Web: {}}", `elections: {"": {}}`, "elections: {web: {}, web: {}}", "elections: {web: {bind-port: 1}}",
 	} {
 		if _, err := loadArgs(t, nil, nil, file); err == nil {
 			t.Errorf("%s is taken", file)

@@ -40,6 +40,9 @@ func (o *options) checkPrograms() (string, error) {
 		if err == nil {
 			err = hook.CheckUsable(path)
 		}
+		if first, _, more := strings.Cut(p.path, " "); err != nil && more && hook.CheckUsable(first) == nil {
+			err = fmt.Errorf("%q is taken as one path; put a command with arguments into a script", p.path)
+		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", p.flag, plainPath(err)))
 			continue

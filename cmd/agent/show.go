@@ -80,7 +80,7 @@ func showMembers(w io.Writer, members []agent.MemberInfo) {
 		case m.Leads:
 			state = "leads"
 		}
-		if m.Alive && !m.Eligible {
+		if m.Alive && !m.Eligible && (m.Unfit != "" || m.Role == agent.DefaultRole) { // the others' role says so
 			state += ", may not lead: " + cmp.Or(m.Unfit, "not eligible")
 		}
 		rows = append(rows, []string{fmt.Sprint(m.Rank), m.Name, m.Addr, fmt.Sprint(m.ID), m.Role, when(fromUnix(m.StartTime)), state})

@@ -3,14 +3,17 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -326,7 +329,10 @@ func storeBatch(c *cli.Context, cl *client, r io.Reader) error {
 			}
 		}
 	}
-	if err := lines.Err(); err != nil {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("reading the commands from stdin: a line is longer than a key and a value of %d bytes", store.MaxValue)
+	case err != nil:
 		return fmt.Errorf("reading the commands from stdin: %w", err)
 	}
 	if failed > 0 {
@@ -366,11 +372,7 @@ func storeSave(c *cli.Context, cl *client, path string) error {
 		_, err := cl.out.Write(a.body)
 		return err
 	}
-	part := path + ".part"
-	if err := os.WriteFile(part, a.body, 0o600); err != nil {
-		return fmt.Errorf("saving: %w", err)
-	}
-	if err := os.Rename(part, path); err != nil {
+	if err := saveFile(path, a.body); err != nil {
 		return fmt.Errorf("saving: %w", err)
 	}
 	if cl.json {
@@ -378,4 +380,25 @@ func storeSave(c *cli.Context, cl *client, path string) error {
 	}
 	fmt.Fprintf(cl.out, "saved %s to %s\n", bytesOf(len(a.body)), clean(path))
 	return nil
+}
+
+// saveFile writes a file whole or not at all. It replaces nothing but a file: of a device,
+// such as /dev/stdout, the host would have none any more.
+func saveFile(path string, data []byte) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is there and is no file; - is stdout", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // where something has failed
+	_, err = f.Write(data)
+	if err := cmp.Or(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -118,6 +119,25 @@ func TestStore(t *testing.T) {
 	for _, bad := range [][]string{{"create", "f", "x"}, {"append", "none", "x"}, {"get", "none"}, {"delete", "none"}} {
 		if _, stderr, code := g.store(b, bad...); code != exitFailed || !strings.Contains(stderr, " "+bad[1]+": ") {
 			t.Errorf("%v: want it refused with the key named, got %d: %s", bad, code, stderr)
+		}
+	}
+	// A condition on a key that is missing has failed: of a put, an append and a delete.
+	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodDelete} {
+		for _, n := range g.nodes {
+			req, err := http.NewRequest(method, "http://"+n.name+"/store/none", strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("If-Match", `"7"`)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusPreconditionFailed || !strings.Contains(string(body), "none: the key is missing, not at version 7") {
+				t.Errorf("%s with If-Match of a missing key at %s: got %d %s, want 412", method, n.name, resp.StatusCode, body)
+			}
 		}
 	}
 	leader := g.leader()

@@ -97,6 +97,7 @@ func TestBadCommandLines(t *testing.T) {
 		{args: "--adr x leader", want: "unknown flag --adr; did you mean --addr?"},
 		{args: "--addr x", want: "--addr belongs to a command, such as 'agent leader'"},
 		{args: "--qqqq", want: "unknown flag --qqqq"},
+		{args: "help --nope", want: "unknown flag --nope"},
 		{args: "ledaer", want: `unknown command "ledaer"; did you mean leader?`},
 		{args: "stepdown", want: `unknown command "stepdown"; did you mean step-down?`},
 		{args: "qqqq", want: `unknown command "qqqq"; see 'agent help'`},
@@ -127,6 +128,10 @@ func TestValidateWarns(t *testing.T) {
 		{args: "--voters 127.0.0.1,127.0.0.2,127.0.0.3 --bind-addr 127.0.0.4", want: "warning: none of the voters is this node, which is 127.0.0.4:4000: it would neither vote nor lead"},
 		{args: "--id 7", want: "warning: id of 7 has no effect with the rule seniority"},
 		{args: "--hook /bin/true --watchdog /dev/null", want: "warning: watchdog: on this host an agent would be no candidate: /dev/null is no watchdog"},
+		{args: "--health /bin/true --health /bin/false", want: "warning: --health is given 2 times, and only the last counts: /bin/false\n"},
+		{args: "--bind-addr ::1 --bind-interface 127.0.0.1", want: "warning: --bind-addr is given 2 times, and only the last counts: 127.0.0.1\n"},
+		{args: "--seeds 127.0.0.1 --seeds 127.0.0.2"},
+		{args: "--store-restore /nowhere", want: "warning: store-restore of /nowhere has no effect without the store (--store on)\n"},
 		{args: "--loop-rate 10", want: "warning: --loop-rate has no effect"},
 		{env: []string{"DOYEN_SEED=a"}, want: "warning: DOYEN_SEED is no setting; did you mean DOYEN_SEEDS?"},
 		{env: []string{"DOYEN_RUN=cron -f"}, want: "warning: DOYEN_RUN has no effect: the command to run follows a --, or is run: in the file"},
@@ -139,6 +144,17 @@ func TestValidateWarns(t *testing.T) {
 		}
 		if got := strings.Count(stdout, "warning: "); test.want == "" && got != 0 || !strings.Contains(stdout, test.want) {
 			t.Errorf("validate %s with %q: got %q, want %q in it", test.args, test.env, stdout, test.want)
+		}
+	}
+}
+
+// A program is one path: arguments, as keepalived and consul take them, are named as what is wrong.
+func TestProgramsTakeNoArguments(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"--hook", "--health"} {
+		_, lines, code := runBinary(t, nil, "validate", flag, "/bin/test -e /run")
+		if want := "agent: " + flag + `: "/bin/test -e /run" is taken as one path; put a command with arguments into a script`; code != exitUsage || len(lines) != 1 || lines[0] != want {
+			t.Errorf("got exit %d and %q, want exit %d and %q", code, lines, exitUsage, want)
 		}
 	}
 }

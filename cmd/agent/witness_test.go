@@ -2,8 +2,48 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+
+	"doyen/agent"
 )
+
+// Whether a member is eligible means the same of the group's own election and of a further
+// one, and in all answers: it may be elected.
+func TestWitnessesAndObserversAreNotEligible(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 4)
+	a, b := g.nodes[0], g.nodes[1]
+	may := map[string][]string{"": {a.name, b.name}, "?election=web": {a.name}}
+	for i, more := range [][]string{{"--elections", "web"}, nil, {"--role", "witness"}, {"--role", "observer"}} {
+		g.nodes[i].args = append(g.nodes[i].args, more...)
+	}
+	g.start()
+	for _, n := range g.nodes {
+		for query, want := range may {
+			g.eventually(func() error {
+				var members []agent.MemberInfo
+				var s agent.State
+				if !n.get("/members"+query, &members) || !n.get("/state"+query, &s) || len(members) != len(g.nodes) {
+					return fmt.Errorf("%s knows %d members of %q", n.name, len(members), query)
+				}
+				for _, m := range members {
+					if m.Eligible != slices.Contains(want, m.Name) {
+						return fmt.Errorf("%s: /members%s: got %+v, want those eligible that are %q", n.name, query, m, want)
+					}
+				}
+				if s.Eligible != slices.Contains(want, n.name) {
+					return fmt.Errorf("%s: /state%s: got eligible %v of a %s, want those that are %q", n.name, query, s.Eligible, s.Role, want)
+				}
+				return nil
+			})
+		}
+		if out := n.tell("members", "--election", "web"); strings.Contains(out, "may not lead") {
+			t.Errorf("agent members: got %q, want roles without a word about leading", out)
+		}
+	}
+}
 
 // docs/two-machines.md: with a witness on a third host one of two machines leads,
 // and the other takes over when it is cut off, which then does not lead; the witness
