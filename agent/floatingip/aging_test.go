@@ -10,16 +10,8 @@ import (
 // A leader renews several times a second; the lifetimes follow now and then.
 func TestLifetimesFollowNowAndThen(t *testing.T) {
 	now := time.Minute
-	s := &Set{cfg: Config{Now: func() time.Duration { return now }}, aging: make(chan struct{}, 1), gate: &gate{}}
-	asked := func() bool {
-		s.askToAge()
-		select {
-		case <-s.aging:
-			return true
-		default:
-			return false
-		}
-	}
+	s := &Set{cfg: Config{Now: func() time.Duration { return now }}, held: true, gate: &gate{}}
+	asked := func() bool { return s.mayAge() && s.beginAging() }
 	for _, c := range []struct {
 		after time.Duration
 		want  bool

@@ -32,7 +32,7 @@ var (
 // knock sends a host, again and again, what would make it answer as one of the
 // floating addresses: ARP requests, neighbour solicitations, UDP packets.
 type knock struct {
-	t       *testing.T
+	t       testing.TB
 	arp, nd *ear
 	udp     [2]net.Conn
 	mu      sync.Mutex
