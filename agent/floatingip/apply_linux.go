@@ -119,10 +119,10 @@ func (s *Set) openGate(d time.Duration) error {
 	}
 	s.event(Event{
 		What:     TablesRemoved,
-		Evidence: fmt.Sprintf("the nftables tables %s were gone and have been made again", s.gate.names()),
+		Evidence: fmt.Sprintf("the nftables tables %s were gone and have been made again", tableNames(s.gate.guards)),
 		Advice:   "let the program that loads the host's firewall leave other programs' tables alone (no `flush ruleset`)",
 	})
-	return s.gate.install(d)
+	return s.gate.install(s.gate.guards, d)
 }
 
 // lifetime is the valid lifetime in seconds for an address to be held for left.

@@ -181,7 +181,7 @@ func TestGatesBeginAtOnce(t *testing.T) {
 					return
 				}
 				for range 10 {
-					err = errors.Join(err, g.install(time.Second), g.open(time.Second), g.shut())
+					err = errors.Join(err, g.install(g.guards, time.Second), g.open(time.Second), g.shut())
 				}
 				if err = errors.Join(err, g.remove()); err != nil {
 					t.Error(err)

@@ -106,7 +106,7 @@ func tellAddressNews(news syscall.RawConn, updates chan<- netlink.AddrUpdate) {
 			}
 			a := readAddress(buf[:n])
 			updates <- netlink.AddrUpdate{
-				LinkAddress: *ipNet(a.prefix()), LinkIndex: a.link, Flags: int(a.flags), NewAddr: kind == unix.RTM_NEWADDR,
+				LinkAddress: *ipNet(a.prefix()), LinkIndex: a.link, Flags: int(a.flags), ValidLft: int(a.valid), NewAddr: kind == unix.RTM_NEWADDR,
 			}
 		}
 	})

@@ -85,7 +85,7 @@ func (s *Set) Begin() error {
 	s.cut.Lock()
 	defer s.cut.Unlock()
 	if s.gate != nil {
-		err = errors.Join(err, s.gate.clearOthers())
+		err = errors.Join(err, s.gate.clearOthers(s.gate.guards))
 		s.event(Event{What: NotHeld}) // what a former Set has told may be out of date
 	}
 	return err
@@ -93,13 +93,16 @@ func (s *Set) Begin() error {
 
 // guard brings the tables in line with the addresses: one that is the host's own
 // has none, since a shut one would cut the host off.
-func (s *Set) guard() error {
+func (s *Set) guard() error { return s.guardThese(s.cfg.Addresses) }
+
+// guardThese is guard for other addresses.
+func (s *Set) guardThese(addrs []Address) error {
 	if !s.begun {
 		return nil
 	}
 	own := map[string]string{}
 	var guarded []Address
-	for _, a := range s.cfg.Addresses {
+	for _, a := range addrs {
 		where, err := s.net.own(a)
 		if err != nil {
 			return err
@@ -117,10 +120,12 @@ func (s *Set) guard() error {
 	s.cut.Lock()
 	defer s.cut.Unlock()
 	if s.gate != nil {
-		if err := s.gate.remove(); err != nil {
+		err := s.gate.remove()
+		s.gate = nil // its connections are closed in any case
+		if err != nil {
+			s.own = nil
 			return err
 		}
-		s.gate = nil
 	}
 	var err error
 	s.gate, err = newGate(tablePrefix, guarded)
