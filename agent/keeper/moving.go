@@ -87,6 +87,9 @@ func (e *executor) moveNow(m moved) {
 		e.takeAnew()
 	}
 	if m.err != nil {
+		if m.made == nil {
+			m.err = nil // Change has reported it
+		}
 		e.moveFailed(m.err)
 		return
 	}
@@ -96,7 +99,7 @@ func (e *executor) moveNow(m moved) {
 	e.move() // the next step, or a newer configuration
 }
 
-// moveFailed says when a step is tried again. What is said of it is said once.
+// moveFailed says when a step is tried again. An error is noted once.
 func (e *executor) moveFailed(err error) {
 	if text := errText(err); text != e.moveErr && !errors.Is(err, context.Canceled) {
 		e.note(err)

@@ -382,7 +382,7 @@ func (h *host) keepTable(t *testing.T, name string) (free func()) {
 }
 
 // A reload adds a floating address that cannot be guarded: its table is another program's, which
-// lets nobody touch it. Until it can, the address is not there and the others are; then it is,
+// keeps all others out. Until then the address is not there and the others are; then it is,
 // without another reload.
 func TestReloadOfAnAddressThatCannotBeGuardedYet(t *testing.T) {
 	t.Parallel()
@@ -419,14 +419,8 @@ func TestReloadOfAnAddressThatCannotBeGuardedYet(t *testing.T) {
 	free()
 	held("10.88.0.100", "10.88.0.101")
 	l.eventually(func() error {
-		for _, line := range []string{"a finding begins", "a finding has ended"} {
-			got := 0
-			for text := range strings.Lines(h.log()) {
-				if strings.Contains(text, line) && strings.Contains(text, "floating-ip-not-changed") {
-					got++
-				}
-			}
-			if got != 1 {
+		for _, line := range []string{"msg=finding what=floating-ip-not-changed", `msg="finding is over" what=floating-ip-not-changed`} {
+			if got := strings.Count(h.log(), line); got != 1 {
 				return fmt.Errorf("want one line %q, got %d\n%s", line, got, h.log())
 			}
 		}
