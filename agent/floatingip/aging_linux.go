@@ -72,16 +72,21 @@ func (f *feed) age() {
 		case <-f.done:
 			return
 		case <-f.aging:
+			f.ageDue()
 		}
-		var sets []*Set
-		f.mu.Lock()
-		for s := range f.sets {
-			sets = append(sets, s)
-		}
-		f.mu.Unlock()
-		for some := range slices.Chunk(sets, agedTogether) {
-			prolongAll(some)
-		}
+	}
+}
+
+// ageDue moves the lifetimes on that are due.
+func (f *feed) ageDue() {
+	var sets []*Set
+	f.mu.Lock()
+	for s := range f.sets {
+		sets = append(sets, s)
+	}
+	f.mu.Unlock()
+	for some := range slices.Chunk(sets, agedTogether) {
+		prolongAll(some)
 	}
 }
 
