@@ -13,10 +13,6 @@ import (
 )
 
 const (
-	// lifetimeEvery is the least time between two renewals of the addresses'
-	// lifetimes while nftables guards them: each is told to every program on
-	// the host that listens for address changes.
-	lifetimeEvery = 800 * time.Millisecond
 	// leastLifetime, in seconds, outlives lifetimeEvery and a renewal of a
 	// second, so that no address goes while a leader renews.
 	leastLifetime = 2
@@ -54,31 +50,6 @@ func (s *Set) reopen() error {
 		return ErrNotLeading
 	}
 	return s.extendGate(s.until)
-}
-
-// age moves the lifetimes on. An address that is not there is for restore to put back.
-func (s *Set) age() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.isHeld() {
-		return
-	}
-	seconds, err := s.seconds()
-	if err == nil {
-		now, all := s.cfg.Now(), true
-		err = s.each(func(a Address, link netlink.Link) error {
-			there, err := s.net.prolong(a, link, seconds)
-			all = all && there
-			return err
-		})
-		if err == nil && all && now < s.expires { // else restore has to know that their lifetime is over
-			s.expires = now + time.Duration(seconds)*time.Second
-		}
-	}
-	if errors.Is(err, ErrNotLeading) {
-		err = nil // there is nothing to keep any more
-	}
-	s.lasting(NotProlonged, err, "look at the interface: an address whose lifetime ends goes, and is put back")
 }
 
 // isHeld reports whether the addresses are held.
@@ -148,10 +119,10 @@ func (s *Set) openGate(d time.Duration) error {
 	}
 	s.event(Event{
 		What:     TablesRemoved,
-		Evidence: fmt.Sprintf("the nftables tables %s were gone and have been made again", s.gate.names()),
+		Evidence: fmt.Sprintf("the nftables tables %s were gone and have been made again", tableNames(s.gate.guards)),
 		Advice:   "let the program that loads the host's firewall leave other programs' tables alone (no `flush ruleset`)",
 	})
-	return s.gate.install(d)
+	return s.gate.install(s.gate.guards, d)
 }
 
 // lifetime is the valid lifetime in seconds for an address to be held for left.
@@ -181,7 +152,7 @@ func (s *Set) seconds() (int, error) {
 // be stopped in between; on ErrNotLeading the caller drops them all.
 func (s *Set) putAll() error {
 	now := s.cfg.Now()
-	return s.each(func(a Address, link netlink.Link) error {
+	return each(s.cfg.Addresses, s.net.link, func(a Address, link netlink.Link) error {
 		if !s.cfg.Leads() {
 			return ErrNotLeading
 		}
@@ -244,9 +215,14 @@ func (s *Set) restore() error {
 	if held, err := s.holds(); !held {
 		return err
 	}
+	return s.restoreHeld()
+}
+
+// restoreHeld is restore where holds has just said that they are to be there.
+func (s *Set) restoreHeld() error {
 	var missing []string
 	gone, displaced := false, false
-	err := s.each(func(a Address, link netlink.Link) error {
+	err := each(s.cfg.Addresses, s.net.index, func(a Address, link int) error {
 		there, placed, err := s.net.has(a, link)
 		if err == nil && !there && !s.net.wentWithOwn(a, link) {
 			missing = append(missing, a.String())
@@ -307,7 +283,7 @@ func (s *Set) lapse() time.Duration {
 func (s *Set) see() {
 	gone := map[int]bool{}
 	for i, a := range s.cfg.Addresses {
-		link, err := s.net.link(a)
+		link, err := s.net.index(a)
 		there := false
 		if err == nil {
 			there, _, err = s.net.has(a, link)
@@ -332,15 +308,15 @@ func (s *Set) announceAll() {
 	if !s.isHeld() {
 		return
 	}
-	s.lasting(NotAnnounced, s.each(s.announcer.announce),
+	s.lasting(NotAnnounced, each(s.cfg.Addresses, s.net.link, s.announcer.announce),
 		"look at the interface: neighbours may keep the former leader's hardware address for some seconds")
 }
 
 // each calls f with every address and its interface, and goes on after errors.
-func (s *Set) each(f func(Address, netlink.Link) error) error {
+func each[Link any](addrs []Address, find func(Address) (Link, error), f func(Address, Link) error) error {
 	var errs []error
-	for _, a := range s.cfg.Addresses {
-		link, err := s.net.link(a)
+	for _, a := range addrs {
+		link, err := find(a)
 		if err == nil {
 			err = f(a, link)
 		}

@@ -79,12 +79,11 @@ func (l *Links) Wait() {
 // IsOwn reports whether this host has the address without an agent having put it
 // there. It needs no capability.
 func IsOwn(a Address) bool {
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	net, err := openIfaces()
 	if err != nil {
 		return false
 	}
-	defer handle.Close()
-	net := ifaces{handle}
+	defer net.close()
 	where, err := net.own(a)
 	return err == nil && where != ""
 }
@@ -153,13 +152,13 @@ func (l *Links) run() {
 // look reads the interfaces, and reports whether it could. The state is read, not taken
 // from the updates, so that no order of updates can leave a wrong one behind.
 func (l *Links) look() (read bool) {
-	handle := l.feed.requests()
-	if handle == nil {
+	net := l.feed.requests()
+	if net.handle == nil {
 		l.set(errors.New("the interfaces cannot be looked at: netlink could not be opened"))
 		return false
 	}
 	for _, name := range l.ifaces {
-		link, err := handle.LinkByName(name)
+		link, err := net.handle.LinkByName(name)
 		if err == nil && l.feed.numbered(l.reader, name, link.Attrs().Index) {
 			return l.look()
 		}
@@ -182,7 +181,6 @@ func (l *Links) look() (read bool) {
 			return true
 		}
 	}
-	net := ifaces{handle}
 	for _, a := range l.addrs {
 		where, err := net.own(a)
 		read := err == nil

@@ -9,7 +9,8 @@ import (
 // Change goes on with other addresses: those that are not wanted any more are
 // dropped, with their tables; new ones are guarded and, while addresses are held,
 // put and announced. The others are not touched. The caller has the locks of all, and
-// has called Begin. After an error Take tries again.
+// has called Begin. After an error the Set goes on with those addresses that it had before
+// and is to have, and with all once they are guarded: another Change with the same tries again.
 func (s *Set) Change(addrs []Address) error {
 	links, err := s.change(addrs)
 	if err != nil {
@@ -32,7 +33,13 @@ func (s *Set) change(addrs []Address) (*Links, error) {
 		return nil, errors.New("they have been closed")
 	}
 	links, _ := s.feed.watchLinks(addrs, nil) // as in openSockets
-	return links, s.changeTo(addrs)
+	err := s.changeTo(addrs)
+	unchanged := err
+	if errors.Is(err, ErrNotLeading) || errors.Is(err, ErrOwnAddress) {
+		unchanged = nil // they are the addresses now, and cannot be held
+	}
+	s.lasting(NotChanged, unchanged, "see why; it is tried again, and the addresses that were there before are held meanwhile")
+	return links, err
 }
 
 // changeTo does the rest of change. The caller holds mu.
@@ -45,14 +52,11 @@ func (s *Set) changeTo(addrs []Address) error {
 	if err := s.dropSome(gone); err != nil {
 		return err
 	}
-	s.cfg.Addresses = addrs
-	s.feed.change(s.reader, addrs)
-	s.shown.Lock()
-	s.state = mergeStates(s.state, States(addrs))
-	s.shown.Unlock()
-	if err := s.guardAlso(added); err != nil {
+	s.use(slices.DeleteFunc(slices.Clone(s.cfg.Addresses), among(gone)))
+	if err := s.guardAlso(addrs, added); err != nil {
 		return err
 	}
+	s.use(addrs)
 	if !s.isHeld() {
 		return nil
 	}
@@ -77,6 +81,15 @@ func (s *Set) changeTo(addrs []Address) error {
 	s.event(Event{What: Taken, Gone: States(gone)})
 	s.announce()
 	return nil
+}
+
+// use goes on with these addresses, which are guarded. The caller holds mu.
+func (s *Set) use(addrs []Address) {
+	s.cfg.Addresses = addrs
+	s.feed.change(s.reader, addrs)
+	s.shown.Lock()
+	defer s.shown.Unlock()
+	s.state = mergeStates(s.state, States(addrs))
 }
 
 // dropSome drops some of the addresses, and the tables that guard them: first they
@@ -116,9 +129,9 @@ func (s *Set) shutSome(addrs []Address) error {
 	return nil
 }
 
-// guardAlso installs the tables of new addresses, shut. If the host has one of them
-// itself, or had one of the old, all tables are made anew.
-func (s *Set) guardAlso(added []Address) error {
+// guardAlso installs the tables of new addresses, shut, which are addrs with the old. If the
+// host has one of them itself, or had one of the old, all tables are made anew.
+func (s *Set) guardAlso(addrs, added []Address) error {
 	own := len(s.own) > 0
 	for _, a := range added {
 		where, err := s.net.own(a)
@@ -128,17 +141,18 @@ func (s *Set) guardAlso(added []Address) error {
 		own = own || where != ""
 	}
 	if own || s.gate == nil {
-		s.own = nil // so that guard looks at everything again
-		return s.guard()
+		if len(added) > 0 {
+			s.own = nil // so that guardThese looks at everything again
+		}
+		return s.guardThese(addrs)
 	}
 	s.cut.Lock()
 	defer s.cut.Unlock()
-	more := gate{conn: s.gate.conn, guards: newGuards(tablePrefix, added)}
-	if err := more.installAll(); err != nil {
+	more := newGuards(tablePrefix, added)
+	if err := s.gate.clearOthers(more); err != nil {
 		return err
 	}
-	s.gate.use(append(s.gate.guards, more.guards...))
-	return s.gate.clearOthers()
+	return s.gate.add(more)
 }
 
 // mergeStates returns states, with what is known of those that were there.

@@ -151,7 +151,7 @@ func (e *ear) count(match func([]byte) bool) int {
 }
 
 // whoHas broadcasts an ARP request for ip from the given address.
-func (e *ear) whoHas(t *testing.T, ip, from netip.Addr) {
+func (e *ear) whoHas(t testing.TB, ip, from netip.Addr) {
 	frame := append(bytes.Repeat([]byte{0xff}, 6), e.mac...)
 	frame = append(frame, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1)
 	frame = append(append(frame, e.mac...), from.AsSlice()...)
@@ -187,7 +187,7 @@ func advertTo(asker, ip netip.Addr) func([]byte) bool {
 }
 
 // solicit multicasts a neighbour solicitation for ip from the given address.
-func (e *ear) solicit(t *testing.T, ip, from netip.Addr) {
+func (e *ear) solicit(t testing.TB, ip, from netip.Addr) {
 	target := ip.As16()
 	group := append([]byte{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff}, target[13:]...)
 	icmp := append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, target[:]...)

@@ -77,8 +77,10 @@
 // instead of being opened for less than 10 ms.
 //
 // As a clean-up behind the gate, the addresses carry a valid lifetime, which is
-// renewed too, and are gone from the interface within about three seconds of the
-// last renewal.
+// renewed too, once a second, and are gone from the interface within about three seconds
+// of the last renewal. The lifetimes of all Sets of a feed are moved on together: one list
+// of the addresses that there are says which an agent has put and still has the form that
+// it has, and one message for each of these follows.
 //
 // Without nftables in the kernel the lifetime is all there is: it counts in
 // whole seconds. A finding says so. In quorum mode [CutOff] is then the time that

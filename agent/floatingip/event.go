@@ -28,11 +28,12 @@ const (
 	NotRestored   = "floating-ip-not-restored"
 	NotProlonged  = "floating-ip-not-prolonged"
 	NotAnnounced  = "floating-ip-not-announced"
+	NotChanged    = "floating-ip-not-changed"
 )
 
 // Lasting are the findings that last until an Event says that they are over. Of a Set that
 // is no more none does.
-var Lasting = []string{NoNftables, NotWatched, NotRestored, NotProlonged, NotAnnounced}
+var Lasting = []string{NoNftables, NotWatched, NotRestored, NotProlonged, NotAnnounced, NotChanged}
 
 // Event is one thing that happened to the floating addresses.
 type Event struct {

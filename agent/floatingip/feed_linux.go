@@ -20,17 +20,19 @@ type feed struct {
 	namespace uint64
 	users     int // kept under feeds
 	done      chan struct{}
-	exited    chan struct{}
+	exited    sync.WaitGroup
+	aging     chan struct{} // a Set has asked for it; see age
 
 	// run alone uses these.
 	links     subscription[netlink.LinkUpdate]
 	addresses subscription[netlink.AddrUpdate]
 
-	mu      sync.Mutex      // for what follows; nothing that may take long is done with it
-	handle  *netlink.Handle // nil: it could not be opened yet
-	err     error           // why the kernel cannot be asked for changes at the moment
+	mu      sync.Mutex // for what follows; nothing that may take long is done with it
+	net     ifaces     // its sockets are nil if they could not be opened yet
+	err     error      // why the kernel cannot be asked for changes at the moment
 	readers map[*reader]bool
 	flags   map[place]int // of the addresses that these have told of
+	sets    map[*Set]bool // that have their lifetimes moved on
 }
 
 // feeds are those of this process, by network namespace.
@@ -74,7 +76,8 @@ func shareFeed() (*feed, error) {
 		f = newFeed(ns.Ino)
 		f.open()
 		feeds.of[ns.Ino] = f
-		go f.run()
+		f.exited.Go(f.run)
+		f.exited.Go(f.age)
 	}
 	f.users++
 	return f, f.failing()
@@ -83,9 +86,9 @@ func shareFeed() (*feed, error) {
 // newFeed returns a feed that is not open.
 func newFeed(namespace uint64) *feed {
 	return &feed{
-		namespace: namespace, done: make(chan struct{}), exited: make(chan struct{}),
+		namespace: namespace, done: make(chan struct{}), aging: make(chan struct{}, 1), sets: map[*Set]bool{},
 		links:     subscription[netlink.LinkUpdate]{of: "interfaces", subscribe: netlink.LinkSubscribe},
-		addresses: subscription[netlink.AddrUpdate]{of: "addresses", subscribe: netlink.AddrSubscribe},
+		addresses: subscription[netlink.AddrUpdate]{of: "addresses", subscribe: subscribeAddresses(0)},
 		readers:   map[*reader]bool{}, flags: map[place]int{},
 	}
 }
@@ -110,10 +113,8 @@ func (f *feed) leave() {
 		return
 	}
 	close(f.done)
-	<-f.exited
-	if f.handle != nil {
-		f.handle.Close()
-	}
+	f.exited.Wait()
+	f.net.close()
 }
 
 // add begins to tell r.
@@ -155,27 +156,22 @@ func (f *feed) failing() error {
 	return f.err
 }
 
-// requests is what requests go through; nil: it could not be opened yet.
-func (f *feed) requests() *netlink.Handle {
+// requests is what requests go through. Its sockets are nil if they could not be opened yet.
+func (f *feed) requests() ifaces {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.handle
+	return f.net
 }
 
 // open opens what is not open.
 func (f *feed) open() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.err = nil
-	if f.handle == nil {
-		// Only this kind: kernels for virtual machines lack some that the library
-		// would open besides.
-		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
-			f.err = fmt.Errorf("opening netlink: %w", err)
+	if f.net.handle == nil {
+		if f.net, f.err = openIfaces(); f.err != nil {
 			return
 		}
-		f.handle = handle
+		f.addresses.subscribe = subscribeAddresses(f.net.quick.port)
 	}
 	f.err = errors.Join(f.links.open(), f.addresses.open())
 }
@@ -183,7 +179,6 @@ func (f *feed) open() {
 // run hands the changes on. A subscription ends by itself when changes came faster than
 // they were read, and is replaced.
 func (f *feed) run() {
-	defer close(f.exited)
 	again := newRetry()
 	for {
 		again.after(f.failing() == nil)

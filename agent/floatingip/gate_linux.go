@@ -52,21 +52,21 @@ func newGate(prefix string, addrs []Address) (*gate, error) {
 	if g.renewal, err = newRenewal(); err != nil {
 		return nil, errors.Join(err, conn.CloseLasting())
 	}
-	g.use(newGuards(prefix, addrs))
-	if err := g.installAll(); err != nil {
+	if err := g.add(newGuards(prefix, addrs)); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
 }
 
-// installAll installs all tables, shut, or with an error none: nothing would open those
-// that are there already.
-func (g *gate) installAll() error {
-	err := g.install(0)
-	if err != nil {
-		_ = g.takeAway(g.guards) // what fails here as well is not there
+// add installs the tables of more guards, shut, or with an error none: nothing would open
+// those that are there already.
+func (g *gate) add(guards []guard) error {
+	if err := g.install(guards, 0); err != nil {
+		_ = g.takeAway(guards) // what fails here as well is not there
+		return err
 	}
-	return err
+	g.use(append(g.guards, guards...))
+	return nil
 }
 
 // use makes these the guards of the gate. Their tables are there or to be installed.
@@ -126,20 +126,37 @@ func (g *gate) inParts(guards []guard, f func(*guard) error) error {
 				return err
 			}
 		}
-		if err := g.conn.Flush(); err != nil {
+		if err := g.flush(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// flush carries out what has been added. After some errors the library leaves answers
+// unread (Conn.Flush), which it would take for those of the next transaction: so that has
+// another connection.
+func (g *gate) flush() error {
+	err := g.conn.Flush()
+	if err == nil || isGone(err) {
+		return err
+	}
+	conn, failed := nftables.New(nftables.AsLasting())
+	if failed != nil {
+		return errors.Join(err, fmt.Errorf("opening nftables: %w", failed))
+	}
+	_ = g.conn.CloseLasting() // nothing waits for it
+	g.conn = conn
+	return err
+}
+
 // install makes the tables anew, each in one transaction; the addresses answer for d from
 // then on, not at all if d is below leastTimeout. No packet sees the tables of a leader
 // without their elements: one dropped there is sent again after a second (RFC 6298).
 // Adding before deleting is how nftables says "delete if there".
-func (g *gate) install(d time.Duration) error {
+func (g *gate) install(guards []guard, d time.Duration) error {
 	id := uint32(0)
-	err := g.inParts(g.guards, func(guard *guard) error {
+	err := g.inParts(guards, func(guard *guard) error {
 		g.conn.AddTable(guard.table)
 		g.conn.DelTable(guard.table)
 		g.conn.AddTable(guard.table)
@@ -160,15 +177,15 @@ func (g *gate) install(d time.Duration) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("making the tables %s of nftables: %w", g.names(), err)
+		return fmt.Errorf("making the tables %s of nftables: %w", tableNames(guards), err)
 	}
 	return nil
 }
 
-// names lists the tables, for a person.
-func (g *gate) names() string {
+// tableNames lists the tables, for a person.
+func tableNames(guards []guard) string {
 	var names []string
-	for _, guard := range g.guards {
+	for _, guard := range guards {
 		if !slices.Contains(names, guard.table.Name) {
 			names = append(names, guard.table.Name)
 		}
@@ -185,7 +202,7 @@ func (g *gate) open(d time.Duration) error {
 		return g.shut()
 	}
 	if err := g.renewal.send(d); err != nil {
-		return fmt.Errorf("renewing the elements of the nftables tables %s: %w", g.names(), err)
+		return fmt.Errorf("renewing the elements of the nftables tables %s: %w", tableNames(g.guards), err)
 	}
 	return nil
 }
@@ -195,10 +212,10 @@ func (g *gate) open(d time.Duration) error {
 func (g *gate) shut() error {
 	err := g.empty(g.guards)
 	if isGone(err) {
-		return g.install(0)
+		return g.install(g.guards, 0)
 	}
 	if err != nil {
-		return fmt.Errorf("emptying the sets of the nftables tables %s: %w", g.names(), err)
+		return fmt.Errorf("emptying the sets of the nftables tables %s: %w", tableNames(g.guards), err)
 	}
 	return nil
 }
@@ -221,7 +238,7 @@ func (g *gate) takeAway(guards []guard) error {
 func (g *gate) remove() error {
 	err := g.takeAway(g.guards)
 	if err != nil {
-		err = fmt.Errorf("removing the nftables tables %s: %w", g.names(), err)
+		err = fmt.Errorf("removing the nftables tables %s: %w", tableNames(g.guards), err)
 	}
 	return errors.Join(err, g.close())
 }
@@ -229,19 +246,19 @@ func (g *gate) remove() error {
 func (g *gate) close() error { return errors.Join(g.conn.CloseLasting(), g.renewal.close()) }
 
 // clearOthers removes every table of another name that guards one of the
-// addresses: earlier versions named theirs by the agent, and the kernel applies
+// addresses of these guards: earlier versions named theirs by the agent, and the kernel applies
 // all of them. The caller has the locks of the addresses, so no agent uses them.
-func (g *gate) clearOthers() error {
+func (g *gate) clearOthers(guards []guard) error {
 	tables, err := g.conn.ListTables()
 	if err != nil {
 		return fmt.Errorf("listing the nftables tables: %w", err)
 	}
 	for _, t := range tables {
-		known := slices.ContainsFunc(g.guards, func(x guard) bool { return x.table.Name == t.Name })
+		known := slices.ContainsFunc(guards, func(x guard) bool { return x.table.Name == t.Name })
 		if known || !strings.HasPrefix(t.Name, tablePrefix) || strings.HasPrefix(t.Name, probePrefix) || namesAddress(t.Name) {
 			continue // of no agent, of none that has started, or of another address
 		}
-		other, err := g.guardedBy(t)
+		other, err := g.guardedBy(t, guards)
 		if err != nil {
 			return err
 		}
@@ -249,7 +266,7 @@ func (g *gate) clearOthers() error {
 			g.conn.DelTable(t)
 		}
 	}
-	if err := g.conn.Flush(); err != nil && !isGone(err) {
+	if err := g.flush(); err != nil && !isGone(err) {
 		return fmt.Errorf("removing nftables tables of another name: %w", err)
 	}
 	return nil
@@ -262,8 +279,8 @@ func namesAddress(name string) bool {
 	return err == nil && name == tableName(tablePrefix, Address{Prefix: netip.PrefixFrom(ip, ip.BitLen())})
 }
 
-// guardedBy reports whether a rule of t compares with one of the addresses.
-func (g *gate) guardedBy(t *nftables.Table) (bool, error) {
+// guardedBy reports whether a rule of t compares with one of the addresses of these guards.
+func (g *gate) guardedBy(t *nftables.Table, guards []guard) (bool, error) {
 	chains, err := g.conn.ListChainsOfTableFamily(t.Family)
 	if err != nil {
 		return false, fmt.Errorf("listing the chains of nftables: %w", err)
@@ -277,7 +294,7 @@ func (g *gate) guardedBy(t *nftables.Table) (bool, error) {
 			return false, fmt.Errorf("listing the rules of nftables table %s: %w", t.Name, err)
 		}
 		for _, r := range rules {
-			if slices.ContainsFunc(r.Exprs, g.compares) {
+			if slices.ContainsFunc(r.Exprs, func(e expr.Any) bool { return compares(e, guards) }) {
 				return true, nil
 			}
 		}
@@ -285,10 +302,10 @@ func (g *gate) guardedBy(t *nftables.Table) (bool, error) {
 	return false, nil
 }
 
-// compares reports whether a part of a rule compares with one of the addresses.
-func (g *gate) compares(e expr.Any) bool {
+// compares reports whether a part of a rule compares with one of the addresses of these guards.
+func compares(e expr.Any, guards []guard) bool {
 	cmp, ok := e.(*expr.Cmp)
-	return ok && slices.ContainsFunc(g.guards, func(x guard) bool { return bytes.Equal(cmp.Data, x.addr.IP().AsSlice()) })
+	return ok && slices.ContainsFunc(guards, func(x guard) bool { return bytes.Equal(cmp.Data, x.addr.IP().AsSlice()) })
 }
 
 // isGone reports whether err says that the tables are not there.

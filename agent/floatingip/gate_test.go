@@ -32,7 +32,7 @@ var (
 // knock sends a host, again and again, what would make it answer as one of the
 // floating addresses: ARP requests, neighbour solicitations, UDP packets.
 type knock struct {
-	t       *testing.T
+	t       testing.TB
 	arp, nd *ear
 	udp     [2]net.Conn
 	mu      sync.Mutex
@@ -181,7 +181,7 @@ func TestGatesBeginAtOnce(t *testing.T) {
 					return
 				}
 				for range 10 {
-					err = errors.Join(err, g.install(time.Second), g.open(time.Second), g.shut())
+					err = errors.Join(err, g.install(g.guards, time.Second), g.open(time.Second), g.shut())
 				}
 				if err = errors.Join(err, g.remove()); err != nil {
 					t.Error(err)

@@ -57,6 +57,31 @@ func putByAgent(addr *netlink.Addr) bool {
 // ifaces reads and changes the addresses of interfaces.
 type ifaces struct {
 	handle *netlink.Handle
+	quick  *rtnetlink
+}
+
+// openIfaces opens the sockets for that.
+func openIfaces() (ifaces, error) {
+	// Only this kind: kernels for virtual machines lack some that the library would
+	// open besides.
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return ifaces{}, fmt.Errorf("opening netlink: %w", err)
+	}
+	quick, err := newRTNetlink()
+	if err != nil {
+		handle.Close()
+		return ifaces{}, fmt.Errorf("opening netlink: %w", err)
+	}
+	return ifaces{handle, quick}, nil
+}
+
+// close closes the sockets, if they are open.
+func (i *ifaces) close() {
+	if i.handle != nil {
+		i.handle.Close()
+		i.quick.close()
+	}
 }
 
 // link finds a's interface.
@@ -72,6 +97,9 @@ func (i *ifaces) link(a Address) (netlink.Link, error) {
 	return link, nil
 }
 
+// index finds the number of a's interface.
+func (i *ifaces) index(a Address) (int, error) { return i.quick.index(a.Iface) }
+
 // put gives link the address for some whole seconds. Beside an IPv4 address of the
 // host's own in the network configured it has the length configured: the kernel
 // makes it a secondary one, which tools show as such and never take for the
@@ -82,7 +110,7 @@ func (i *ifaces) link(a Address) (netlink.Link, error) {
 // since the kernel would make it primary, for a moment, when the host's own goes;
 // and as IPv6, which knows no primary addresses.
 func (i *ifaces) put(a Address, link netlink.Link, seconds int) error {
-	list, err := i.list(a, link)
+	list, err := i.list(a, link.Attrs().Index)
 	if err != nil {
 		return err
 	}
@@ -90,7 +118,7 @@ func (i *ifaces) put(a Address, link netlink.Link, seconds int) error {
 	if err := i.replace(a, link, form, seconds); err != nil {
 		return err
 	}
-	if list, err = i.list(a, link); err != nil {
+	if list, err = i.list(a, link.Attrs().Index); err != nil {
 		return err
 	}
 	// One that was removed again meanwhile is for the next repair.
@@ -117,10 +145,18 @@ func (i *ifaces) put(a Address, link netlink.Link, seconds int) error {
 	return nil
 }
 
-// replace puts the address in a form, or moves its lifetime on. The kernel chooses
-// no IPv4 address of scope host, and no IPv6 address without preferred lifetime,
-// as the source of the host's own traffic if there is any other.
+// replace puts the address in a form, or moves its lifetime on.
 func (i *ifaces) replace(a Address, link netlink.Link, form netip.Prefix, seconds int) error {
+	if err := i.handle.AddrReplace(link, formed(a, form, seconds)); err != nil {
+		return fmt.Errorf("putting %s: %w", a, err)
+	}
+	return nil
+}
+
+// formed is the address in a form. The kernel chooses no IPv4 address of scope host, and
+// no IPv6 address without preferred lifetime, as the source of the host's own traffic if
+// there is any other.
+func formed(a Address, form netip.Prefix, seconds int) *netlink.Addr {
 	addr := &netlink.Addr{IPNet: ipNet(form), ValidLft: seconds}
 	switch {
 	case !a.IP().Is4():
@@ -130,10 +166,7 @@ func (i *ifaces) replace(a Address, link netlink.Link, form netip.Prefix, second
 	default:
 		addr.PreferedLft, addr.Label = seconds, label(a.Iface)
 	}
-	if err := i.handle.AddrReplace(link, addr); err != nil {
-		return fmt.Errorf("putting %s: %w", a, err)
-	}
-	return nil
+	return addr
 }
 
 // alone is a's address as a network of its own.
@@ -179,25 +212,9 @@ func isSecondary(a Address, list []netlink.Addr) bool {
 	})
 }
 
-// prolong moves the lifetime of the address on, in the form that it has, and reports
-// whether it is there. One that is not is for restore to put back.
-func (i *ifaces) prolong(a Address, link netlink.Link, seconds int) (there bool, err error) {
-	list, err := i.list(a, link)
-	if err != nil {
-		return false, err
-	}
-	for _, length := range lengths(a, list) {
-		if err := i.replace(a, link, netip.PrefixFrom(a.IP(), length), seconds); err != nil {
-			return true, err
-		}
-		there = true
-	}
-	return there, nil
-}
-
-// has reports whether link has the address (there), and whether it and all else
+// has reports whether a link has the address (there), and whether it and all else
 // is as put would leave it now (placed).
-func (i *ifaces) has(a Address, link netlink.Link) (there, placed bool, err error) {
+func (i *ifaces) has(a Address, link int) (there, placed bool, err error) {
 	list, err := i.list(a, link)
 	if err != nil {
 		return false, false, err
@@ -214,7 +231,7 @@ func (i *ifaces) has(a Address, link netlink.Link) (there, placed bool, err erro
 // wentWithOwn reports whether it was the kernel that took the address away: the
 // host's own address in its network is gone, and unless promote_secondaries is set
 // the secondary ones go with it.
-func (i *ifaces) wentWithOwn(a Address, link netlink.Link) bool {
+func (i *ifaces) wentWithOwn(a Address, link int) bool {
 	if !a.IP().Is4() || a.Prefix == alone(a) || promotes(a.Iface) {
 		return false
 	}
@@ -235,7 +252,7 @@ func lengths(a Address, list []netlink.Addr) (have []int) {
 // own describes the address where the host has it without an agent having put
 // it there; "" if nowhere.
 func (i *ifaces) own(a Address) (string, error) {
-	list, err := i.list(a, nil)
+	list, err := i.list(a, anyLink)
 	if err != nil {
 		return "", err
 	}
@@ -254,7 +271,7 @@ func (i *ifaces) own(a Address) (string, error) {
 // remove takes the address off every interface where an agent put it, and the
 // route that went with it, and reports whether it was there.
 func (i *ifaces) remove(a Address) (there bool, err error) {
-	list, err := i.list(a, nil)
+	list, err := i.list(a, anyLink)
 	if err != nil {
 		return false, err
 	}
@@ -314,16 +331,15 @@ func (i *ifaces) unroute(a Address, link netlink.Link) error {
 }
 
 // routed reports whether the route that put adds is there.
-func (i *ifaces) routed(a Address, link netlink.Link) (bool, error) {
+func (i *ifaces) routed(a Address, link int) (there bool, err error) {
 	if a.Prefix == alone(a) {
 		return false, nil
 	}
-	const filter = netlink.RT_FILTER_OIF | netlink.RT_FILTER_DST | netlink.RT_FILTER_PROTOCOL
-	list, err := i.handle.RouteListFiltered(familyOf(a), networkRoute(a, link), filter)
+	err = consistently(func() error { there, err = i.quick.routed(a, link); return err })
 	if err != nil {
 		return false, fmt.Errorf("reading the routes to %s: %w", a.Prefix.Masked(), err)
 	}
-	return len(list) > 0, nil
+	return there, nil
 }
 
 func networkRoute(a Address, link netlink.Link) *netlink.Route {
@@ -333,22 +349,27 @@ func networkRoute(a Address, link netlink.Link) *netlink.Route {
 	}
 }
 
-// list returns the addresses of a's family on link, or on all with a nil link. A
-// list that changed while it was read is read again, a few times.
-func (i *ifaces) list(a Address, link netlink.Link) ([]netlink.Addr, error) {
-	const tries = 5
-	var list []netlink.Addr
-	var err error
-	for range tries {
-		list, err = i.handle.AddrList(link, familyOf(a))
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
+// anyLink is no interface's number.
+const anyLink = 0
+
+// list returns the addresses of a link, or of any, that are a or in whose networks a is.
+func (i *ifaces) list(a Address, link int) (list []netlink.Addr, err error) {
+	err = consistently(func() error { list, err = i.quick.addresses(a); return err })
 	if err != nil {
 		return nil, fmt.Errorf("reading the addresses of the interfaces: %w", err)
 	}
-	return list, nil
+	return slices.DeleteFunc(list, func(addr netlink.Addr) bool { return link != anyLink && addr.LinkIndex != link }), nil
+}
+
+// consistently has a list that changed while it was read be read again, a few times.
+func consistently(read func() error) (err error) {
+	const tries = 5
+	for range tries {
+		if err = read(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return err
 }
 
 // is reports whether addr is a, with any length.

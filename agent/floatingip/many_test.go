@@ -261,8 +261,8 @@ func TestSubscriptionsAreShared(t *testing.T) {
 			}
 		}
 	})
-	if groups != 2 || route != 3 {
-		t.Errorf("want a subscription to addresses, one to interfaces and a socket for requests, got %d and %d", groups, route-groups)
+	if groups != 2 || route != 4 {
+		t.Errorf("want a subscription to addresses, one to interfaces and two sockets for requests, got %d and %d", groups, route-groups)
 	}
 }
 

@@ -18,13 +18,13 @@ const patience = 60 * time.Second
 
 // host is a network namespace with one link, eth0, to the other hosts.
 type host struct {
-	t  *testing.T
+	t  testing.TB
 	ns netns.NsHandle
 }
 
 // pair makes two hosts, 10.9.8.1 and 10.9.8.2, fd00:9::1 and fd00:9::2, joined
 // by a cable. They vanish with the test.
-func pair(t *testing.T) (a, b *host) {
+func pair(t testing.TB) (a, b *host) {
 	t.Helper()
 	needRoot(t)
 	a, b = newHost(t), newHost(t)
@@ -39,7 +39,7 @@ func pair(t *testing.T) (a, b *host) {
 }
 
 // needRoot skips the test without root, or fails it where it is required.
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		cannotRun(t, "needs root to make network namespaces")
@@ -47,7 +47,7 @@ func needRoot(t *testing.T) {
 }
 
 // cannotRun skips the test for a reason, or fails it where it is required.
-func cannotRun(t *testing.T, why string) {
+func cannotRun(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("DOYEN_TEST_REQUIRE") == "1" {
 		t.Fatal(why)
@@ -55,7 +55,7 @@ func cannotRun(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	t.Helper()
 	h := &host{t: t}
 	onOwnThread(func() {
@@ -122,7 +122,7 @@ func (h *host) addrs() map[string]netlink.Addr {
 	return list
 }
 
-func link(t *testing.T, name string) netlink.Link {
+func link(t testing.TB, name string) netlink.Link {
 	t.Helper()
 	l, err := netlink.LinkByName(name)
 	must(t, err)
@@ -130,7 +130,7 @@ func link(t *testing.T, name string) netlink.Link {
 }
 
 // must ends the goroutine on an error: within do, that is the end of do.
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Error(err)
@@ -139,7 +139,7 @@ func must(t *testing.T, err error) {
 }
 
 // within waits for cond, which some other thread or the kernel makes true.
-func within(t *testing.T, what string, cond func() bool) {
+func within(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {

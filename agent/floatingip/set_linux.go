@@ -19,7 +19,6 @@ type Set struct {
 	cfg   Config
 	links *Links
 	again chan struct{} // an announcement was asked for
-	aging chan struct{} // the lifetimes are to follow the gate
 	ended chan struct{} // no renewal comes any more
 	// relink takes what watches the interfaces of other addresses; the goroutine
 	// that watches owns links while it runs.
@@ -64,7 +63,7 @@ func New(cfg Config) (*Set, error) {
 	if cfg.Now == nil {
 		cfg.Now = clock.Boot
 	}
-	s := &Set{cfg: cfg, again: make(chan struct{}, 1), aging: make(chan struct{}, 1), ended: make(chan struct{}, 1), relink: make(chan *Links), done: make(chan struct{}), found: map[string]bool{}}
+	s := &Set{cfg: cfg, again: make(chan struct{}, 1), ended: make(chan struct{}, 1), relink: make(chan *Links), done: make(chan struct{}), found: map[string]bool{}}
 	s.state = States(cfg.Addresses)
 	if err := s.openSockets(); err != nil {
 		s.shutSockets()
@@ -86,7 +85,7 @@ func (s *Set) Begin() error {
 	s.cut.Lock()
 	defer s.cut.Unlock()
 	if s.gate != nil {
-		err = errors.Join(err, s.gate.clearOthers())
+		err = errors.Join(err, s.gate.clearOthers(s.gate.guards))
 		s.event(Event{What: NotHeld}) // what a former Set has told may be out of date
 	}
 	return err
@@ -94,13 +93,16 @@ func (s *Set) Begin() error {
 
 // guard brings the tables in line with the addresses: one that is the host's own
 // has none, since a shut one would cut the host off.
-func (s *Set) guard() error {
+func (s *Set) guard() error { return s.guardThese(s.cfg.Addresses) }
+
+// guardThese is guard for other addresses.
+func (s *Set) guardThese(addrs []Address) error {
 	if !s.begun {
 		return nil
 	}
 	own := map[string]string{}
 	var guarded []Address
-	for _, a := range s.cfg.Addresses {
+	for _, a := range addrs {
 		where, err := s.net.own(a)
 		if err != nil {
 			return err
@@ -118,10 +120,12 @@ func (s *Set) guard() error {
 	s.cut.Lock()
 	defer s.cut.Unlock()
 	if s.gate != nil {
-		if err := s.gate.remove(); err != nil {
+		err := s.gate.remove()
+		s.gate = nil // its connections are closed in any case
+		if err != nil {
+			s.own = nil
 			return err
 		}
-		s.gate = nil
 	}
 	var err error
 	s.gate, err = newGate(tablePrefix, guarded)
@@ -144,10 +148,11 @@ func (s *Set) openSockets() (err error) {
 	if s.feed, err = shareFeed(); err != nil {
 		return err
 	}
-	s.net.handle = s.feed.requests()
+	s.net = s.feed.requests()
 	s.reader = newReader(s.cfg.Addresses)
 	s.reader.networks = true
 	s.feed.add(s.reader)
+	s.feed.ages(s, true)
 	if s.announcer, err = newAnnouncer(s.cfg.Leads); err != nil {
 		return err
 	}
@@ -164,6 +169,7 @@ func (s *Set) shutSockets() error {
 		s.links.Close()
 	}
 	if s.feed != nil {
+		s.feed.ages(s, false)
 		s.feed.remove(s.reader)
 		s.feed.leave()
 	}
@@ -216,22 +222,10 @@ func (s *Set) Renew(until time.Duration) error {
 		s.cutOffLate(fmt.Sprintf("no renewal came in time, and the kernel had cut the addresses off for %v", late.Round(time.Millisecond)))
 	}
 	s.until = until
-	s.askToAge()
+	if s.mayAge() {
+		s.feed.askToAge()
+	}
 	return nil
-}
-
-// askToAge has the lifetimes follow the gate, now and then, or be the limit where there is
-// none. The caller holds cut.
-func (s *Set) askToAge() {
-	now := s.cfg.Now()
-	if s.gate != nil && now < s.ageAt {
-		return
-	}
-	s.ageAt = now + lifetimeEvery
-	select {
-	case s.aging <- struct{}{}:
-	default:
-	}
 }
 
 // Ended says that no renewal comes any more. It never blocks. That the kernel has cut the
@@ -286,7 +280,7 @@ func (s *Set) Check() error {
 	if err := s.reopen(); err != nil {
 		return err
 	}
-	return s.restore()
+	return s.restoreHeld()
 }
 
 // Announce tells the neighbours again where the addresses are, at once and some

@@ -242,16 +242,17 @@ func TestALifetimeThatEndsWhileItIsMovedOn(t *testing.T) {
 	must(t, s.Take(clock.Boot()+time.Second))
 	s.cut.Lock()
 	s.until += time.Minute // as a renewal has it, whose lifetime is to follow
+	s.ageAt = 0            // now
 	s.cut.Unlock()
 	reads := 0
 	stall := func() {
-		if reads++; reads == 2 { // the first is for the lifetime to give
+		if reads++; reads == 3 { // the first two are for whether it is due, and for the lifetime to give
 			s.read.Store(nil)
 			within(t, "the address goes", func() bool { _, ok := a.addrs()[float4Held]; return !ok })
 		}
 	}
 	s.read.Store(&stall)
-	s.age()
+	prolongAll([]*Set{s.Set})
 	within(t, "a finding", func() bool { return s.hasFound(CutOffLate) || s.hasFound(Removed) })
 	if s.hasFound(Removed) {
 		t.Errorf("want the end of the lifetime named alone, got %+v", s.events())

@@ -28,8 +28,6 @@ func (s *Set) watch() {
 			if left := s.lapse(); left > 0 {
 				lapse.Reset(left)
 			}
-		case <-s.aging:
-			s.age()
 		case links := <-s.relink:
 			s.links.Close()
 			links.Wait()

@@ -53,6 +53,9 @@
 // when all of it is dead. It keeps the
 // DOYEN_TERM that it was started with.
 //
+// Addresses that a configuration adds are taken while the leadership goes on. If they cannot
+// be, that is tried again with growing pauses, and the others are held.
+//
 // A hook that the configuration has no more runs release (DOYEN_REASON=reload) while
 // the leadership goes on, after the end of what acquire has left running and beside a
 // command that stays. The first things that a leadership holds at all wait for the

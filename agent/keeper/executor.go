@@ -35,6 +35,9 @@ type executor struct {
 	// What follows is for other addresses that a new configuration wants; see move.
 	addressesWanted []string
 	moving          bool // their locks are being taken
+	moveFailures    int  // in a row
+	moveErr         string
+	moveAt          time.Duration // when to try again
 	moves           chan moved
 	ctx             context.Context // ends when the executor does
 	// The node closes gone, to have the executor end once nothing is held any more.
@@ -325,6 +328,7 @@ func (e *executor) successor() bool {
 // nothing is begun while a run is under way is what keeps runs apart.
 func (e *executor) act() {
 	e.tendCommand()
+	e.move()
 	switch {
 	case e.run != nil:
 		e.overtake()
@@ -373,6 +377,9 @@ func (e *executor) due() time.Duration {
 	}
 	if e.armed {
 		at(e.beatAt)
+	}
+	if !e.moving && !e.orphaned {
+		at(e.moveAt)
 	}
 	switch r := e.release; {
 	case r == nil || e.run != nil:

@@ -31,12 +31,12 @@ func (e *executor) newAddresses(addresses []string) (*Addresses, error) {
 	return e.node.tools.Addresses(e.node.cfg, cfg, leads, report)
 }
 
-// move takes the next step to bring the addresses in line with the configuration: first
-// it gives up those that are not wanted any more, since another election may wait for
+// move takes the next step to bring the addresses in line with the configuration, or the
+// last one again after it has failed, with growing pauses: first it gives up those that are not wanted any more, since another election may wait for
 // them, then it takes the locks of those that are new, and them. The steps are taken
 // beside the executor, which must not wait for them.
 func (e *executor) move() {
-	if e.locks == nil || e.moving || slices.Equal(e.cfg.Addresses, e.addressesWanted) {
+	if e.locks == nil || e.moving || slices.Equal(e.cfg.Addresses, e.addressesWanted) || e.now() < e.moveAt {
 		return
 	}
 	m, a, patience := moved{addresses: e.addressesWanted}, e.addresses, e.cfg.HookTimeout
@@ -44,11 +44,13 @@ func (e *executor) move() {
 	if len(kept) < len(e.cfg.Addresses) {
 		m.addresses = kept
 	}
-	added := slices.DeleteFunc(slices.Clone(m.addresses), func(a string) bool { return slices.Contains(kept, a) })
+	added := slices.DeleteFunc(slices.Clone(m.addresses), func(a string) bool {
+		return slices.Contains(kept, a) || e.locks[addressIP(a)] != nil // a step that failed has left its locks
+	})
 	if a == nil {
 		if m.made, m.err = e.newAddresses(m.addresses); m.err != nil {
-			e.note(m.err)
-			return // the next configuration tries again
+			e.moveFailed(m.err)
+			return
 		}
 	}
 	ctx, name, out := e.ctx, e.cfg.Name, e.node.out
@@ -78,21 +80,33 @@ func (e *executor) moveNow(m moved) {
 	for ip, lock := range m.locks {
 		e.locks[ip] = lock
 	}
-	if !errors.Is(m.err, context.Canceled) {
-		e.note(m.err)
-	}
 	if m.made != nil {
 		e.addresses = m.made
 	}
-	if t := e.leadership; t != nil && !t.over && (m.made != nil || m.err != nil) {
+	if t := e.leadership; t != nil && !t.over && (m.made != nil || m.err != nil && e.moveFailures == 0) {
 		e.takeAnew()
 	}
 	if m.err != nil {
-		return // the next configuration tries again
+		if m.made == nil {
+			m.err = nil // Change has reported it
+		}
+		e.moveFailed(m.err)
+		return
 	}
+	e.moveFailures, e.moveAt, e.moveErr = 0, 0, ""
 	e.cfg.Addresses = m.addresses
 	e.unlockOthers()
 	e.move() // the next step, or a newer configuration
+}
+
+// moveFailed says when a step is tried again. An error is noted once.
+func (e *executor) moveFailed(err error) {
+	if text := errText(err); text != e.moveErr && !errors.Is(err, context.Canceled) {
+		e.note(err)
+		e.moveErr = text
+	}
+	e.moveFailures++
+	e.moveAt = e.now() + e.node.cfg.backoff(e.moveFailures)
 }
 
 // unlockOthers gives back the locks of addresses that are not the election's any more.

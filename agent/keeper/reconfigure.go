@@ -15,6 +15,7 @@ func (e *executor) reconfigure(c Election) {
 	first := !e.cfg.holds() && c.holds()
 	anew, outdated := c.Hook != e.cfg.Hook || e.parting != nil, !slices.Equal(c.Run, e.cfg.Run)
 	c.Addresses, e.addressesWanted = e.cfg.Addresses, c.Addresses
+	e.moveFailures, e.moveAt = 0, 0
 	t := e.leadership
 	if e.parting = nil; anew && c.Hook == "" && t != nil {
 		c.Hook, anew = e.cfg.Hook, false

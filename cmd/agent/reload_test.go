@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -355,4 +356,80 @@ func lineWith(text, want string) string {
 		}
 	}
 	return ""
+}
+
+// keepTable has another program keep a table of nftables for itself, until free is called.
+func (h *host) keepTable(t *testing.T, name string) (free func()) {
+	t.Helper()
+	nft := exec.Command("ip", "netns", "exec", h.ns, "nft", "-i")
+	orders, err := nft.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nft.Start(); err != nil {
+		t.Fatal(err)
+	}
+	free = sync.OnceFunc(func() {
+		orders.Close()
+		nft.Wait()
+	})
+	t.Cleanup(free)
+	fmt.Fprintf(orders, "add table inet %s { flags owner; }\n", name)
+	if !poll(func() bool { return strings.Contains(h.run("nft", "list", "tables"), name) }) {
+		t.Fatalf("nft makes no table %s", name)
+	}
+	return free
+}
+
+// A reload adds a floating address that cannot be guarded: its table is another program's, which
+// keeps all others out. Until then the address is not there and the others are; then it is,
+// without another reload.
+func TestReloadOfAnAddressThatCannotBeGuardedYet(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	h := l.hosts[0]
+	const settings = "lone-wait: 0s\nlease: 5s\nfloating-ip: [10.88.0.100/24@eth0%s]\n"
+	path := l.secretFile("doyen.yaml", fmt.Sprintf(settings, ""))
+	h.start("--config", path)
+	held := func(want ...string) {
+		t.Helper()
+		l.eventually(func() error {
+			tables := h.run("nft", "list", "tables")
+			for _, ip := range []string{"10.88.0.100", "10.88.0.101"} {
+				there := slices.Contains(h.addresses(), ip+"/24")
+				guarded := strings.Contains(tables, "table inet doyen_"+ip+"\n") && strings.Contains(tables, "table arp doyen_"+ip+"\n")
+				if wanted := slices.Contains(want, ip); there != wanted || guarded != wanted {
+					return fmt.Errorf("%s: want it held and guarded: %v, got %v, %v\n%s", ip, wanted, there, guarded, h.log())
+				}
+			}
+			return nil
+		})
+	}
+	held("10.88.0.100")
+	free := h.keepTable(t, "doyen_10.88.0.101")
+	l.secretFile("doyen.yaml", fmt.Sprintf(settings, ", 10.88.0.101/24@eth0"))
+	h.reload("the settings of the election have changed")
+	l.eventually(func() error {
+		if log := h.log(); !strings.Contains(log, "operation not permitted") {
+			return fmt.Errorf("want the failure told, got\n%s", log)
+		}
+		return nil
+	})
+	held("10.88.0.100")
+	free()
+	held("10.88.0.100", "10.88.0.101")
+	l.eventually(func() error {
+		for _, line := range []string{"msg=finding what=floating-ip-not-changed", `msg="finding is over" what=floating-ip-not-changed`} {
+			if got := strings.Count(h.log(), line); got != 1 {
+				return fmt.Errorf("want one line %q, got %d\n%s", line, got, h.log())
+			}
+		}
+		return nil
+	})
+	l.secretFile("doyen.yaml", fmt.Sprintf(settings, ""))
+	h.reload("the settings of the election have changed")
+	held("10.88.0.100")
+	if log := h.log(); strings.Contains(log, "this member leads no more") {
+		t.Errorf("the leadership has ended:\n%s", log)
+	}
 }
