@@ -243,7 +243,7 @@ func TestValidateChangesNothing(t *testing.T) {
 // Flags of a command may stand before it.
 func TestClientFlagsBeforeTheCommand(t *testing.T) {
 	t.Parallel()
-	addr := serveFake(t, fakeAgent{"GET /leader": {200, `{"leader":"a","addr":"192.0.2.1:4000"}`}, "POST /step-down": {200, `{"ok":true}`}})
+	addr := serveFake(t, fakeAgent{"GET /leader": {200, `{"leader":"a","addr":"192.0.2.1:4000"}`}, "POST /step-down": {200, `{"ok":true,"leader":"b"}`}})
 	for _, args := range [][]string{
 		{"--addr", addr, "leader"},
 		{"--addr=" + addr, "--timeout", "9s", "leader", "--json"},
