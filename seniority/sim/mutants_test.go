@@ -120,6 +120,8 @@ var mutants = []mutant{
 	{"a suspect stays one for ever", "available", []edit{
 		{"view.go", "	delete(c.suspects, m.From)", "	_ = m"},
 		{"follower.go", "			delete(c.suspects, name)", "			_ = name"}}},
+	{"members without a vote are counted against the voters, some of which may be gone", "quorum", []edit{
+		{"quorum.go", "e.asked has voters that are not in the view, too\n			return true", "\n			return len(e.core.view.members) > len(e.asked)+1"}}},
 	{"members that get no renewals hear nothing", "available", []edit{
 		{"leading.go", "		if c.electorate.unreached(now) {", "		if false {"}}},
 }
