@@ -95,7 +95,9 @@ var mutants = []mutant{
 	{"the shorter leadership stays", "available", []edit{
 		{"merging.go", "!stands && c.outdoneBy(m)", "!stands && !c.outdoneBy(m)"}}},
 	{"the silence of a leader is never noticed", "available", []edit{
-		{"follower.go", "		until: until, direct: direct, said: *m,", "		until: until + 1000*time.Hour, direct: direct, said: *m,"}}},
+		{"follower.go", "		until: until, direct: direct,\n", "		until: until + 1000*time.Hour, direct: direct,\n"}}},
+	{"a voter that has just started does not follow a leader that asks for its vote", "scenario", []edit{
+		{"voter.go", "		if !c.led.heard(m) {", "		if false {"}}},
 	{"terms may fall", "scenario", []edit{
 		{"voter.go", "	case r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges():", "	case false:"},
 		{"voter.go", "case m.Stand == Leading && m.Term >= c.shownTerm:", "case m.Stand == Leading:"}}},
