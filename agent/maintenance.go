@@ -29,8 +29,9 @@ func CheckAside(d time.Duration) error {
 // returns once another may lead; and this member is no candidate until the time
 // is over or Resume is called, across restarts too if there is a state
 // directory. It still leads if no other may. The error wraps ErrRefused, and
-// nothing has changed, if it leads and no other may. Before Run has joined the group it
-// waits for that, until ctx ends.
+// nothing has changed, if it leads and no other may. It wraps ErrNotStored if all is done and
+// the state directory does not keep it. Before Run has joined the group it waits for that,
+// until ctx ends.
 func (e *Election) StandAside(ctx context.Context, d time.Duration) (Result, error) {
 	if err := CheckAside(d); err != nil {
 		return Result{}, fmt.Errorf("standing aside: %w", err)
@@ -118,7 +119,7 @@ func (e *Election) keepAside(r Result, err error) (Result, error) {
 		return r, err
 	}
 	if err := e.agent.saveMaintenance(); err != nil {
-		return r, fmt.Errorf("it is done, but a restart would forget it: %w", err)
+		return r, fmt.Errorf("%w: %w", ErrNotStored, err)
 	}
 	return r, nil
 }

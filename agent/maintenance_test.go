@@ -296,7 +296,7 @@ func TestMaintenanceThatCannotBeStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := m.StandAside(context.Background(), time.Hour)
-		if err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "a restart would forget it") {
+		if err == nil || errors.Is(err, ErrRefused) || !errors.Is(err, ErrNotStored) || !strings.Contains(err.Error(), "a restart would forget it") {
 			t.Errorf("want an error that says so, got %v", err)
 		}
 		if m.State().MaintenanceUntil == nil {

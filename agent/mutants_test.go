@@ -217,7 +217,7 @@ var mutants = []mutant{
 		[]edit{{"agent/reload.go", "		e.findings.ClearAll(e.self.Name)\n", ""}},
 		"./agent", "TestElectionIsForgotten"},
 	{"maintenance that is not stored is no error",
-		[]edit{{"agent/maintenance.go", "return r, fmt.Errorf(\"it is done, but a restart would forget it: %w\", err)", "return r, nil"}},
+		[]edit{{"agent/maintenance.go", "return r, fmt.Errorf(\"%w: %w\", ErrNotStored, err)", "return r, nil"}},
 		"./agent", "TestMaintenanceThatCannotBeStored"},
 	{"an election that its keeper refused is led",
 		[]edit{{"agent/orders.go", "	case r.Refused != \"\":\n		e.fitness.keeperless = true\n", "	case r.Refused != \"\":\n"}},

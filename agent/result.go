@@ -9,6 +9,10 @@ import (
 // now; the error's text gives the reason as one sentence.
 var ErrRefused = errors.New("refused")
 
+// ErrNotStored is wrapped by the errors of requests that have been carried out, and that the
+// state directory could not take in: a restart would forget them. It is tried again.
+var ErrNotStored = errors.New("it is done, but a restart would forget it")
+
 // Result is what a request that changes something answers.
 type Result struct {
 	OK     bool   `json:"ok"`

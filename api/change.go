@@ -113,6 +113,9 @@ func (a *api) result(w http.ResponseWriter, do deed, ctx context.Context) error 
 		a.fail(w, http.StatusGatewayTimeout, "no end was seen in time; it may still be under way, GET /state shows it")
 	case errors.As(err, new(badField)):
 		a.fail(w, http.StatusBadRequest, printable(err.Error(), maxText))
+	case errors.Is(err, agent.ErrNotStored):
+		a.log.Warn("a requested change is not stored", "err", err)
+		a.fail(w, http.StatusInternalServerError, printable(err.Error(), maxText))
 	default:
 		a.log.Error("a requested change failed", "err", err)
 		a.fail(w, http.StatusInternalServerError, printable(err.Error(), maxText))

@@ -141,6 +141,7 @@ func TestChangeAnswers(t *testing.T) {
 		{"done", agent.Result{Leader: "b", Term: 8}, nil, 200, `"leader": "b"`},
 		{"nothing to do", agent.Result{Note: "nothing changes"}, nil, 200, `"note": "nothing changes"`},
 		{"refused", agent.Result{}, refused, 409, "no member to hand over to"},
+		{"not stored", agent.Result{}, fmt.Errorf("%w: no space", agent.ErrNotStored), 500, "it is done, but a restart would forget it: no space"},
 		{"failed", agent.Result{}, errors.New("broken"), 500, "broken"},
 	}
 	for _, path := range []string{"/step-down", "/resume", "/leave/", "/election"} {

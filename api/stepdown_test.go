@@ -85,3 +85,19 @@ func TestRefusalIsLogged(t *testing.T) {
 		}
 	}
 }
+
+// A change that is done and not stored has not failed.
+func TestChangeThatIsNotStoredIsLogged(t *testing.T) {
+	var text strings.Builder
+	f := newFake()
+	f.change = func(context.Context, string) (agent.Result, error) {
+		return agent.Result{}, fmt.Errorf("%w: no space", agent.ErrNotStored)
+	}
+	c := quiet(f)
+	c.Log = slog.New(slog.NewTextHandler(&text, nil))
+	ask(t, New(c), "POST", "/step-down?for=1h")
+	want := "WARN msg=\"a requested change is not stored\" err=\"it is done, but a restart would forget it: no space\""
+	if !strings.Contains(text.String(), want) || strings.Contains(text.String(), "failed") {
+		t.Errorf("want a line with %s and none of a failure, got\n%s", want, &text)
+	}
+}

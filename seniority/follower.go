@@ -40,6 +40,17 @@ func (f *followed) counts(now Now, m *Message) time.Duration {
 	return since
 }
 
+// heard reports whether this claim, or a newer one of the same leadership, has come before.
+func (f *followed) heard(m *Message) bool {
+	return f.is(m.From, m.Incarnation, m.Term) && m.Seq <= f.seq
+}
+
+// keep remembers the leader's last claim, as newcomers are to hear it.
+func (f *followed) keep(m *Message) {
+	f.seq, f.said = m.Seq, *m
+	f.said.Gossiped, f.said.To, f.said.Given = true, "", Join{}
+}
+
 // leader returns who leads, as far as this node can vouch for it, and the term;
 // without a leader "" and the highest term known.
 func (c *Core) leader(now Now) (string, uint64) {
@@ -66,7 +77,7 @@ func (c *Core) follow(now Now, m *Message) {
 
 // listen follows a leader as a member without a vote: nothing is promised.
 func (c *Core) listen(now Now, m *Message) {
-	if c.led.is(m.From, m.Incarnation, m.Term) && m.Seq <= c.led.seq {
+	if c.led.heard(m) {
 		c.ignore(m, Outdated)
 		return
 	}
@@ -96,11 +107,11 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	}
 	since := c.led.counts(now, m)
 	c.led = followed{
-		name: m.From, incarnation: m.Incarnation, term: m.Term, seq: m.Seq,
-		until: until, direct: direct, said: *m,
+		name: m.From, incarnation: m.Incarnation, term: m.Term,
+		until: until, direct: direct,
 		since: since, began: now.Boot - m.Held,
 	}
-	c.led.said.Gossiped, c.led.said.To, c.led.said.Given = true, "", Join{}
+	c.led.keep(m)
 	c.former = followed{}
 	c.phase, c.electAt, c.waitFrom = Following, 0, 0
 	c.everLed, c.met = true, true
@@ -111,9 +122,8 @@ func (c *Core) adopt(now Now, m *Message, until time.Duration, direct bool) {
 	clear(c.courtesy)
 }
 
-// overhear takes in a leader's claim that came by gossip: perhaps late,
-// certainly not to be confirmed. Only a sequence number not heard before is
-// news.
+// overhear takes in a leader's claim that is not confirmed: it came by gossip, perhaps
+// late, or this voter has just started. Only a sequence number not heard before is news.
 func (c *Core) overhear(now Now, m *Message) {
 	if m.Stand != Leading {
 		c.ignore(m, Malformed)
@@ -128,6 +138,9 @@ func (c *Core) overhear(now Now, m *Message) {
 		return
 	}
 	until := now.Boot + silentLeases*m.Lease
+	if !m.Gossiped {
+		until = now.Boot + Drifted(m.Lease) // the next renewal comes to this voter, too
+	}
 	if c.electorate.merges() && !c.led.is(m.From, m.Incarnation, m.Term) {
 		c.hearsOther(now)
 	}
@@ -182,7 +195,7 @@ func (c *Core) overhearOwn(now Now, m *Message, until time.Duration) {
 		return
 	}
 	c.led.since = c.led.counts(now, m)
-	c.led.seq, c.led.said = m.Seq, *m
+	c.led.keep(m)
 	if !c.led.direct {
 		c.led.until = until
 	}

@@ -380,6 +380,33 @@ func TestOfTwoClaimantsOneGivesWay(t *testing.T) {
 	}
 }
 
+// A voter that has just started follows the leader whose renewals come, as long as they do,
+// and promises nothing: gossip need not have told it.
+func TestJustStartedVoterFollows(t *testing.T) {
+	n := newNode(t, "b", abc, func(c *Config) { c.KeptLease = 6 * lease })
+	n.meets(abc)
+	follows := func(want string) {
+		t.Helper()
+		if got := n.out.Status.Leader; got != want {
+			t.Errorf("want it to follow %q, got %q", want, got)
+		}
+	}
+	renewal := claimOf("a", 1, Leading)
+	for range 4 {
+		renewal.Seq++
+		n.wants("a renewal", n.take(renewal), Object, JustStarted)
+		n.wants("the same again", n.take(renewal), Object, JustStarted)
+		follows("a")
+		n.pass(lease / 2)
+	}
+	if said, ok := n.c.Greeting(); !ok || said.To != "" || !said.Gossiped {
+		t.Errorf("want a greeting for any member, got %v", showMessage(&said))
+	}
+	n.pass(lease)
+	follows("")
+	n.wants("a claim", n.take(claimOf("c", 2, Asking)), Object, JustStarted)
+}
+
 // A clock beyond all terms proposes none. A voter that knows of no other says why
 // it does not claim; one that does claims above it.
 func TestClockBeyondTheLastTerm(t *testing.T) {

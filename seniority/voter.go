@@ -146,6 +146,11 @@ func (c *Core) onClaim(now Now, m *Message) {
 	switch r := c.answer(now, m); {
 	case r == NotAVoter && m.Stand == Leading && c.electorate.belongs(m) == None:
 		c.listen(now, m)
+	case r == JustStarted && m.Stand == Leading:
+		if !c.led.heard(m) {
+			c.overhear(now, m) // a leader may be followed before it is given a vote
+		}
+		c.object(now, m, r)
 	case r != None:
 		c.object(now, m, r)
 	default:

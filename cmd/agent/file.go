@@ -73,6 +73,10 @@ func parseFile(path string, data []byte) (map[string]given, error) {
 			faults = append(faults, fault(key.Line, "config cannot stand in the file: it names the file, on the command line or in %s", s.env()))
 			continue
 		}
+		if command := clientCommandWith(key.Value); !known && command != "" {
+			faults = append(faults, fault(key.Line, "%s cannot stand in the file: it is a flag of client commands, such as 'agent %s'", key.Value, command))
+			continue
+		}
 		if !known {
 			faults = append(faults, fault(key.Line, "unknown key %q%s", key.Value, didYouMean(key.Value, settingNames())))
 			continue

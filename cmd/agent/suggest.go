@@ -64,6 +64,29 @@ func flagNames(c *cli.Context) []string {
 	return all
 }
 
+// clientCommandWith is the first of the commands that ask or tell a running agent which takes
+// a flag of this name; "": none does.
+func clientCommandWith(flag string) string {
+	for _, c := range clientCommands(nil) {
+		if slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), flag) }) {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+// clientVariables are the environment variables that these commands read.
+func clientVariables() (all []string) {
+	for _, c := range clientCommands(nil) {
+		for _, f := range c.Flags {
+			if d, ok := f.(cli.DocGenerationFlag); ok {
+				all = append(all, d.GetEnvVars()...)
+			}
+		}
+	}
+	return all
+}
+
 // commandNames are the commands that help shows.
 func commandNames(app *cli.App) []string {
 	var all []string
@@ -79,7 +102,7 @@ func commandNames(app *cli.App) []string {
 // and are none. Others that begin with DOYEN_ are no fault: hooks get some, and
 // an orchestrator may make some for a service called doyen.
 func misspelt(environ []string) []string {
-	known := []string{envName("addr")}
+	known := clientVariables()
 	for _, s := range settings {
 		known = append(known, s.envs()...)
 	}

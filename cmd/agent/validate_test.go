@@ -134,6 +134,7 @@ func TestValidateWarns(t *testing.T) {
 		{args: "--store-restore /nowhere", want: "warning: store-restore of /nowhere has no effect without the store (--store on)\n"},
 		{args: "--loop-rate 10", want: "warning: --loop-rate has no effect"},
 		{env: []string{"DOYEN_SEED=a"}, want: "warning: DOYEN_SEED is no setting; did you mean DOYEN_SEEDS?"},
+		{env: []string{"DOYEN_TLS_CA_FILE=a", "DOYEN_ADDR=b", "DOYEN_API=c"}},
 		{env: []string{"DOYEN_RUN=cron -f"}, want: "warning: DOYEN_RUN has no effect: the command to run follows a --, or is run: in the file"},
 		{env: []string{"DOYEN_SERVICE_HOST=a", "DOYEN_PORT_4000_TCP=b", "DOYEN_TERM=7", "DOYEN_RUN=r", "DOYEN_NODE=a"}},
 		{args: "--voters 127.0.0.1,127.0.0.2,127.0.0.3 --bind-addr 127.0.0.2 --rule bully --id 7"},

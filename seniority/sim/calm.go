@@ -43,6 +43,49 @@ func (w *World) settleDown() {
 	}
 }
 
+// loseSome ends the run with a calm in which some hosts are gone for good: fewer than half,
+// of all and of the voters. What holds in calm must hold for those that are left.
+func (w *World) loseSome() {
+	w.heal()
+	w.runUntil(w.now + w.settleBound())
+	w.check.settled()
+	minority := func(n int) int { return (n - 1) / 2 }
+	voters := minority(len(w.hosts[0].voters))
+	lost := 0
+	for _, id := range w.rng.Perm(len(w.hosts)) {
+		h := w.hosts[id]
+		if lost == minority(len(w.hosts)) || lost > 0 && w.rng.IntN(2) == 0 {
+			break
+		}
+		if h.voter != "" {
+			if voters == 0 {
+				continue
+			}
+			voters--
+		}
+		w.lose(h)
+		lost++
+	}
+	w.runUntil(w.now + w.settleBound())
+	w.check.settled()
+	w.check.calm(true)
+	w.runUntil(w.now + 5*w.timing.Lease)
+	w.check.settled()
+	w.check.calm(false)
+}
+
+// lose ends a host for good.
+func (w *World) lose(h *host) {
+	w.killHost(h, forGood)
+	h.gone = true
+	for _, f := range h.further() {
+		f.gone = true
+	}
+}
+
+// forGood is longer than any run.
+const forGood = 24 * time.Hour
+
 // relieve puts the leader aside, which must cost it the lead if anybody else
 // may have it. Then it puts all aside at once: one must lead all the
 // same, and stay.

@@ -217,6 +217,9 @@ func (c *checker) settled() {
 	var leads []string
 	able := false
 	for _, h := range w.hosts {
+		if h.gone {
+			continue
+		}
 		if !h.running() {
 			w.fail("%s does not run in calm", h.name)
 		}
@@ -226,13 +229,14 @@ func (c *checker) settled() {
 		able = able || h.mayLead() && !(w.opt.Quorum && h.clock.wall == year2286)
 	}
 	if len(leads) == 0 && !able {
-		return // its only candidates make no terms: their clocks are beyond all
+		c.none()
+		return
 	}
 	if len(leads) != 1 {
 		w.fail("%d leaders (%s) once settled: %s", len(leads), strings.Join(leads, ","), w.summary())
 	}
 	for _, h := range w.hosts {
-		if h.status.Leader != leads[0] {
+		if !h.gone && h.status.Leader != leads[0] {
 			w.fail("%s follows %q while %s leads: %s", h.name, h.status.Leader, leads[0], w.summary())
 		}
 	}
@@ -245,10 +249,21 @@ func (c *checker) settled() {
 	c.leader = leads[0]
 }
 
+// none checks, where no host that is left may lead or makes terms (its clock is beyond all),
+// that no host follows one either.
+func (c *checker) none() {
+	for _, h := range c.w.hosts {
+		if !h.gone && h.status.Leader != "" {
+			c.w.fail("%s follows %q, and no host leads: %s", h.name, h.status.Leader, c.w.summary())
+		}
+	}
+	c.leader = ""
+}
+
 // first is the member that the bully rule prefers, found without the core. One that has
 // found its own link bad in the chaos before stands aside.
 func (c *checker) first() string {
-	able := func(h *host) bool { return h.mayLead() && h.status.AsideUntil == 0 }
+	able := func(h *host) bool { return !h.gone && h.mayLead() && h.status.AsideUntil == 0 }
 	best := slices.MaxFunc(c.w.hosts, func(a, b *host) int {
 		return cmp.Or(cmp.Compare(boolInt(able(a)), boolInt(able(b))), cmp.Compare(a.rank, b.rank), cmp.Compare(b.name, a.name))
 	})

@@ -19,5 +19,6 @@
 // A run alternates between chaos, in which faults strike, and calm, in which
 // nothing is cut and no host is down; liveness is checked at the end of calm.
 // Then topologies that are not whole stand still for minutes, with hosts that
-// hang or ail (standing.go).
+// hang or ail (standing.go). Half of the runs end with a calm in which a minority
+// of the hosts is gone for good.
 package sim

@@ -99,6 +99,9 @@ func (w *World) play() {
 			w.check.settled()
 		}
 	}
+	if w.rng.IntN(2) == 0 {
+		w.loseSome()
+	}
 }
 
 // unleash lets faults strike for a while.

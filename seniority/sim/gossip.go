@@ -124,8 +124,11 @@ func (w *World) notice(h, o *host, gen uint64, reach bool) {
 	h.view.tell()
 }
 
-// greet passes on what o knows of the leadership.
+// greet passes on what o knows of the leadership, in the group's own election alone.
 func (w *World) greet(o, h *host) {
+	if w.group != nil {
+		return
+	}
 	if m, ok := o.core.Greeting(); ok {
 		m = w.overWire(m)
 		m.Gossiped = true

@@ -39,6 +39,7 @@ type host struct {
 	run     uint64 // incarnation; 0: never started
 	up      bool
 	stopped bool // SIGSTOP
+	gone    bool // for good, in a calm
 	frozen  bool // the guest's clocks stand still, agent and keeper with them
 	inbox   []seniority.Input
 	pending *seniority.Output // decided but not carried out when the stop struck

@@ -95,7 +95,9 @@ var mutants = []mutant{
 	{"the shorter leadership stays", "available", []edit{
 		{"merging.go", "!stands && c.outdoneBy(m)", "!stands && !c.outdoneBy(m)"}}},
 	{"the silence of a leader is never noticed", "available", []edit{
-		{"follower.go", "		until: until, direct: direct, said: *m,", "		until: until + 1000*time.Hour, direct: direct, said: *m,"}}},
+		{"follower.go", "		until: until, direct: direct,\n", "		until: until + 1000*time.Hour, direct: direct,\n"}}},
+	{"a voter that has just started does not follow a leader that asks for its vote", "scenario", []edit{
+		{"voter.go", "		if !c.led.heard(m) {", "		if false {"}}},
 	{"terms may fall", "scenario", []edit{
 		{"voter.go", "	case r == None && m.Stand == Leading && m.Term < c.shownTerm && c.electorate.merges():", "	case false:"},
 		{"voter.go", "case m.Stand == Leading && m.Term >= c.shownTerm:", "case m.Stand == Leading:"}}},
@@ -120,6 +122,8 @@ var mutants = []mutant{
 	{"a suspect stays one for ever", "available", []edit{
 		{"view.go", "	delete(c.suspects, m.From)", "	_ = m"},
 		{"follower.go", "			delete(c.suspects, name)", "			_ = name"}}},
+	{"members without a vote are counted against the voters, some of which may be gone", "quorum", []edit{
+		{"quorum.go", "e.asked has voters that are not in the view, too\n			return true", "\n			return len(e.core.view.members) > len(e.asked)+1"}}},
 	{"members that get no renewals hear nothing", "available", []edit{
 		{"leading.go", "		if c.electorate.unreached(now) {", "		if false {"}}},
 }

@@ -442,7 +442,7 @@ func (w *World) bury() {
 		}
 	}
 	left := slices.DeleteFunc(slices.Clone(w.further), func(f *World) bool { return f.leader() == nil || f.leader().name != dead.name })
-	w.killHost(dead, 24*time.Hour)
+	w.lose(dead)
 	w.runUntil(w.now + w.timing.FailoverBound(len(w.hosts)) + w.timing.Lease)
 	for _, f := range left {
 		f.now = w.now
@@ -457,4 +457,6 @@ func (w *World) bury() {
 	}
 	w.runUntil(w.now + rebalanceDelay + time.Duration(len(w.further)+1)*(time.Second+4*w.timing.Lease))
 	w.even()
+	w.runUntil(w.now + w.settleBound())
+	w.checkSettled()
 }
