@@ -67,6 +67,7 @@ func (w *World) loseSome() {
 		lost++
 	}
 	w.runUntil(w.now + w.settleBound())
+	w.passWaits() // the only voter that is left may have led in vain before
 	w.check.settled()
 	w.check.calm(true)
 	w.runUntil(w.now + 5*w.timing.Lease)
