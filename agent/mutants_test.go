@@ -182,6 +182,9 @@ var mutants = []mutant{
 	{"a keeper waits in a loop for its own threads while it starts",
 		[]edit{{"agent/keeper/main_linux.go", "runtime.GOMAXPROCS(1)", "runtime.GOMAXPROCS(2)"}},
 		"./agent/keeper", "TestKeeperInRealTimeStartsAtOnce"},
+	{"what is left of an address that could not be guarded stays when it is not wanted any more",
+		[]edit{{"agent/keeper/moving.go", " && !(e.moveUnfinished && e.addresses != nil)", ""}},
+		"./cmd/agent", "TestReloadWithoutAnAddressThatCouldNotBeGuarded"},
 	// The agent's loop.
 	{"messages decided before a pause are sent after it",
 		[]edit{{"agent/effects.go", "if durable && !e.late(now) {", "if durable {"}},

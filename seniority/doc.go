@@ -71,9 +71,9 @@
 //
 // A voter of quorum mode that has just started abstains: it promises nothing
 // until all that its last run may have promised has run out, and never a longer
-// lease than it abstained for. It follows the leader whose renewals it refuses. Its own lease says nothing of that, since it may
-// have been longer before. So the caller keeps the longest lease that a run may
-// have promised (Output.MaxLease) for the next one (Config.KeptLease), stored
+// lease than it abstained for. It follows the leader whose renewals it refuses.
+// Its own lease says nothing of the one before, which may have been longer. So the
+// caller keeps the longest lease that a run may have promised (Output.MaxLease) for the next one (Config.KeptLease), stored
 // before the promise is made. Where it is not known, the voter takes it for the
 // longest lease of any profile: of the last run nothing is known on a new
 // machine that an entry has moved to, in a new container, after a version that

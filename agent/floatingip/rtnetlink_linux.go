@@ -31,8 +31,8 @@ const (
 	// answerSize is the most that the kernel puts into one answer (netlink_recvmsg in
 	// net/netlink/af_netlink.c).
 	answerSize = 32 << 10
-	// headerSize is the size of what stands before the attributes of a message: a netlink
-	// header, and for an address, or a route, what is known of each.
+	// addressHeader and routeHeader are the size of what stands before the attributes of a
+	// message: a netlink header, and what is known of each address, or route.
 	addressHeader = unix.NLMSG_HDRLEN + unix.SizeofIfAddrmsg
 	routeHeader   = unix.NLMSG_HDRLEN + unix.SizeofRtMsg
 )

@@ -35,7 +35,8 @@ type executor struct {
 	// What follows is for other addresses that a new configuration wants; see move.
 	addressesWanted []string
 	moving          bool // their locks are being taken
-	moveFailures    int  // in a row
+	moveUnfinished  bool // the last step has failed
+	moveFailures    int  // of the present configuration, in a row
 	moveErr         string
 	moveAt          time.Duration // when to try again
 	moves           chan moved

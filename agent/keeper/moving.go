@@ -32,11 +32,14 @@ func (e *executor) newAddresses(addresses []string) (*Addresses, error) {
 }
 
 // move takes the next step to bring the addresses in line with the configuration, or the
-// last one again after it has failed, with growing pauses: first it gives up those that are not wanted any more, since another election may wait for
-// them, then it takes the locks of those that are new, and them. The steps are taken
-// beside the executor, which must not wait for them.
+// last one again after it has failed, with growing pauses: first it gives up those that are
+// not wanted any more, since another election may wait for them, then it takes the locks of
+// those that are new, and them. The steps are taken beside the executor, which must not wait
+// for them. A step that has failed is followed by another also where its addresses are not
+// wanted any more: it gives back their locks, and ends what was found.
 func (e *executor) move() {
-	if e.locks == nil || e.moving || slices.Equal(e.cfg.Addresses, e.addressesWanted) || e.now() < e.moveAt {
+	done := slices.Equal(e.cfg.Addresses, e.addressesWanted) && !(e.moveUnfinished && e.addresses != nil)
+	if e.locks == nil || e.moving || done || e.now() < e.moveAt {
 		return
 	}
 	m, a, patience := moved{addresses: e.addressesWanted}, e.addresses, e.cfg.HookTimeout
@@ -93,7 +96,7 @@ func (e *executor) moveNow(m moved) {
 		e.moveFailed(m.err)
 		return
 	}
-	e.moveFailures, e.moveAt, e.moveErr = 0, 0, ""
+	e.moveUnfinished, e.moveFailures, e.moveAt, e.moveErr = false, 0, 0, ""
 	e.cfg.Addresses = m.addresses
 	e.unlockOthers()
 	e.move() // the next step, or a newer configuration
@@ -105,6 +108,7 @@ func (e *executor) moveFailed(err error) {
 		e.note(err)
 		e.moveErr = text
 	}
+	e.moveUnfinished = true
 	e.moveFailures++
 	e.moveAt = e.now() + e.node.cfg.backoff(e.moveFailures)
 }

@@ -433,3 +433,35 @@ func TestReloadOfAnAddressThatCannotBeGuardedYet(t *testing.T) {
 		t.Errorf("the leadership has ended:\n%s", log)
 	}
 }
+
+// An address that could not be guarded is taken from the settings again: nothing of it is left,
+// neither the finding nor the lock, which another agent of the host may want.
+func TestReloadWithoutAnAddressThatCouldNotBeGuarded(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	h := l.hosts[0]
+	const settings = "lone-wait: 0s\nfloating-ip: [10.88.0.100/24@eth0%s]\n"
+	h.start("--config", l.secretFile("doyen.yaml", fmt.Sprintf(settings, "")))
+	l.holder()
+	h.keepTable(t, "doyen_10.88.0.101")
+	for _, step := range []struct {
+		more, says string
+		locked     bool
+	}{
+		{", 10.88.0.101/24@eth0", "msg=finding what=floating-ip-not-changed", true},
+		{"", `msg="finding is over" what=floating-ip-not-changed`, false},
+	} {
+		l.secretFile("doyen.yaml", fmt.Sprintf(settings, step.more))
+		h.reload("the settings of the election have changed")
+		l.eventually(func() error {
+			locked := strings.Contains(h.run("cat", "/proc/net/unix"), "@doyen-address-10.88.0.101")
+			if log := h.log(); !strings.Contains(log, step.says) || locked != step.locked {
+				return fmt.Errorf("want %q and the address locked: %v, got %v\n%s", step.says, step.locked, locked, log)
+			}
+			return nil
+		})
+	}
+	if !h.has() {
+		t.Errorf("the host has lost the other address:\n%s", h.log())
+	}
+}
