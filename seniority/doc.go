@@ -72,17 +72,18 @@
 // A voter of quorum mode that has just started abstains: it promises nothing
 // until all that its last run may have promised has run out, and never a longer
 // lease than it abstained for. It follows the leader whose renewals it refuses.
-// Its own lease says nothing of the one before, which may have been longer. So the
-// caller keeps the longest lease that a run may have promised (Output.MaxLease) for the next one (Config.KeptLease), stored
-// before the promise is made. Where it is not known, the voter takes it for the
-// longest lease of any profile: of the last run nothing is known on a new
-// machine that an entry has moved to, in a new container, after a version that
-// kept nothing, and after a boot if it was kept in memory only. The time, × (1 +
-// 1/Drift), counts from the start. That the host booted long ago proves nothing
-// in these cases; and that it has just booted, only that no promise of this host
-// is younger than the boot. The price is that a voter without a record votes
-// 1.01 × 6 s after its start, and a group of such voters has its first leader
-// then; with one it votes after the lease of its profile.
+// Its own lease says nothing of the one before, which may have been longer. So
+// the caller keeps the longest lease that a run may have promised
+// (Output.MaxLease) for the next one (Config.KeptLease), stored before the
+// promise is made. Where it is not known, the voter takes it for the longest
+// lease of any profile: of the last run nothing is known on a new machine that
+// an entry has moved to, in a new container, after a version that kept nothing,
+// and after a boot if it was kept in memory only. The time, × (1 + 1/Drift),
+// counts from the start. That the host booted long ago proves nothing in these
+// cases; and that it has just booted, only that no promise of this host is
+// younger than the boot. The price is that a voter without a record votes 1.01 ×
+// 6 s after its start, and a group of such voters has its first leader then;
+// with one it votes after the lease of its profile.
 //
 // # Holders
 //
